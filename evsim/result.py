@@ -1,0 +1,47 @@
+"""``Result``: what a simulation recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from evsim.spikes import Spikes
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """Recorded spikes, voltages and readout values of a batch.
+
+    Attributes
+    ----------
+    spikes : dict of str to Spikes
+        By population; sorted by recording, time, unit. Labels are those of the input.
+    voltage : dict of str to float64 array [recording, time, unit]
+        Voltage at the sample times, events at that very instant included.
+    voltage_times : dict of str to float64 array [time]
+        The sample times [s], as asked for.
+    output : dict of str to float64 array [recording, unit]
+        Value of every readout population that has an ``output``.
+    duration : float
+        Horizon of the run [s].
+    labels : int64 array [recording] or None
+        Labels of the input.
+    """
+
+    spikes: dict[str, Spikes] = field(default_factory=dict)
+    voltage: dict[str, FloatArray] = field(default_factory=dict)
+    voltage_times: dict[str, FloatArray] = field(default_factory=dict)
+    output: dict[str, FloatArray] = field(default_factory=dict)
+    duration: float = 0.0
+    labels: npt.NDArray[np.int64] | None = None
+
+    def __repr__(self) -> str:
+        """Return what was recorded, with counts."""
+        spikes = ", ".join(f"{name}: {len(s.times)}" for name, s in self.spikes.items())
+        voltage = ", ".join(f"{name} {list(v.shape)}" for name, v in self.voltage.items())
+        output = ", ".join(f"{name} {list(v.shape)}" for name, v in self.output.items())
+        return f"Result(spikes {{{spikes}}}, voltage {{{voltage}}}, output {{{output}}})"

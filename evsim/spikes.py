@@ -1,0 +1,252 @@
+"""``Spikes``: a batch of spike trains in three flat arrays.
+
+Ragged data is offsets, never padding: recording ``b`` owns ``offsets[b]:offsets[b+1]``.
+Everything that enters the simulator passes through here, so this is where bad input is
+refused, with the recording, the index and the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Spikes:
+    """A batch of spike trains.
+
+    Unsorted spikes are accepted and sorted by recording, time and unit. The arrays
+    must not be changed afterwards.
+
+    Attributes
+    ----------
+    times : float64 array [spike]
+        Spike times [s], finite and >= 0.
+    units : int64 array [spike]
+        The unit that fired, 0 <= unit < size.
+    offsets : int64 array [recording + 1]
+        Recording ``b`` owns ``offsets[b]:offsets[b+1]``. One recording if left out.
+    size : int
+        Number of units in the population. The largest unit + 1 if left out.
+    duration : float
+        Horizon of every recording [s]: in a simulation nothing happens at or after it.
+        If left out, the smallest multiple of 0.1 s after the last spike.
+    labels : int64 array [recording] or None
+        One class per recording.
+
+    Raises
+    ------
+    ValueError
+        If arrays differ in length, offsets go backwards, a time is negative or not
+        finite, or a unit is outside the population. The message names the recording,
+        the index in the flat array and the value.
+
+    Examples
+    --------
+    >>> spikes = Spikes([0.3, 0.1, 0.2], [0, 1, 1], offsets=[0, 2, 3], size=2, duration=1.0)
+    >>> spikes
+    Spikes(2 recordings, 3 spikes, size=2, duration=1.0)
+    >>> spikes[0].times
+    array([0.1, 0.3])
+    """
+
+    times: FloatArray
+    units: IntArray
+    offsets: IntArray = None  # type: ignore[assignment]
+    size: int = None  # type: ignore[assignment]
+    duration: float = None  # type: ignore[assignment]
+    labels: IntArray | None = None
+
+    def __post_init__(self) -> None:
+        """Convert, check and sort."""
+        times = np.ascontiguousarray(self.times, dtype=np.float64)
+        units = _integers("units", self.units)
+        offsets = np.array([0, len(times)]) if self.offsets is None else self.offsets
+        offsets = _integers("offsets", offsets)
+        _check_lengths(times, units, offsets)
+        _check_values(times, units, offsets, self.size)
+        times, units = _sorted(times, units, offsets)
+        size = int(self.size) if self.size is not None else _smallest_size(units)
+        if size < 0:
+            raise ValueError(f"spikes: size = {size}, must not be negative")
+        duration = default_duration(times) if self.duration is None else float(self.duration)
+        if not (np.isfinite(duration) and duration > 0):
+            raise ValueError(f"spikes: duration = {duration}, must be finite and > 0 [s]")
+        labels = self.labels
+        if labels is not None:
+            labels = _integers("labels", labels)
+            if len(labels) != len(offsets) - 1:
+                raise ValueError(f"spikes: {len(labels)} labels for {len(offsets) - 1} recordings")
+        values = dict(times=times, units=units, offsets=offsets, size=size, labels=labels)
+        for name, value in (values | {"duration": duration}).items():
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def from_recordings(
+        cls,
+        recordings: Iterable[tuple[npt.ArrayLike, npt.ArrayLike]],
+        size: int | None = None,
+        duration: float | None = None,
+        labels: npt.ArrayLike | None = None,
+    ) -> Spikes:
+        """Join ``(times, units)`` pairs, one per recording.
+
+        Examples
+        --------
+        >>> Spikes.from_recordings([([0.1], [0]), ([], [])], size=3, duration=0.5)
+        Spikes(2 recordings, 1 spikes, size=3, duration=0.5)
+        """
+        pairs = [(np.asarray(t, np.float64), np.asarray(u)) for t, u in recordings]
+        for b, (t, u) in enumerate(pairs):
+            if t.shape != u.shape or t.ndim != 1:
+                raise ValueError(
+                    f"spikes: recording {b} has times of shape {t.shape} and units of shape "
+                    f"{u.shape}; both must be [spike] and equally long"
+                )
+        offsets = np.concatenate([[0], np.cumsum([len(t) for t, _ in pairs], dtype=np.int64)])
+        times = np.concatenate([t for t, _ in pairs]) if pairs else np.empty(0)
+        units = [u if len(u) else np.empty(0, np.int64) for _, u in pairs]
+        return cls(
+            times,
+            np.concatenate(units) if pairs else np.empty(0, np.int64),  # type: ignore[arg-type]
+            offsets.astype(np.int64),
+            size,  # type: ignore[arg-type]
+            duration,  # type: ignore[arg-type]
+            labels,  # type: ignore[arg-type]
+        )
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int | slice | Sequence[int] | npt.NDArray[np.integer]) -> Spikes:
+        """Return the chosen recordings as `Spikes` of the same size and duration."""
+        if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"recording {index} of {len(self)}")
+            index = [int(index) % len(self)]
+        chosen = np.arange(len(self))[index]
+        starts, stops = self.offsets[:-1][chosen], self.offsets[1:][chosen]
+        offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
+        take = np.repeat(starts - offsets[:-1], stops - starts) + np.arange(offsets[-1])
+        labels = None if self.labels is None else self.labels[chosen]
+        return Spikes(self.times[take], self.units[take], offsets, self.size, self.duration, labels)
+
+    def __iter__(self) -> Iterator[Spikes]:
+        """Yield one-recording `Spikes`."""
+        return (self[b] for b in range(len(self)))
+
+    def __repr__(self) -> str:
+        """Return counts and ranges."""
+        return (
+            f"Spikes({len(self)} recordings, {len(self.times)} spikes, "
+            f"size={self.size}, duration={self.duration})"
+        )
+
+    def counts(self) -> IntArray:
+        """Return the number of spikes of each unit in each recording, [recording, unit]."""
+        recording = np.repeat(np.arange(len(self)), np.diff(self.offsets))
+        flat = np.bincount(recording * self.size + self.units, minlength=len(self) * self.size)
+        return flat.reshape(len(self), self.size)
+
+
+def concatenate(parts: Sequence[Spikes]) -> Spikes:
+    """Join batches along the recordings; size and duration are the largest of the parts.
+
+    Labels are kept if every part has them.
+    """
+    if not parts:
+        raise ValueError("nothing to concatenate")
+    starts = np.cumsum([0] + [len(p.times) for p in parts])
+    offsets = [p.offsets[:-1] + start for p, start in zip(parts, starts, strict=False)]
+    labels = [p.labels for p in parts if p.labels is not None]
+    return Spikes(
+        np.concatenate([p.times for p in parts]),
+        np.concatenate([p.units for p in parts]),
+        np.concatenate([*offsets, starts[-1:]]),
+        max(p.size for p in parts),
+        max(p.duration for p in parts),
+        np.concatenate(labels) if len(labels) == len(parts) else None,
+    )
+
+
+def default_duration(times: FloatArray) -> float:
+    """Return the smallest multiple of 0.1 s after the last of ``times``."""
+    last = float(times.max()) if len(times) else 0.0
+    return (np.floor(last * 10) + 1) / 10
+
+
+def _integers(name: str, values: npt.ArrayLike) -> IntArray:
+    array = np.asarray(values)
+    if array.ndim != 1:
+        raise ValueError(f"spikes: {name} has shape {array.shape}, must be one-dimensional")
+    if array.dtype.kind not in "iu" and len(array):
+        as_int = array.astype(np.int64)
+        wrong = np.flatnonzero(as_int != array)
+        if array.dtype.kind != "f" or len(wrong):
+            at = int(wrong[0]) if len(wrong) else 0
+            raise ValueError(f"spikes: {name}[{at}] = {array[at]!r} is not an integer")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _check_lengths(times: FloatArray, units: IntArray, offsets: IntArray) -> None:
+    if times.ndim != 1 or len(times) != len(units):
+        raise ValueError(
+            f"spikes: times has shape {times.shape} and units has shape {units.shape}; "
+            "both must be [spike] and equally long"
+        )
+    if len(offsets) == 0 or offsets[0] != 0:
+        raise ValueError("spikes: offsets must start with 0 and have one entry per recording + 1")
+    backwards = np.flatnonzero(np.diff(offsets) < 0)
+    if len(backwards):
+        b = int(backwards[0])
+        raise ValueError(
+            f"spikes: recording {b}: offsets[{b + 1}] = {offsets[b + 1]} is before "
+            f"offsets[{b}] = {offsets[b]}; offsets must not decrease"
+        )
+    if offsets[-1] != len(times):
+        raise ValueError(
+            f"spikes: recording {len(offsets) - 2}: offsets[{len(offsets) - 1}] = {offsets[-1]} "
+            f"does not match the {len(times)} spikes"
+        )
+
+
+def _check_values(times: FloatArray, units: IntArray, offsets: IntArray, size: int | None) -> None:
+    def refuse(at: int, what: str) -> None:
+        b = int(np.searchsorted(offsets, at, side="right")) - 1
+        raise ValueError(f"spikes: recording {b}, index {at - offsets[b]}: {what}")
+
+    wrong = np.flatnonzero(~((times >= 0) & (times < np.inf)))  # NaN fails both
+    if len(wrong):
+        at = int(wrong[0])
+        refuse(at, f"time {times[at]} s; times must be finite and not negative")
+    top = np.inf if size is None else size
+    wrong = np.flatnonzero((units < 0) | (units >= top))
+    if len(wrong):
+        at = int(wrong[0])
+        refuse(at, f"unit {units[at]} is outside the population of size {size}")
+
+
+def _sorted(times: FloatArray, units: IntArray, offsets: IntArray) -> tuple[FloatArray, IntArray]:
+    """Sort by recording, time, unit; leave sorted input as it is."""
+    if len(times) < 2:
+        return times, units
+    step = np.diff(times)
+    in_order = (step > 0) | ((step == 0) & (np.diff(units) >= 0))
+    borders = offsets[(offsets > 0) & (offsets < len(times))] - 1
+    in_order[borders] = True
+    if in_order.all():
+        return times, units
+    recording = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    order = np.lexsort((units, times, recording))
+    return times[order], units[order]
+
+
+def _smallest_size(units: IntArray) -> int:
+    return int(units.max()) + 1 if len(units) else 0

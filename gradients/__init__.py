@@ -1,0 +1,1 @@
+"""Exact gradients and training of the networks that evsim simulates (needs torch)."""
