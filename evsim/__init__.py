@@ -1,7 +1,12 @@
 """Exact event-driven simulation of spiking neural networks with real-valued delays."""
 
+from evsim.demo import demo_path as demo_path
+from evsim.errors import RunawayError as RunawayError
+from evsim.files import FileError as FileError
+from evsim.files import load_network as load_network
 from evsim.files import load_result as load_result
 from evsim.files import load_spikes as load_spikes
+from evsim.files import save_network as save_network
 from evsim.files import save_result as save_result
 from evsim.files import save_spikes as save_spikes
 from evsim.network import Network as Network
@@ -11,6 +16,7 @@ from evsim.projections import Conv2d as Conv2d
 from evsim.projections import Dense as Dense
 from evsim.projections import Sparse as Sparse
 from evsim.result import Result as Result
+from evsim.simulate import Simulator as Simulator
 from evsim.simulate import simulate as simulate
 from evsim.spikes import Spikes as Spikes
 from evsim.spikes import concatenate as concatenate

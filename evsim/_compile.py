@@ -3,7 +3,8 @@
 Numba's own ``cache=True`` keys a function by the text of its own file, but what the
 function calls may stand in another file: after a change there, the old machine code
 would run. Here the cache folder carries a digest of every source file that may hold a
-kernel, so any edit or upgrade recompiles, and nothing is written next to the package.
+kernel (their names start with an underscore), so any edit or upgrade of one recompiles,
+and nothing is written next to the package.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ def _cache_folder() -> str:
         rooms += [_HERE.parent / "gradients", _HERE.parent / "datasets"]
     digest = hashlib.sha256()
     for room in rooms:
-        for path in sorted(room.rglob("*.py")):
+        for path in sorted(room.rglob("_*.py")):
             digest.update(path.read_bytes())
     base = os.environ.get("NUMBA_CACHE_DIR")
     if not base:
@@ -41,12 +42,15 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile ``function`` without the GIL and keep the machine code on disk.
 
     Products and sums may fuse into one instruction (``contract``); nothing else about
-    floating point is relaxed.
+    floating point is relaxed. Without numba's runtime (``_nrt``) a kernel can't allocate,
+    and slicing an array does not count references, which would cost more than the work.
     """
     saved = config.CACHE_DIR  # type: ignore[attr-defined]
     config.CACHE_DIR = _CACHE_FOLDER  # type: ignore[attr-defined]
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})(
+        return numba.njit(
+            cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False
+        )(
             function
         )
     finally:

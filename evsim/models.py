@@ -18,10 +18,12 @@ class Parameter:
     meaning: str
     default: float | str | None = None
     positive: bool = False
+    infinite: bool = False  # inf is allowed: no leak
     non_negative: bool = False
 
 
 _TAU_MEM = Parameter("s", "membrane time constant", positive=True)
+_TAU_LIF = Parameter("s", "membrane time constant", positive=True, infinite=True)
 _TAU_SYN = Parameter("s", "decay of the synaptic current", positive=True)
 _THRESHOLD = Parameter("1", "voltage at which a spike is emitted", 1.0)
 _RESET = Parameter("1", "voltage after a spike", 0.0)
@@ -63,7 +65,7 @@ MODELS = {
         Model(
             "LIF",
             {
-                "tau_mem": _TAU_MEM,
+                "tau_mem": _TAU_LIF,
                 "threshold": _THRESHOLD,
                 "reset": _RESET,
                 "refractory": _REFRACTORY,
@@ -88,7 +90,7 @@ MODELS = {
             spiking=False,
             readout=True,
         ),
-        Model("LI", {"tau_mem": _TAU_MEM, "v_leak": _V_LEAK}, spiking=False, readout=True),
+        Model("LI", {"tau_mem": _TAU_LIF, "v_leak": _V_LEAK}, spiking=False, readout=True),
     )
 }
 

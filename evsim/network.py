@@ -210,8 +210,10 @@ def _parameters(
                 f"{where}: {name} has shape {list(array.shape)}, must be a scalar or [{size}]"
             )
         array = np.array(np.broadcast_to(array, (size,)))
-        good = np.isfinite(array) if not rule.positive else array > 0  # tau = inf: no leak
-        _refuse(where, name, array, good, "finite" if not rule.positive else "> 0")
+        if not rule.infinite:
+            _refuse(where, name, array, np.isfinite(array), "finite")
+        if rule.positive:
+            _refuse(where, name, array, array > 0, "> 0")
         if rule.non_negative:
             _refuse(where, name, array, array >= 0, ">= 0")
         values[name] = array

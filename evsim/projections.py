@@ -55,14 +55,14 @@ class Projection:
     def __post_init__(self) -> None:
         """Convert and check what does not depend on the populations."""
         self._set("name", self.name or f"{self.pre}->{self.post}")
-        self._set(self.weights_name, self._floats(self.weights_name, self._weights()))
+        self._set(self.weights_name, self._floats(self.weights_name, self.weights))
         self._set("delay", self._delays("delay", self.delay))
         if self.axonal_delay is not None:
             self._set("axonal_delay", self._delays("axonal_delay", self.axonal_delay))
 
     def __repr__(self) -> str:
         """Return the ends and the shape of the weights."""
-        shape = list(self._weights().shape)
+        shape = list(self.weights.shape)
         return f"{type(self).__name__}({self.pre!r} -> {self.post!r}, {self.weights_name} {shape})"
 
     @property
@@ -73,7 +73,7 @@ class Projection:
     @property
     def synaptic(self) -> FloatArray | None:
         """The synaptic delays, in the weight's shape, or None if there are none."""
-        return self.delay if self.delay.ndim and self.delay.shape == self._weights().shape else None
+        return self.delay if self.delay.ndim and self.delay.shape == self.weights.shape else None
 
     def axonal(self, pre_size: int) -> FloatArray:
         """Return the delay that every pre unit adds to all its synapses, [pre] [s]."""
@@ -87,7 +87,7 @@ class Projection:
     def check(self, pre_size: int, post_size: int) -> None:
         """Refuse shapes that don't fit populations of these sizes."""
         self._check_geometry(pre_size, post_size)
-        shape = self._weights().shape
+        shape = self.weights.shape
         if self.delay.shape not in ((), (pre_size,), shape):
             raise ValueError(
                 f"{self.where}: delay has shape {list(self.delay.shape)}; must be a scalar, "
@@ -107,7 +107,9 @@ class Projection:
     def _check_geometry(self, pre_size: int, post_size: int) -> None:
         raise NotImplementedError
 
-    def _weights(self) -> FloatArray:
+    @property
+    def weights(self) -> FloatArray:
+        """The weights, whatever this kind calls them."""
         return getattr(self, self.weights_name)  # type: ignore[no-any-return]
 
     def _set(self, name: str, value: Any) -> None:
@@ -157,10 +159,13 @@ class Dense(Projection):
             )
 
     def synapses(self, pre_size: int) -> Synapses:
-        """List every connection, zero weights left out; sorted by pre, then post."""
-        pre, post = np.nonzero(self.weight.T)
-        delay = np.zeros(len(pre)) if self.synaptic is None else self.synaptic[post, pre]
-        return Synapses(pre, post, self.weight[post, pre], delay)
+        """List every connection, sorted by pre, then post."""
+        post_size = self.weight.shape[0]
+        pre, post = np.repeat(np.arange(pre_size), post_size), np.tile(
+            np.arange(post_size), pre_size
+        )
+        delay = np.zeros(len(pre)) if self.synaptic is None else self.synaptic.T.ravel()
+        return Synapses(pre, post, self.weight.T.ravel(), delay)
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -223,7 +228,7 @@ class Sparse(Projection):
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class _Conv(Projection):
+class Conv(Projection):
     """A cross-correlation as in torch; units are channels x positions, in C order."""
 
     kernel: FloatArray
@@ -317,7 +322,7 @@ class _Conv(Projection):
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Conv1d(_Conv):
+class Conv1d(Conv):
     """A kernel shared along one axis.
 
     Attributes
@@ -335,7 +340,7 @@ class Conv1d(_Conv):
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class Conv2d(_Conv):
+class Conv2d(Conv):
     """A kernel shared over a plane.
 
     Attributes

@@ -1,0 +1,450 @@
+"""The event loop: one group of populations, one recording at a time.
+
+A window runs from the current time to the end of the current bucket (or to the next
+sample time). `_work_out` finds what happens in it without touching the state. If a spike
+fired in it would come back before its end, the window is cut there and worked out again,
+so what is committed is always exact. Committed spikes are written in order and sent on.
+"""
+
+from math import exp, inf
+
+import numpy as np
+
+from evsim._compile import kernel
+from evsim._fire import chain_due, gather, pass_cuba, pass_lif, pass_peak, pass_srm
+from evsim._layout import (
+    BELOW,
+    BY,
+    CHAIN,
+    CLASS,
+    CUBA,
+    FIRED,
+    LIF,
+    LOADED,
+    N_DUE,
+    N_ROWS,
+    NEW_BELOW,
+    NEW_I,
+    NEW_K,
+    NEW_R,
+    NEW_RELEASE,
+    NEW_TOP,
+    NEW_U,
+    OWN_START,
+    OWN_STOP,
+    POP,
+    POST,
+    POST_BASE,
+    POST_SIZE,
+    REFRACTORY,
+    RELEASE,
+    RESET,
+    ROW,
+    SOFT,
+    SRM,
+    START,
+    STOP,
+    TAU_MEM,
+    TAU_R,
+    TAU_SYN,
+    THRESHOLD,
+    TIME,
+    TOP,
+    TOTAL,
+    UNIT,
+    WEIGHT,
+    I,
+    K,
+    R,
+    U,
+)
+from evsim._queue import (
+    GROW_FIRED,
+    GROW_SPIKES,
+    OK,
+    RUNAWAY,
+    bucket_of,
+    clear,
+    consume,
+    load,
+    next_bucket,
+    send,
+)
+from evsim._window import (
+    WIDEST,
+    add_due,
+    add_rows,
+    copy,
+    drift,
+    fill_series,
+    list_busy,
+    mark_busy,
+    set_factors,
+)
+
+# Arrivals per unit and window that balance the sweeps over all units against the passes.
+PER_WINDOW = 8.0
+
+
+@kernel
+def run_group(
+    pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
+    indptr, synapses,
+    state, busy, words, head, flight, sent, rows_due, rows_from, due, due_at, series, factors,
+    work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+    in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
+    out_times, out_units, out_offsets, out_voltage, out_final,
+    first, last, duration, min_delay, limits,
+):  # fmt: skip
+    """Run recordings ``first`` to ``last`` of one group.
+
+    Returns a status, the recording at which it stopped, and for a runaway population its
+    index, the time and its number of spikes. Everything but a runaway can be mended by
+    more room, and the recording be run again.
+    """
+    for b in range(first, last):
+        status, pop, time, count = _run_recording(
+            pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
+            indptr, synapses,
+            state, busy, words, head, flight, sent, rows_due, rows_from, due, due_at, series,
+            factors, work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+            in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
+            out_times, out_units, out_offsets[b], out_voltage[b], b, duration, min_delay, limits,
+        )  # fmt: skip
+        if status != OK:
+            return status, b, pop, time, count
+        out_offsets[b + 1] = count
+        if len(out_final) > 0:  # what readouts are computed from
+            copy(state[U], out_final[b, 0])
+            copy(state[I], out_final[b, 1])
+            copy(state[TOTAL], out_final[b, 2])
+            copy(state[TOP], out_final[b, 3])
+    return OK, last, 0, 0.0, 0
+
+
+@kernel
+def _run_recording(
+    pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
+    indptr, synapses,
+    state, busy, words, head, flight, sent, rows_due, rows_from, due, due_at, series, factors,
+    work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+    in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
+    out_times, out_units, begin, voltage, b, duration, min_delay, limits,
+):  # fmt: skip
+    """Run recording ``b``; its spikes are written from ``begin`` on. Returns as `run_group`."""
+    width = _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay)
+    fill_series(flow, tau, width, series)
+    state[:] = 0.0
+    state[BELOW] = 1.0
+    clear(head, flight, n)
+    fired_by[:] = 0
+    for s in range(len(cursor)):
+        cursor[s] = in_offsets[s, b]
+    written = begin
+    start = 0.0
+    sample = 0
+    while start < duration:
+        bucket = bucket_of(start, width)
+        if bucket > n[LOADED]:
+            status = _feed(
+                bucket, b, width, duration, in_times, in_units, in_offsets, cursor, source_rows,
+                rows, maps, axonal, indptr, synapses,
+                head, flight, sent, rows_due, rows_from, due, due_at, n,
+            )  # fmt: skip
+            if status != OK:
+                return status, 0, start, 0
+        if n[N_ROWS] + n[N_DUE] > 0:
+            end = min((n[LOADED] + 1) * width, duration)
+        else:
+            end = _next_arrival(in_times, in_offsets, cursor, head, n, b, width, duration)
+        limit = end  # events before it belong to the window
+        if sample < len(sample_time) and sample_time[sample] < end:
+            end = sample_time[sample]
+            limit = np.nextafter(end, inf)
+        n_busy, n_fired = _work_out(
+            start, end, limit, width, -1, pops, unit, par, flow, tau, rows, dense,
+            state, busy, words, rows_due, rows_from, due, due_at, series, factors,
+            work, new, train, spike_time, spike_unit, pieces, n,
+        )  # fmt: skip
+        if n_fired < 0:
+            return GROW_FIRED, unit[POP, work[UNIT, n_busy]], start, len(spike_time)
+        if n_fired > 0 and min_delay < inf:
+            back = _earliest(spike_time, n_fired) + min_delay
+            if back < limit:
+                end = back
+                # At zero delay, what fires at this very instant comes before what it sends.
+                limit = back if min_delay > 0.0 else np.nextafter(back, inf)
+                n_busy, n_fired = _work_out(
+                    start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
+                    state, busy, words, rows_due, rows_from, due, due_at, series, factors,
+                    work, new, train, spike_time, spike_unit, pieces, n,
+                )  # fmt: skip
+        _commit(pops, flow, state, work, new, n_busy)
+        for p in range(len(pops)):
+            if tau_output[p] > 0.0:
+                _add_total(
+                    pops[p], tau_output[p], rows, dense, rows_due, rows_from, due, due_at, n,
+                    limit, state[TOTAL],
+                )  # fmt: skip
+        consume(rows_due, rows_from, due, due_at, n, limit)
+        start = end
+        n[LOADED] = max(n[LOADED], bucket_of(start, width) - 1)  # nothing was due in a gap
+        if n_fired > 0:
+            _in_order(spike_time, spike_unit, 0, n_fired)
+            if written + n_fired > len(out_times):
+                return GROW_SPIKES, 0, start, 0
+            for q in range(n_fired):
+                t, j = spike_time[q], spike_unit[q]
+                out_times[written] = t
+                out_units[written] = j
+                written += 1
+                p = unit[POP, j]
+                fired_by[p] += 1
+                if fired_by[p] > limits[p]:
+                    return RUNAWAY, p, t, fired_by[p]
+                for projection in range(pops[p, OWN_START], pops[p, OWN_STOP]):
+                    status = send(
+                        t, j - pops[p, START], projection, width, duration,
+                        rows, maps, axonal, indptr, synapses, head, flight, sent, n,
+                    )  # fmt: skip
+                    if status != OK:
+                        return status, 0, start, 0
+            status = load(  # what they send may be due in this bucket
+                n[LOADED], width, duration, rows, maps, synapses,
+                head, flight, sent, rows_due, rows_from, due, due_at, n,
+            )  # fmt: skip
+            if status != OK:
+                return status, 0, start, 0
+        if limit > end and (n_fired == 0 or min_delay > 0.0):
+            sample = _sample(start, sample, sample_time, sample_pop, sample_place, pops, state,
+                             voltage)  # fmt: skip
+    _sample(inf, sample, sample_time, sample_pop, sample_place, pops, state, voltage)
+    _in_order(out_times, out_units, begin, written)  # ties on the border of two windows
+    return OK, 0, duration, written
+
+
+@kernel
+def _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay):
+    """Return the bucket width: short against the time constants, long against arrivals."""
+    width = duration
+    for c in range(len(flow)):
+        width = min(width, WIDEST * tau[TAU_MEM, c])
+        if flow[c] != LIF:
+            width = min(width, WIDEST * tau[TAU_SYN, c])
+    arrivals = 0.0
+    for s in range(len(fan_out)):
+        arrivals += fan_out[s] * (in_offsets[s, b + 1] - in_offsets[s, b])
+    if arrivals > 0.0:
+        width = min(width, PER_WINDOW * unit.shape[1] * duration / arrivals)
+    # No window as short as the shortest delay has to be cut. Not worth it if that is tiny.
+    if 0.125 * width < min_delay:
+        width = min(width, min_delay)
+    return width
+
+
+@kernel
+def _feed(
+    bucket, b, width, duration, in_times, in_units, in_offsets, cursor, source_rows,
+    rows, maps, axonal, indptr, synapses,
+    head, flight, sent, rows_due, rows_from, due, due_at, n,
+):  # fmt: skip
+    """Send the input spikes that can arrive in ``bucket``, then load it."""
+    n[LOADED] = bucket - 1
+    edge = (bucket + 1) * width
+    for s in range(len(cursor)):
+        at, stop = cursor[s], in_offsets[s, b + 1]
+        while at < stop and in_times[at] < edge:
+            for projection in range(source_rows[s], source_rows[s + 1]):
+                status = send(
+                    in_times[at], in_units[at], projection, width, duration,
+                    rows, maps, axonal, indptr, synapses, head, flight, sent, n,
+                )  # fmt: skip
+                if status != OK:
+                    return status
+            at += 1
+        cursor[s] = at
+    return load(
+        bucket, width, duration, rows, maps, synapses,
+        head, flight, sent, rows_due, rows_from, due, due_at, n,
+    )  # fmt: skip
+
+
+@kernel
+def _next_arrival(in_times, in_offsets, cursor, head, n, b, width, duration):
+    """Return a time before which nothing that is known of arrives: the start of a bucket."""
+    time = duration
+    bucket = next_bucket(head, n)
+    if bucket >= 0:
+        time = min(time, bucket * width)
+    for s in range(len(cursor)):
+        if cursor[s] < in_offsets[s, b + 1]:
+            time = min(time, bucket_of(in_times[cursor[s]], width) * width)
+    return time
+
+
+@kernel
+def _work_out(
+    start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
+    state, busy, words, rows_due, rows_from, due, due_at, series, factors,
+    work, new, train, spike_time, spike_unit, pieces, n,
+):  # fmt: skip
+    """Work out the window: new states, busy units and spikes.
+
+    Given ``n_busy``, it is a shorter window than last time with the same busy units, whose
+    spikes are kept. Returns the number of busy units and of spikes; if those of one unit
+    don't fit, its place among the busy ones and -1.
+    """
+    replay = n_busy >= 0
+    n_due = n[N_DUE]
+    n_rows = 0
+    while n_rows < n[N_ROWS] and rows_due[TIME, n_rows] < limit:
+        n_rows += 1
+    set_factors(flow, tau, end - start, factors)
+    drift(pops, unit, state, factors)
+    if n_rows > 0:
+        add_rows(
+            rows, unit, dense, rows_due, rows_from, n_rows, state, series, factors, end, width
+        )
+    if n_due > 0:
+        add_due(unit, len(flow), due, due_at, n_due, state, series, end, limit, width)
+    if not replay:
+        mark_busy(pops, unit, par, state, factors, start, busy)
+        n_busy = list_busy(busy, words, work[UNIT])
+    if n_due > 0 and n_busy > 0:
+        chain_due(due, due_at, n_due, limit, busy, work, n_busy)
+    n_fired = 0
+    for c in range(n_busy):
+        j = work[UNIT, c]
+        m = gather(
+            j, rows, dense, rows_due, rows_from, n_rows, due, due_at,
+            work[CHAIN, j] if n_due > 0 else -1, train,
+        )  # fmt: skip
+        n_new = _pass(
+            c, j, start, end, limit, m, unit, par, flow, tau, pops, state, new, train,
+            spike_time, work[FIRED, c] if replay else n_fired,
+            work[FIRED, c + 1] if replay else -1, pieces,
+        )  # fmt: skip
+        if n_new < 0:
+            return c, -1
+        if not replay:
+            work[FIRED, c] = n_fired
+            work[FIRED, c + 1] = n_new
+            spike_unit[n_fired:n_new] = j
+            n_fired = n_new
+    if replay:
+        n_fired = _keep_before(spike_time, spike_unit, work[FIRED, n_busy], limit)
+    return n_busy, n_fired
+
+
+@kernel
+def _pass(
+    c, j, start, end, limit, m, unit, par, flow, tau, pops, state, new, train,
+    spike_time, n_fired, replay_end, pieces,
+):  # fmt: skip
+    """Take busy unit ``j`` through the window; its new state overrides the sweep's."""
+    k = unit[CLASS, j]
+    tau_mem, tau_syn, tau_r = tau[TAU_MEM, k], tau[TAU_SYN, k], tau[TAU_R, k]
+    threshold, reset, refractory = par[THRESHOLD, j], par[RESET, j], par[REFRACTORY, j]
+    new[NEW_RELEASE, c] = state[RELEASE, j]
+    new[NEW_BELOW, c] = state[BELOW, j]
+    new[NEW_TOP, c] = state[TOP, j]
+    if threshold == inf:
+        new[NEW_TOP, c] = pass_peak(
+            state[U, j], state[I, j], state[TOP, j], start, end, m, flow[k], tau_mem, tau_syn, train
+        )
+    elif flow[k] == CUBA:
+        u, i, release, n_fired = pass_cuba(
+            state[U, j], state[I, j], state[RELEASE, j], start, end, limit, m,
+            tau_mem, tau_syn, threshold, reset, refractory, train, spike_time, n_fired, replay_end,
+        )  # fmt: skip
+        state[NEW_U, j], state[NEW_I, j], new[NEW_RELEASE, c] = u, i, release
+    elif flow[k] == LIF:
+        u, release, n_fired = pass_lif(
+            state[U, j], state[RELEASE, j], start, end, m, tau_mem, threshold, reset, refractory,
+            pops[unit[POP, j], SOFT], train, spike_time, n_fired,
+        )  # fmt: skip
+        state[NEW_U, j], new[NEW_RELEASE, c] = u, release
+    else:
+        u, i, r, q, below, n_fired = pass_srm(
+            state[U, j], state[I, j], state[R, j], state[K, j], state[BELOW, j] > 0.0,
+            start, end, limit, m, tau_syn, tau_r, threshold, pieces,
+            train, spike_time, n_fired, replay_end,
+        )  # fmt: skip
+        state[NEW_U, j], state[NEW_I, j], state[NEW_R, j], state[NEW_K, j] = u, i, r, q
+        new[NEW_BELOW, c] = 1.0 if below else 0.0
+    return n_fired
+
+
+@kernel
+def _earliest(times, n):
+    first = times[0]
+    for q in range(1, n):
+        first = min(first, times[q])
+    return first
+
+
+@kernel
+def _keep_before(spike_time, spike_unit, n_fired, limit):
+    kept = 0
+    for q in range(n_fired):
+        if spike_time[q] < limit:
+            spike_time[kept] = spike_time[q]
+            spike_unit[kept] = spike_unit[q]
+            kept += 1
+    return kept
+
+
+@kernel
+def _commit(pops, flow, state, work, new, n_busy):
+    """Make the new state the state."""
+    copy(state[NEW_U], state[U])
+    copy(state[NEW_I], state[I])
+    if flow[len(flow) - 1] == SRM:  # classes are sorted by flow, and SRM is the last
+        copy(state[NEW_R], state[R])
+        copy(state[NEW_K], state[K])
+    for c in range(n_busy):
+        j = work[UNIT, c]
+        state[RELEASE, j] = new[NEW_RELEASE, c]
+        state[BELOW, j] = new[NEW_BELOW, c]
+        state[TOP, j] = new[NEW_TOP, c]
+
+
+@kernel
+def _add_total(pop, tau, rows, dense, rows_due, rows_from, due, due_at, n, limit, total):
+    """Sum the arrivals, weighted by e^(-t/tau_output): all that a voltage integral needs."""
+    low, high = pop[START], pop[STOP]
+    for m in range(n[N_ROWS]):
+        size = rows[rows_from[BY, m], POST_SIZE]
+        if rows_due[TIME, m] < limit and rows[rows_from[BY, m], POST_BASE] == low:
+            factor = exp(-rows_due[TIME, m] / tau)
+            for j in range(size):
+                total[low + j] += factor * dense[rows_from[ROW, m] + j]
+    for m in range(n[N_DUE]):
+        if due[TIME, m] < limit and low <= due_at[POST, m] < high:
+            total[due_at[POST, m]] += exp(-due[TIME, m] / tau) * due[WEIGHT, m]
+
+
+@kernel
+def _in_order(times, units, begin, end):
+    """Sort nearly sorted spikes by time, then unit."""
+    for q in range(begin + 1, end):
+        t, j = times[q], units[q]
+        at = q
+        while at > begin and (times[at - 1] > t or (times[at - 1] == t and units[at - 1] > j)):
+            times[at] = times[at - 1]
+            units[at] = units[at - 1]
+            at -= 1
+        times[at] = t
+        units[at] = j
+
+
+@kernel
+def _sample(time, sample, sample_time, sample_pop, sample_place, pops, state, voltage):
+    """Write all voltages wanted up to ``time``; return the number of the next sample."""
+    while sample < len(sample_time) and sample_time[sample] <= time:
+        low, high = pops[sample_pop[sample], START], pops[sample_pop[sample], STOP]
+        place = sample_place[sample]
+        for j in range(low, high):
+            voltage[place + j - low] = state[U, j] + state[R, j]
+        sample += 1
+    return sample

@@ -1,0 +1,239 @@
+"""The ordered pass: one unit through one window, arrival by arrival, spike by spike.
+
+`gather` sorts the arrivals of a unit; `pass_cuba`, `pass_lif` and `pass_srm` take it from
+one to the next and solve for its crossings. With ``replay`` the crossings are not solved
+for but taken from an earlier pass over a longer window: when a window turns out too long
+(a spike sent in it comes back in it), what fired before its new end stays as it was.
+`pass_peak` is the same walk for readouts, which look for their maximum instead.
+"""
+
+from math import e, exp
+
+from evsim._compile import kernel
+from evsim._flows import first_crossing, peak_time, propagate
+from evsim._layout import (
+    BY,
+    CHAIN,
+    CHAINED,
+    LIF,
+    POST,
+    POST_BASE,
+    POST_SIZE,
+    ROW,
+    TIME,
+    UNIT,
+    WEIGHT,
+)
+from evsim._srm import srm_crossing, srm_slope
+
+
+@kernel
+def chain_due(due, due_at, n_due, limit, busy, work, n_busy):
+    """Chain the listed arrivals before ``limit`` at each busy unit."""
+    chain, time, post, chained = work[CHAIN], due[TIME], due_at[POST], due_at[CHAINED]
+    for c in range(n_busy):
+        chain[work[UNIT, c]] = -1
+    for m in range(n_due):
+        j = post[m]
+        if busy[j] and time[m] < limit:
+            chained[m] = chain[j]
+            chain[j] = m
+
+
+@kernel
+def gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, train):
+    """Write times and weights of the arrivals at unit ``j``, ascending; return their number."""
+    time, weight = train[0], train[1]
+    n = 0
+    for m in range(n_rows):
+        at = j - rows[rows_from[BY, m], POST_BASE]
+        if 0 <= at < rows[rows_from[BY, m], POST_SIZE]:
+            time[n] = rows_due[TIME, m]
+            weight[n] = dense[rows_from[ROW, m] + at]
+            n += 1
+    if first_due >= 0:
+        m = first_due
+        while m >= 0:
+            time[n] = due[TIME, m]
+            weight[n] = due[WEIGHT, m]
+            n += 1
+            m = due_at[CHAINED, m]
+        _sort(time, weight, n)
+    return n
+
+
+@kernel
+def _sort(time, weight, n):
+    """Shell sort; mostly a handful of arrivals."""
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for m in range(gap, n):
+            t, w = time[m], weight[m]
+            at = m
+            while at >= gap and time[at - gap] > t:
+                time[at] = time[at - gap]
+                weight[at] = weight[at - gap]
+                at -= gap
+            time[at] = t
+            weight[at] = w
+        gap //= 3
+
+
+@kernel
+def pass_cuba(
+    u, i, release, start, end, limit, n_arrivals, tau_mem, tau_syn, threshold, reset, refractory,
+    train, spike_time, n_fired, replay_end,
+):  # fmt: skip
+    """Take one `CubaLIF` unit from ``start`` to ``end``; events before ``limit`` happen.
+
+    Writes its spikes to ``spike_time`` from ``n_fired`` on (or, in a replay, takes
+    them from ``replay`` to ``replay_end``) and returns u, i, release and the number of
+    spikes; -1 for that number if the spikes don't fit.
+    """
+    t = start
+    solve = replay_end < 0
+    for m in range(n_arrivals + 1):
+        to = train[0, m] if m < n_arrivals else end
+        while True:
+            if release > t:  # held at reset
+                stop = min(release, to)
+                i *= exp(-(stop - t) / tau_syn)
+                t = stop
+                if release > to:
+                    break
+            span = to - t
+            at = to
+            after = -1.0
+            if solve:
+                u_end, i_end = propagate(u, i, span, tau_mem, tau_syn)
+                if u >= threshold:
+                    after = 0.0
+                elif span > 0.0:
+                    after = first_crossing(u, i, span, u_end, i_end, tau_mem, tau_syn, threshold)
+                at = min(t + after, to)
+            elif n_fired < replay_end and spike_time[n_fired] <= to:
+                at = spike_time[n_fired]
+                after = at - t
+            if after < 0.0 or at >= limit:
+                u, i = propagate(u, i, span, tau_mem, tau_syn)
+                t = to
+                break
+            if n_fired == len(spike_time):
+                return u, i, release, -1
+            spike_time[n_fired] = at
+            n_fired += 1
+            i *= exp(-after / tau_syn)
+            u = reset
+            t = at
+            release = at + refractory
+        if m < n_arrivals:
+            i += train[1, m]
+    return u, i, release, n_fired
+
+
+@kernel
+def pass_lif(
+    u, release, start, end, n_arrivals, tau_mem, threshold, reset, refractory, soft,
+    train, spike_time, n_fired,
+):  # fmt: skip
+    """Take one `LIF` unit from ``start`` to ``end``; crossings happen at arrivals only.
+
+    Arrivals of one instant are summed first; those in the refractory period are lost. A
+    replay needs no record here: the same arrivals give the same spikes.
+    """
+    t = start
+    m = 0
+    while m < n_arrivals:
+        at = train[0, m]
+        total = 0.0
+        while m < n_arrivals and train[0, m] == at:
+            total += train[1, m]
+            m += 1
+        if at < release:
+            continue
+        u = u * exp(-(at - max(t, release)) / tau_mem) + total
+        t = at
+        if u >= threshold:
+            if n_fired == len(spike_time):
+                return u, release, -1
+            spike_time[n_fired] = at
+            n_fired += 1
+            u = u - (threshold - reset) if soft else reset
+            release = at + refractory
+    free = max(t, release)
+    if free < end:
+        u *= exp(-(end - free) / tau_mem)
+    return u, release, n_fired
+
+
+@kernel
+def pass_srm(
+    u, i, r, k, below, start, end, limit, n_arrivals, tau_syn, tau_r, threshold,
+    pieces, train, spike_time, n_fired, replay_end,
+):  # fmt: skip
+    """Take one `SRM` unit from ``start`` to ``end``; as `pass_cuba`."""
+    t = start
+    solve = replay_end < 0
+    for m in range(n_arrivals + 1):
+        to = train[0, m] if m < n_arrivals else end
+        while True:
+            span = to - t
+            at = to
+            after, side = srm_crossing(
+                u, i, r, k, below, span, tau_syn, tau_r, threshold, pieces
+            )
+            waits = after >= 0.0  # unless it fires now, a unit at its crossing is still below
+            if solve:
+                at = min(t + after, to)
+            else:
+                after = -1.0
+                if n_fired < replay_end and spike_time[n_fired] <= to:
+                    at = spike_time[n_fired]
+                    after = at - t
+            happens = after >= 0.0 and at < limit
+            if happens:
+                span = after
+            u, i = propagate(u, i, span, tau_syn, tau_syn)
+            r, k = propagate(r, k, span, tau_r, tau_r)
+            if not happens:
+                below = side or waits
+                t = to
+                break
+            if n_fired == len(spike_time):
+                return u, i, r, k, below, -1
+            spike_time[n_fired] = at
+            n_fired += 1
+            k -= 2.0 * threshold * e
+            below = srm_slope(u, i, r, k, tau_syn, tau_r) < 0.0
+            t = at
+        if m < n_arrivals:
+            i += train[1, m]
+    return u, i, r, k, below, n_fired
+
+
+@kernel
+def pass_peak(u, i, peak, start, end, n_arrivals, flow, tau_mem, tau_syn, train):
+    """Return the largest u of one readout unit up to ``end``, if it exceeds ``peak``."""
+    t = start
+    for m in range(n_arrivals + 1):
+        to = train[0, m] if m < n_arrivals else end
+        span = to - t
+        if flow == LIF:
+            u *= exp(-span / tau_mem)
+            if m < n_arrivals:
+                u += train[1, m]
+                if m + 1 == n_arrivals or train[0, m + 1] > to:  # the instant is complete
+                    peak = max(peak, u)
+        else:
+            if i > u and i > peak:
+                top = peak_time(u, i, tau_mem, tau_syn)
+                if top < span:
+                    peak = max(peak, i * exp(-top / tau_syn))
+            u, i = propagate(u, i, span, tau_mem, tau_syn)
+            peak = max(peak, u)
+            if m < n_arrivals:
+                i += train[1, m]
+        t = to
+    return peak

@@ -1,0 +1,128 @@
+"""What the kernels' arrays hold: the meaning of every row and column, by name.
+
+Kernels take plain arrays. The named tuples here are how the Python side keeps them
+together and in order; they are unpacked in every call and never enter compiled code.
+Populations of a group are P, its units N, classes of equal time constants C, projections
+Q, sources outside the group S.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+# Flows, and kinds of rows.
+CUBA, LIF, SRM = 0, 1, 2
+DENSE, LISTED, CONV = 0, 1, 2
+
+# Group.pops, a line per population.
+START, STOP, FLOW, SOFT, PEAK, UNIFORM, OWN_START, OWN_STOP = range(8)
+# Group.unit, a column per unit.
+CLASS, POP = 0, 1
+# Group.par, a column per unit; voltages are measured from v_leak.
+THRESHOLD, RESET, REFRACTORY = 0, 1, 2
+# Group.tau, a column per class.
+TAU_MEM, TAU_SYN, TAU_R = 0, 1, 2
+# Group.rows, a line per projection.
+KIND, POST_BASE, POST_SIZE, AXONAL, FIRST, MAP, ALIKE = range(7)
+# Group.maps, a line per convolution.
+HEIGHT, WIDTH, ROWS, COLUMNS = 0, 1, 2, 3
+STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, DIL_Y, DIL_X, TAPS_Y, TAPS_X = range(4, 12)
+
+# Group.synapses, a line per listed synapse; delays ascend in every row. The target is a unit
+# of the group, or a kernel tap.
+LATE, STRENGTH, TARGET = 0, 1, 2
+
+# Scratch.state, a column per unit. SRM: U, I are its synaptic part, R, K the refractory one.
+U, I, R, K, RELEASE, BELOW, TOP, TOTAL, NEW_U, NEW_I, NEW_R, NEW_K, RISE = range(13)  # noqa: E741
+# Scratch.flight, a line per spike in flight.
+NEXT, PROJECTION, PRE, CURSOR, END = range(5)
+# Scratch.rows_due (floats) and rows_from (integers), a column per arrival of a dense row.
+TIME, DV, DI = 0, 1, 2
+ROW, BY = 0, 1
+# Scratch.due (floats: TIME, DV, DI, WEIGHT) and due_at (integers), a column per arrival.
+WEIGHT = 3
+POST, CHAINED = 0, 1
+# Scratch.work (integers) and new (floats), a column per busy unit.
+UNIT, FIRED, CHAIN = 0, 1, 2
+NEW_RELEASE, NEW_BELOW, NEW_TOP = 0, 1, 2
+# Scratch.factors, a column per class: over one window u to u, i to u, i to i, r to r, k to r;
+# and what one arrival makes of u and i.
+KEEP_U, I_TO_U, KEEP_I, KEEP_R, K_TO_R, TO_U, TO_I = range(7)
+# Scratch.n, counters.
+FREE, IN_FLIGHT, N_ROWS, N_DUE, LOADED = range(5)
+
+
+class Group(NamedTuple):
+    """The constants of one group."""
+
+    pops: IntArray  # [P, 8]
+    tau_output: FloatArray  # [P] of the integral wanted; inf unweighted, 0 none
+    unit: IntArray  # [2, N]
+    par: FloatArray  # [3, N]
+    flow: IntArray  # [C]
+    tau: FloatArray  # [3, C]
+    rows: IntArray  # [Q, 7]
+    maps: IntArray  # [convolutions, 12]
+    source_rows: IntArray  # [S + 1] projections from outside, by source
+    axonal: FloatArray  # all axonal delays, end to end
+    dense: FloatArray  # all dense weights, [pre, post] each
+    indptr: IntArray  # rows of listed synapses
+    synapses: FloatArray  # [synapse, 3] one record each, so that a stretch of a row is together
+
+
+class Scratch(NamedTuple):
+    """The working arrays of one thread."""
+
+    state: FloatArray  # [13, N]
+    busy: BoolArray  # [N, padded to words]
+    words: npt.NDArray[np.uint64]  # the same memory, eight units a word
+    head: IntArray  # [RING] first spike in flight of each bucket, or -1
+    flight: IntArray  # [in flight, 5]
+    sent: FloatArray  # [in flight] spike time + axonal delay
+    rows_due: FloatArray  # [3, row]; times ascend
+    rows_from: IntArray  # [2, row]
+    due: FloatArray  # [4, arrival]; in any order
+    due_at: IntArray  # [2, arrival]
+    series: FloatArray  # [2, DEGREE + 1, C] what an arrival makes of u and of i
+    factors: FloatArray  # [7, C]
+    work: IntArray  # [3, N + 1]
+    new: FloatArray  # [3, N]
+    train: FloatArray  # [2, arrival] times and weights at one unit, ascending
+    spike_time: FloatArray  # [spike] of the window
+    spike_unit: IntArray  # [spike]
+    pieces: FloatArray  # [2, 4] see _srm
+    n: IntArray  # [5]
+    cursor: IntArray  # [S] next input spike of each source
+    fired_by: IntArray  # [P] spikes of the recording
+
+
+class Inputs(NamedTuple):
+    """Spike trains of the sources of a group, end to end."""
+
+    times: FloatArray
+    units: IntArray
+    offsets: IntArray  # [S, recording + 1]
+    fan_out: FloatArray  # [S] mean number of synapses per spike
+
+
+class Samples(NamedTuple):
+    """When to look at which population's voltage, by time."""
+
+    time: FloatArray
+    pop: IntArray
+    place: IntArray  # where its units go in a line of Out.voltage
+
+
+class Out(NamedTuple):
+    """What a run writes, one line or stretch per recording."""
+
+    times: FloatArray
+    units: IntArray
+    offsets: IntArray
+    voltage: FloatArray  # [recording, place]
+    final: FloatArray  # [recording, 4, N] u, i, weighted arrivals and peak, for readouts

@@ -1,0 +1,141 @@
+"""Running the kernels: room for a group, recordings in chunks, more room where it was short."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from evsim._engine import run_group
+from evsim._layout import FloatArray, Inputs, IntArray, Out, Samples, Scratch
+from evsim._plan import Plan
+from evsim._queue import (
+    GROW_DUE,
+    GROW_FIRED,
+    GROW_FLIGHT,
+    GROW_ROWS,
+    GROW_SPIKES,
+    OK,
+    RING,
+    RUNAWAY,
+)
+from evsim._window import DEGREE
+from evsim.errors import RunawayError
+
+
+@dataclass
+class Room:
+    """How much of everything a thread has; it grows when a recording needs more."""
+
+    flight: int = 4096
+    rows: int = 1024
+    due: int = 16384
+    fired: int = 1024
+    spikes: int = 16384
+    _grows: dict[int, str] = field(
+        default_factory=lambda: {
+            GROW_FLIGHT: "flight",
+            GROW_ROWS: "rows",
+            GROW_DUE: "due",
+            GROW_FIRED: "fired",
+            GROW_SPIKES: "spikes",
+        }
+    )
+
+    def grow(self, status: int) -> None:
+        """Double what was short."""
+        name = self._grows[status]
+        setattr(self, name, 2 * getattr(self, name))
+
+
+def make_scratch(plan: Plan, room: Room) -> Scratch:
+    """Allocate the working arrays of one thread for one group."""
+    n, classes = plan.group.unit.shape[1], len(plan.group.flow)
+    words = np.zeros((n + 7) // 8, np.uint64)
+
+    def floats(*shape: int) -> FloatArray:
+        return np.zeros(shape)
+
+    def ints(*shape: int) -> IntArray:
+        return np.zeros(shape, np.int64)
+
+    return Scratch(
+        state=floats(13, n),
+        busy=words.view(np.bool_),
+        words=words,
+        head=ints(RING),
+        flight=ints(room.flight, 5),
+        sent=floats(room.flight),
+        rows_due=floats(3, room.rows),
+        rows_from=ints(2, room.rows),
+        due=floats(4, room.due),
+        due_at=ints(2, room.due),
+        series=floats(2, DEGREE + 1, classes),
+        factors=floats(7, classes),
+        work=ints(3, n + 1),
+        new=floats(3, n),
+        train=floats(2, room.rows + room.due),
+        spike_time=floats(room.fired),
+        spike_unit=ints(room.fired),
+        pieces=floats(2, 4),
+        n=ints(5),
+        cursor=ints(len(plan.sources)),
+        fired_by=ints(len(plan.names)),
+    )
+
+
+def run_plan(
+    plan: Plan,
+    inputs: Inputs,
+    samples: Samples,
+    n_places: int,
+    n_recordings: int,
+    duration: float,
+    max_rate: float,
+    room: Room,
+    first_recording: int,
+) -> Out:
+    """Run one group over some recordings; ``first_recording`` is where messages count from.
+
+    Raises
+    ------
+    RunawayError
+        If a population fires more than ``max_rate`` per unit, averaged over a recording.
+    """
+    limits = np.array([1000 + int(max_rate * duration * size) for size in plan.sizes])
+    readout = bool(np.isinf(plan.group.par[0]).all())
+    out = Out(
+        times=np.empty(room.spikes),
+        units=np.empty(room.spikes, np.int64),
+        offsets=np.zeros(n_recordings + 1, np.int64),
+        voltage=np.empty((n_recordings, n_places)),
+        final=np.empty((n_recordings if readout else 0, 4, plan.group.unit.shape[1])),
+    )
+    scratch = make_scratch(plan, room)
+    first = 0
+    while True:
+        status, first, pop, time, count = run_group(
+            *plan.group, *scratch, *inputs, *samples, *out,
+            first, n_recordings, duration, plan.min_delay, limits,
+        )  # fmt: skip
+        if status == OK:
+            return out
+        if status == RUNAWAY or (status == GROW_FIRED and count > limits[pop]):
+            raise RunawayError(
+                f"population {plan.names[pop]!r}: {count} spikes in recording "
+                f"{first_recording + first} by t = {time:.6g} s, "
+                f"{count / plan.sizes[pop] / duration:.6g} Hz per unit over the {duration:g} s "
+                f"asked for; the limit is max_rate = {max_rate:g} Hz. Weaken the loop that "
+                "drives it, or raise the limit"
+            )
+        room.grow(status)
+        if status == GROW_SPIKES:
+            out = _more_spikes(out, room.spikes)
+        else:
+            scratch = make_scratch(plan, room)
+
+
+def _more_spikes(out: Out, room: int) -> Out:
+    times, units = np.empty(room), np.empty(room, np.int64)
+    times[: len(out.times)], units[: len(out.units)] = out.times, out.units
+    return out._replace(times=times, units=units)
