@@ -50,13 +50,13 @@ def gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, 
         if 0 <= at < rows[rows_from[BY, m], POST_SIZE]:
             time[n] = rows_due[TIME, m]
             weight[n] = dense[rows_from[ROW, m] + at]
-            n += 1
+            n += weight[n] != 0.0  # a weight of 0 is no connection
     if first_due >= 0:
         m = first_due
         while m >= 0:
             time[n] = due[TIME, m]
             weight[n] = due[WEIGHT, m]
-            n += 1
+            n += weight[n] != 0.0
             m = due_at[CHAINED, m]
         _sort(time, weight, n)
     return n

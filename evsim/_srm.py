@@ -31,22 +31,24 @@ def srm_crossing(v, i, r, k, below, span, tau_s, tau_r, threshold, pieces):
     """Return the first crossing from below within ``span`` (or -1) and the side at the end.
 
     ``below`` is the side of the threshold on which the stretch starts; it is not read off
-    the state, because a unit that has just fired sits on the threshold. ``pieces`` is
-    scratch for the borders of the monotone pieces, [2, 4].
+    the state, because a unit that has just fired sits on the threshold, give or take a
+    rounding error. For the same reason the side changes only on a piece that leads there.
+    ``pieces`` is scratch for the borders of the monotone pieces, [2, 4].
     """
     n = _stationary(v, i, r, k, span, tau_s, tau_r, pieces)
     start = 0.0
+    f_start = srm_voltage(v, i, r, k, start, tau_s, tau_r) - threshold
     for q in range(n + 1):
         end = pieces[0, q] if q < n else span
         f = srm_voltage(v, i, r, k, end, tau_s, tau_r) - threshold
-        if below and f >= 0.0:
-            f0 = srm_voltage(v, i, r, k, start, tau_s, tau_r) - threshold
-            if f0 >= 0.0:
+        if below and f >= 0.0 and f > f_start:
+            if f_start >= 0.0:
                 return start, False
             return _bisect_f(v, i, r, k, tau_s, tau_r, threshold, start, end), False
-        if not below and f < 0.0:
+        if not below and f < 0.0 and f < f_start:
             below = True
         start = end
+        f_start = f
     return -1.0, below
 
 
