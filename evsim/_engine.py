@@ -11,7 +11,7 @@ from math import exp, inf
 import numpy as np
 
 from evsim._compile import kernel
-from evsim._fire import chain_due, gather, pass_cuba, pass_lif, pass_peak, pass_srm
+from evsim._fire import chain_due, gather, pass_cuba, pass_lif, pass_peak, pass_srm, span_train
 from evsim._layout import (
     BELOW,
     BY,
@@ -320,8 +320,8 @@ def _work_out(
             work[CHAIN, j] if n_due > 0 else -1, train,
         )  # fmt: skip
         n_new = _pass(
-            c, j, start, end, limit, m, unit, par, flow, tau, pops, state, new, train,
-            spike_time, work[FIRED, c] if replay else n_fired,
+            c, j, start, end, limit, width, m, unit, par, flow, tau, pops, state, series, factors,
+            new, train, spike_time, work[FIRED, c] if replay else n_fired,
             work[FIRED, c + 1] if replay else -1, pieces,
         )  # fmt: skip
         if n_new < 0:
@@ -338,8 +338,8 @@ def _work_out(
 
 @kernel
 def _pass(
-    c, j, start, end, limit, m, unit, par, flow, tau, pops, state, new, train,
-    spike_time, n_fired, replay_end, pieces,
+    c, j, start, end, limit, width, m, unit, par, flow, tau, pops, state, series, factors,
+    new, train, spike_time, n_fired, replay_end, pieces,
 ):  # fmt: skip
     """Take busy unit ``j`` through the window; its new state overrides the sweep's."""
     k = unit[CLASS, j]
@@ -353,6 +353,7 @@ def _pass(
             state[U, j], state[I, j], state[TOP, j], start, end, m, flow[k], tau_mem, tau_syn, train
         )
     elif flow[k] == CUBA:
+        span_train(train, m, start, end, width, series, factors, k)
         u, i, release, n_fired = pass_cuba(
             state[U, j], state[I, j], state[RELEASE, j], start, end, limit, m,
             tau_mem, tau_syn, threshold, reset, refractory, train, spike_time, n_fired, replay_end,

@@ -1,7 +1,8 @@
 """The ordered pass: one unit through one window, arrival by arrival, spike by spike.
 
-`gather` sorts the arrivals of a unit; `pass_cuba`, `pass_lif` and `pass_srm` take it from
-one to the next and solve for its crossings. With ``replay`` the crossings are not solved
+`gather` sorts the arrivals of a unit, `span_train` prepares what a `CubaLIF` unit does in
+between; `pass_cuba`, `pass_lif` and `pass_srm` take a unit from one arrival to the next and
+solve for its crossings. With ``replay`` the crossings are not solved
 for but taken from an earlier pass over a longer window: when a window turns out too long
 (a spike sent in it comes back in it), what fired before its new end stays as it was.
 `pass_peak` is the same walk for readouts, which look for their maximum instead.
@@ -12,19 +13,32 @@ from math import e, exp
 from evsim._compile import kernel
 from evsim._flows import first_crossing, peak_time, propagate
 from evsim._layout import (
+    AT,
     BY,
     CHAIN,
     CHAINED,
+    CURRENT,
+    DECAY,
+    GAP,
+    I_I,
+    I_TO_U,
+    I_U,
+    JUMP,
+    KEEP_I,
+    KEEP_U,
     LIF,
     POST,
     POST_BASE,
     POST_SIZE,
     ROW,
     TIME,
+    U_U,
     UNIT,
+    VOLTAGE,
     WEIGHT,
 )
 from evsim._srm import srm_crossing, srm_slope
+from evsim._window import respond_each
 
 
 @kernel
@@ -43,7 +57,7 @@ def chain_due(due, due_at, n_due, limit, busy, work, n_busy):
 @kernel
 def gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, train):
     """Write times and weights of the arrivals at unit ``j``, ascending; return their number."""
-    time, weight = train[0], train[1]
+    time, weight = train[AT], train[JUMP]
     n = 0
     for m in range(n_rows):
         at = j - rows[rows_from[BY, m], POST_BASE]
@@ -82,6 +96,28 @@ def _sort(time, weight, n):
 
 
 @kernel
+def span_train(train, n, start, end, width, series, factors, c):
+    """Write the factors over the stretch before each arrival, and before ``end``.
+
+    They are those of the whole window if nothing arrives; else the stretches are no longer
+    than a bucket, so the power series hold.
+    """
+    if n == 0:
+        train[U_U, 0] = factors[KEEP_U, c]
+        train[I_U, 0] = factors[I_TO_U, c]
+        train[I_I, 0] = factors[KEEP_I, c]
+        return
+    gap = train[GAP]
+    gap[0] = start - train[AT, 0]
+    for m in range(1, n):
+        gap[m] = train[AT, m - 1] - train[AT, m]
+    gap[n] = train[AT, n - 1] - end
+    respond_each(series[DECAY, :, c], gap, train[U_U], n + 1, 0.0, width)
+    respond_each(series[VOLTAGE, :, c], gap, train[I_U], n + 1, 0.0, width)
+    respond_each(series[CURRENT, :, c], gap, train[I_I], n + 1, 0.0, width)
+
+
+@kernel
 def pass_cuba(
     u, i, release, start, end, limit, n_arrivals, tau_mem, tau_syn, threshold, reset, refractory,
     train, spike_time, n_fired, replay_end,
@@ -95,7 +131,8 @@ def pass_cuba(
     t = start
     solve = replay_end < 0
     for m in range(n_arrivals + 1):
-        to = train[0, m] if m < n_arrivals else end
+        to = train[AT, m] if m < n_arrivals else end
+        whole = True
         while True:
             if release > t:  # held at reset
                 stop = min(release, to)
@@ -103,11 +140,16 @@ def pass_cuba(
                 t = stop
                 if release > to:
                     break
+                whole = False
             span = to - t
+            if whole:
+                u_end = u * train[U_U, m] + i * train[I_U, m]
+                i_end = i * train[I_I, m]
+            else:
+                u_end, i_end = propagate(u, i, span, tau_mem, tau_syn)
             at = to
             after = -1.0
             if solve:
-                u_end, i_end = propagate(u, i, span, tau_mem, tau_syn)
                 if u >= threshold:
                     after = 0.0
                 elif span > 0.0:
@@ -117,8 +159,7 @@ def pass_cuba(
                 at = spike_time[n_fired]
                 after = at - t
             if after < 0.0 or at >= limit:
-                u, i = propagate(u, i, span, tau_mem, tau_syn)
-                t = to
+                u, i, t = u_end, i_end, to
                 break
             if n_fired == len(spike_time):
                 return u, i, release, -1
@@ -128,8 +169,9 @@ def pass_cuba(
             u = reset
             t = at
             release = at + refractory
+            whole = False
         if m < n_arrivals:
-            i += train[1, m]
+            i += train[JUMP, m]
     return u, i, release, n_fired
 
 
@@ -146,10 +188,10 @@ def pass_lif(
     t = start
     m = 0
     while m < n_arrivals:
-        at = train[0, m]
+        at = train[AT, m]
         total = 0.0
-        while m < n_arrivals and train[0, m] == at:
-            total += train[1, m]
+        while m < n_arrivals and train[AT, m] == at:
+            total += train[JUMP, m]
             m += 1
         if at < release:
             continue
@@ -177,7 +219,7 @@ def pass_srm(
     t = start
     solve = replay_end < 0
     for m in range(n_arrivals + 1):
-        to = train[0, m] if m < n_arrivals else end
+        to = train[AT, m] if m < n_arrivals else end
         while True:
             span = to - t
             at = to
@@ -209,7 +251,7 @@ def pass_srm(
             below = srm_slope(u, i, r, k, tau_syn, tau_r) < 0.0
             t = at
         if m < n_arrivals:
-            i += train[1, m]
+            i += train[JUMP, m]
     return u, i, r, k, below, n_fired
 
 
@@ -218,13 +260,13 @@ def pass_peak(u, i, peak, start, end, n_arrivals, flow, tau_mem, tau_syn, train)
     """Return the largest u of one readout unit up to ``end``, if it exceeds ``peak``."""
     t = start
     for m in range(n_arrivals + 1):
-        to = train[0, m] if m < n_arrivals else end
+        to = train[AT, m] if m < n_arrivals else end
         span = to - t
         if flow == LIF:
             u *= exp(-span / tau_mem)
             if m < n_arrivals:
-                u += train[1, m]
-                if m + 1 == n_arrivals or train[0, m + 1] > to:  # the instant is complete
+                u += train[JUMP, m]
+                if m + 1 == n_arrivals or train[AT, m + 1] > to:  # the instant is complete
                     peak = max(peak, u)
         else:
             if i > u and i > peak:
@@ -234,6 +276,6 @@ def pass_peak(u, i, peak, start, end, n_arrivals, flow, tau_mem, tau_syn, train)
             u, i = propagate(u, i, span, tau_mem, tau_syn)
             peak = max(peak, u)
             if m < n_arrivals:
-                i += train[1, m]
+                i += train[JUMP, m]
         t = to
     return peak

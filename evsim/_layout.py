@@ -50,6 +50,10 @@ POST, CHAINED = 0, 1
 # Scratch.work (integers) and new (floats), a column per busy unit.
 UNIT, FIRED, CHAIN = 0, 1, 2
 NEW_RELEASE, NEW_BELOW, NEW_TOP = 0, 1, 2
+# Scratch.series: what an arrival makes of u and of i, and the decay of u.
+VOLTAGE, CURRENT, DECAY = 0, 1, 2
+# Scratch.train, a column per arrival at one unit; then the factors over the stretch before it.
+AT, JUMP, U_U, I_U, I_I, GAP = range(6)
 # Scratch.factors, a column per class: over one window u to u, i to u, i to i, r to r, k to r;
 # and what one arrival makes of u and i.
 KEEP_U, I_TO_U, KEEP_I, KEEP_R, K_TO_R, TO_U, TO_I = range(7)
@@ -88,11 +92,11 @@ class Scratch(NamedTuple):
     rows_from: IntArray  # [2, row]
     due: FloatArray  # [4, arrival]; in any order
     due_at: IntArray  # [2, arrival]
-    series: FloatArray  # [2, DEGREE + 1, C] what an arrival makes of u and of i
+    series: FloatArray  # [3, DEGREE + 1, C]
     factors: FloatArray  # [7, C]
     work: IntArray  # [3, N + 1]
     new: FloatArray  # [3, N]
-    train: FloatArray  # [2, arrival] times and weights at one unit, ascending
+    train: FloatArray  # [6, arrival + 1]; times ascend
     spike_time: FloatArray  # [spike] of the window
     spike_unit: IntArray  # [spike]
     pieces: FloatArray  # [2, 4] see _srm

@@ -16,6 +16,8 @@ from evsim._layout import (
     BY,
     CLASS,
     CUBA,
+    CURRENT,
+    DECAY,
     DI,
     DV,
     FLOW,
@@ -48,6 +50,7 @@ from evsim._layout import (
     TO_U,
     TOP,
     UNIFORM,
+    VOLTAGE,
     WEIGHT,
     I,
     K,
@@ -72,18 +75,19 @@ def fill_series(flow, tau, width, series):
     """Write the power series of all classes for buckets of ``width``.
 
     With y = s/width, u = sum of v_p y^p and i = sum of c_p y^p solve the equations of the
-    model from (0, 1) for `CubaLIF`, from (1, 0) for `LIF`.
+    model from (0, 1) for `CubaLIF`, from (1, 0) for `LIF`; the third series is e^-(s/tau_mem).
     """
     for c in range(len(flow)):
         a = width / tau[TAU_MEM, c]
         b = width / tau[TAU_SYN, c]
-        v, i = 0.0, 1.0
+        v, i, keep = 0.0, 1.0, 1.0
         if flow[c] == LIF:
             v, i = 1.0, 0.0
         for p in range(DEGREE + 1):
-            series[0, p, c] = v
-            series[1, p, c] = i
-            v, i = (i - v) * a / (p + 1), -i * b / (p + 1)
+            series[VOLTAGE, p, c] = v
+            series[CURRENT, p, c] = i
+            series[DECAY, p, c] = keep
+            v, i, keep = (i - v) * a / (p + 1), -i * b / (p + 1), -keep * a / (p + 1)
 
 
 @kernel
@@ -138,7 +142,7 @@ def _drift_alike(u, i, new_u, new_i, rise, keep_u, i_to_u, keep_i):
 
 @kernel
 def respond(series, which, c, y):
-    """Return what a unit arrival makes of u (``which`` 0) or i (1) after y bucket widths."""
+    """Sum the power series ``which`` of class ``c`` after y bucket widths."""
     x = series[which, DEGREE, c]
     for p in range(DEGREE - 1, -1, -1):
         x = x * y + series[which, p, c]
@@ -147,7 +151,7 @@ def respond(series, which, c, y):
 
 @kernel
 def _respond_all(terms, y, out):
-    """The same for all classes at once."""
+    """Sum one power series for all classes at once."""
     copy(terms[DEGREE], out)
     for p in range(DEGREE - 1, -1, -1):
         term = terms[p]
@@ -170,19 +174,17 @@ def add_rows(rows, unit, dense, rows_due, rows_from, n_rows, state, series, fact
         new_u, new_i, rise = state[NEW_U, low:high], state[NEW_I, low:high], state[RISE, low:high]
         if rows[projection, ALIKE]:
             c = unit[CLASS, low]
-            for q in range(m, run):
-                y = (end - rows_due[TIME, q]) / width
-                rows_due[DV, q] = respond(series, 0, c, y)
-                rows_due[DI, q] = respond(series, 1, c, y)
+            time, dv, di = rows_due[TIME, m:run], rows_due[DV, m:run], rows_due[DI, m:run]
+            respond_each(series[VOLTAGE, :, c], time, dv, run - m, end, width)
+            respond_each(series[CURRENT, :, c], time, di, run - m, end, width)
             _add_rows_alike(
-                dense, rows_from[ROW, m:run], rows_due[DV, m:run], rows_due[DI, m:run],
-                new_u, new_i, rise, size,
-            )  # fmt: skip
+                dense, rows_from[ROW, m:run], dv, di, new_u, new_i, rise, size
+            )
         else:
             for q in range(m, run):
                 y = (end - rows_due[TIME, q]) / width
-                _respond_all(series[0], y, factors[TO_U])
-                _respond_all(series[1], y, factors[TO_I])
+                _respond_all(series[VOLTAGE], y, factors[TO_U])
+                _respond_all(series[CURRENT], y, factors[TO_I])
                 row = rows_from[ROW, q]
                 _add_row_mixed(
                     dense[row : row + size], unit[CLASS, low:high], factors[TO_U], factors[TO_I],
@@ -235,13 +237,13 @@ def add_due(unit, n_classes, due, due_at, n_due, state, series, end, limit, widt
     """Add the listed arrivals before ``limit``."""
     time, dv, di, weight, post = due[TIME], due[DV], due[DI], due[WEIGHT], due_at[POST]
     if n_classes == 1:
-        _respond_each(series[0, :, 0], time, dv, n_due, end, width)
-        _respond_each(series[1, :, 0], time, di, n_due, end, width)
+        respond_each(series[VOLTAGE, :, 0], time, dv, n_due, end, width)
+        respond_each(series[CURRENT, :, 0], time, di, n_due, end, width)
     else:
         for m in range(n_due):
             y = (end - time[m]) / width
-            dv[m] = respond(series, 0, unit[CLASS, post[m]], y)
-            di[m] = respond(series, 1, unit[CLASS, post[m]], y)
+            dv[m] = respond(series, VOLTAGE, unit[CLASS, post[m]], y)
+            di[m] = respond(series, CURRENT, unit[CLASS, post[m]], y)
     new_u, new_i, rise = state[NEW_U], state[NEW_I], state[RISE]
     for m in range(n_due):
         if time[m] < limit:
@@ -252,12 +254,13 @@ def add_due(unit, n_classes, due, due_at, n_due, state, series, end, limit, widt
 
 
 @kernel
-def _respond_each(series, time, out, n_listed, end, width):
+def respond_each(series, time, out, n, end, width):
+    """Sum one power series for the ``n`` stretches from each of ``time`` to ``end``."""
     s0, s1, s2, s3, s4 = series[0], series[1], series[2], series[3], series[4]
     s5, s6, s7, s8, s9 = series[5], series[6], series[7], series[8], series[9]
     s10, s11, s12 = series[10], series[11], series[12]
     scale = 1.0 / width
-    for m in range(n_listed):
+    for m in range(n):
         y = (end - time[m]) * scale
         x = ((s12 * y + s11) * y + s10) * y + s9
         x = (((x * y + s8) * y + s7) * y + s6) * y + s5
