@@ -35,7 +35,7 @@ def _cache_folder() -> str:
     return os.path.join(base, digest.hexdigest()[:16])
 
 
-_CACHE_FOLDER = _cache_folder()
+CACHE_FOLDER = _cache_folder()
 
 
 def kernel(function: Callable[..., Any]) -> Any:
@@ -46,7 +46,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     and slicing an array does not count references, which would cost more than the work.
     """
     saved = config.CACHE_DIR  # type: ignore[attr-defined]
-    config.CACHE_DIR = _CACHE_FOLDER  # type: ignore[attr-defined]
+    config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
     try:
         return numba.njit(
             cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False

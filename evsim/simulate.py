@@ -118,6 +118,7 @@ class Simulator:
             )
         duration = spikes.duration if self.duration is None else self.duration
         check_sample_times(self.voltage, duration)
+        spikes = spikes.before(duration)
         if self.engine == "reference":
             from evsim import reference
 

@@ -149,6 +149,15 @@ class Spikes:
             f"size={self.size}, duration={self.duration})"
         )
 
+    def before(self, duration: float) -> Spikes:
+        """Return the spikes before ``duration`` [s], which becomes that of the batch."""
+        keep = self.times < duration
+        if keep.all() and duration == self.duration:
+            return self
+        offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
+        times, units = self.times[keep], self.units[keep]
+        return Spikes(times, units, offsets, self.size, duration, self.labels)
+
     def counts(self) -> IntArray:
         """Return the number of spikes of each unit in each recording, [recording, unit]."""
         recording = np.repeat(np.arange(len(self)), np.diff(self.offsets))

@@ -1,0 +1,202 @@
+"""The command line: ``evsim simulate``, ``evsim info``, ``evsim plot``.
+
+Commands read files, call the library and print; whatever is wrong with what the user gave
+ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
+are imported by the commands that need them, so that ``evsim --help`` is there at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+from evsim import __version__
+from evsim.demo import demo_names, resolve
+from evsim.errors import RunawayError
+
+_USER_ERRORS = (ValueError, OSError, RunawayError, ModuleNotFoundError, MemoryError)
+_INTERRUPTED = 130  # as shells report it
+_DEMO = f"Files that come with evsim can be named anywhere: {', '.join(demo_names())}."
+_EXAMPLE = """
+\b
+Try it:
+  evsim simulate digits-demo.h5 digits-spikes.h5 -o out.h5 --record input --record hidden
+  evsim plot out.h5 -o out.png
+"""
+
+
+@click.group(invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
+@click.version_option(__version__, prog_name="evsim", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Simulate spiking networks with real-valued delays, event by event and exactly."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command(epilog=_DEMO)
+@click.argument("model")
+@click.argument("spikes")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Result file to write (HDF5).")
+@click.option(
+    "--record",
+    multiple=True,
+    metavar="POP",
+    help="Population whose spikes are kept; repeatable. "
+    "Without it: every spiking population but the input.",
+)
+@click.option(
+    "--voltage",
+    multiple=True,
+    metavar="POP",
+    help="Population whose voltage is sampled every --dt; repeatable.",
+)
+@click.option(
+    "--dt",
+    type=float,
+    metavar="S",
+    help="Interval of the voltage samples [s].  [default: 0.001]",
+)
+@click.option(
+    "--duration",
+    type=float,
+    metavar="S",
+    help="Horizon of every recording [s]. Without it: what SPIKES says, else the smallest "
+    "multiple of 0.1 s after the last spike.",
+)
+@click.option(
+    "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["compiled", "reference"]),
+    default="compiled",
+    show_default=True,
+    help="The reference is plain Python: slow, readable, the same result.",
+)
+@click.option(
+    "--max-rate",
+    type=float,
+    default=1e4,
+    metavar="HZ",
+    show_default=True,
+    help="Stop if a population fires more than this per unit.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: Any) -> None:
+    """Run the network MODEL on every recording of SPIKES.
+
+    OUT holds the spikes, voltages and readout values that were recorded. It is written
+    when the run is complete, or not at all.
+    """
+    from evsim.runs import RunOptions, run_file
+
+    paths = [resolve(model), resolve(spikes)]
+    _check_output(output, overwrite, paths)
+    report = run_file(paths[0], paths[1], output, RunOptions(overwrite=overwrite, **options))
+    click.echo(report)
+
+
+@cli.command(epilog=_DEMO)
+@click.argument("file")
+def info(file: str) -> None:
+    """Tell what FILE holds: spikes, a network or a result.
+
+    Counts and rates, labels, how spikes are spread over units, parameters, delays and
+    weights, where the file comes from.
+    """
+    from evsim.info import describe
+
+    click.echo(describe(resolve(file)))
+
+
+@cli.command(epilog=_DEMO)
+@click.argument("file")
+@click.option(
+    "-o", "--output", required=True, metavar="PNG", help="Picture to write (or .pdf, .svg)."
+)
+@click.option(
+    "--recording", type=int, default=0, metavar="N", show_default=True, help="Which one to draw."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+def plot(file: str, output: str, recording: int, overwrite: bool) -> None:
+    """Draw what FILE holds.
+
+    Spikes: raster and rates of one recording. A result: rasters, voltages and readout of
+    one recording. A network: how its delays and weights are spread.
+    """
+    from evsim.plots import plot_file, save_figure
+
+    path = resolve(file)
+    _check_output(output, overwrite, [path])
+    save_figure(output, plot_file(path, recording), overwrite)
+    click.echo(f"picture in {output}")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: status 0, 2 after an error, 130 when interrupted.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        In place of those of the process.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line_warnings()
+        try:
+            cli.main(arguments, prog_name="evsim", standalone_mode=False)
+            sys.stdout.flush()
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("evsim: interrupted", err=True)
+            sys.exit(_INTERRUPTED)
+        except BrokenPipeError:  # the reader (head, less) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "evsim"
+            _fail(f"{error.format_message()} Try: {command} --help")
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except _USER_ERRORS as error:
+            _fail(str(error) or type(error).__name__)
+
+
+def _check_output(output: str, overwrite: bool, inputs: Sequence[os.PathLike[str]]) -> None:
+    """Refuse before any work what would be refused after it."""
+    if not os.path.lexists(output):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{output}: exists already; give --overwrite to replace it")
+    for path in inputs:
+        if os.path.exists(output) and os.path.samefile(output, path):
+            raise ValueError(f"{output}: is an input of this command; choose another name")
+
+
+def _fail(message: str) -> None:
+    from evsim.hdf5 import one_line
+
+    click.echo(f"evsim: error: {one_line(message)}", err=True)
+    sys.exit(2)
+
+
+def _one_line_warnings() -> Callable[..., None]:
+    """Return a stand-in for `warnings.showwarning`: one line each, and each only once.
+
+    The place in the code is left out: nobody at a command line has asked for it.
+    """
+    from evsim.hdf5 import one_line
+
+    seen = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = one_line(str(message))
+        if text not in seen:
+            seen.add(text)
+            click.echo(f"evsim: warning: {text}", err=True)
+
+    return show

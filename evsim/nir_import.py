@@ -1,0 +1,359 @@
+"""From a NIR graph to a `Network`: every path between two populations is a projection.
+
+    population -> Delay -> Flatten -> Linear | Affine | Conv -> Delay -> population
+
+Of the nodes in between, one at most may have weights; with none, unit i reaches unit i.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evsim.network import Network, Population
+from evsim.projections import Conv1d, Conv2d, Dense, Projection, Sparse
+
+FloatArray = npt.NDArray[np.float64]
+
+POPULATIONS = ("Input", "LIF", "CubaLIF", "LI", "CubaLI", "IF")
+WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
+WIRES = (*WEIGHTS, "Delay", "Flatten")
+MAX_PATHS = 10_000  # from one population; parallel wires multiply
+
+
+@dataclass
+class _End:
+    """A population, its shape, and what an arrival of unit weight does to each unit."""
+
+    population: Population
+    shape: tuple[int, ...]
+    step: FloatArray
+
+
+def import_graph(graph: Any, output: str | None, spike_width: float | None) -> Network:
+    """Build the network; see `evsim.interop.from_nir`."""
+    nodes, edges, inner = _inlined(graph, "")
+    _check_nodes(nodes, edges, inner)
+    ends = {
+        name: _population(name, node, spike_width)
+        for name, node in nodes.items()
+        if _kind(node) in POPULATIONS and name not in inner
+    }
+    projections: dict[str, Projection] = {}
+    outputs: dict[str, str] = {}
+    unused = {name for name, node in nodes.items() if _kind(node) in WIRES}
+    for pre in ends:
+        for path in _paths(pre, nodes, edges, inner):
+            last = path[-1]
+            wires = [(name, nodes[name]) for name in path[1:-1] if name not in inner]
+            unused -= set(path)
+            if _kind(nodes[last]) == "Output":
+                _note_output(outputs, last, pre, wires)
+            else:
+                name = _projection_name(wires, pre, last, projections)
+                projections[name] = _projection(name, ends[pre], ends[last], wires)
+    if unused:
+        raise ValueError(f"node {min(unused)!r}: no neurons lead to it")
+    rank = {name: i for i, name in enumerate(nodes)}
+    ordered = sorted(projections.values(), key=lambda p: rank.get(p.name, len(rank)))
+    found = _chosen_output(outputs, output)
+    return Network([end.population for end in ends.values()], ordered, output=found)
+
+
+def _check_nodes(nodes: dict[str, Any], edges: list[tuple[str, str]], inner: set[str]) -> None:
+    for name, node in nodes.items():
+        known = (*POPULATIONS, *WIRES, "Output")
+        if _kind(node) not in known:
+            raise ValueError(
+                f"node {name!r}: is of type {_kind(node)}, which evsim has nothing for; it reads "
+                f"{', '.join(known)}"
+            )
+    for pre, post in edges:
+        if _kind(nodes[pre]) == "Output" and pre not in inner:
+            raise ValueError(f"node {pre!r}: is an Output, but an edge leads from it to {post!r}")
+
+
+def _kind(node: Any) -> str:
+    return type(node).__name__
+
+
+def _inlined(graph: Any, prefix: str) -> tuple[dict[str, Any], list[tuple[str, str]], set[str]]:
+    """Replace graphs within the graph by their nodes; their inputs and outputs are wires."""
+    nodes: dict[str, Any] = {}
+    edges: list[tuple[str, str]] = []
+    inner: set[str] = set()
+    entrance: dict[str, str] = {}
+    exits: dict[str, str] = {}
+    for name, node in graph.nodes.items():
+        if _kind(node) != "NIRGraph":
+            nodes[prefix + name] = node
+            continue
+        within = f"{prefix}{name}."
+        more_nodes, more_edges, more_inner = _inlined(node, within)
+        nodes |= more_nodes
+        edges += more_edges
+        inner |= more_inner
+        for kind, doors in (("Input", entrance), ("Output", exits)):
+            doors[name] = _single_door(node, kind, prefix + name)
+            inner.add(within + doors[name])
+            doors[name] = within + doors[name]
+    for pre, post in graph.edges:
+        for name in (pre, post):
+            if name not in graph.nodes:
+                raise ValueError(f"edge {(pre, post)}: there is no node {prefix + name!r}")
+        edges.append((exits.get(pre, prefix + pre), entrance.get(post, prefix + post)))
+    if len(set(edges)) < len(edges):
+        twice = next(edge for edge in edges if edges.count(edge) > 1)
+        raise ValueError(f"edge {twice}: is there twice")
+    return nodes, edges, inner
+
+
+def _single_door(graph: Any, kind: str, where: str) -> str:
+    found = [name for name, node in graph.nodes.items() if _kind(node) == kind]
+    if len(found) != 1:
+        raise ValueError(f"node {where!r}: a graph within the graph must have one {kind} node")
+    return str(found[0])
+
+
+def _paths(
+    start: str, nodes: dict[str, Any], edges: list[tuple[str, str]], inner: set[str]
+) -> Iterator[list[str]]:
+    """Walk from a population to the next populations and outputs."""
+    following: dict[str, list[str]] = {}
+    for pre, post in edges:
+        following.setdefault(pre, []).append(post)
+    unfinished = [[start, post] for post in following.get(start, [])]
+    n_paths = 0
+    while unfinished:
+        path = unfinished.pop(0)
+        n_paths += 1
+        if n_paths > MAX_PATHS:
+            raise ValueError(f"node {start!r}: more than {MAX_PATHS} paths lead from it")
+        node = nodes[path[-1]]
+        if path[-1] not in inner and _kind(node) in (*POPULATIONS, "Output"):
+            yield path
+            continue
+        if path[-1] in path[1:-1]:
+            raise ValueError(f"node {path[-1]!r}: is in a loop without any neurons")
+        if path[-1] not in following:
+            raise ValueError(f"node {path[-1]!r}: leads nowhere")
+        unfinished += [[*path, post] for post in following[path[-1]]]
+
+
+def _population(name: str, node: Any, spike_width: float | None) -> _End:
+    kind = _kind(node)
+    if kind == "Input":
+        shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
+        return _End(Population(name, "Input", int(np.prod(shape))), shape, np.empty(0))
+    values = {
+        key: np.asarray(getattr(node, key), np.float64)
+        for key in ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset")
+        if hasattr(node, key)
+    }
+    shape = values["r"].shape
+    for key, value in values.items():
+        if value.shape != shape:
+            raise ValueError(f"node {name!r}: {key} has shape {list(value.shape)}, r {list(shape)}")
+        values[key] = value.ravel()
+    with np.errstate(divide="ignore", invalid="ignore"):  # tau = 0 is refused by Population
+        if kind == "IF":
+            step = values["r"]
+        elif kind.startswith("Cuba"):
+            step = values["r"] * values["w_in"] / values["tau_syn"]
+        else:
+            step = values["r"] / values["tau"]
+    parameters: dict[str, Any] = {"tau_mem": values.get("tau_mem", values.get("tau", np.inf))}
+    names = {"tau_syn": "tau_syn", "v_leak": "v_leak", "v_threshold": "threshold"}
+    for theirs, ours in (names | {"v_reset": "reset"}).items():
+        if theirs in values:
+            parameters[ours] = values[theirs]
+    model = "LIF" if kind == "IF" else kind
+    population = Population(name, model, len(step), **parameters)
+    return _End(population, shape, step * (1.0 if spike_width is None else spike_width))
+
+
+def _projection_name(
+    wires: list[tuple[str, Any]], pre: str, post: str, taken: dict[str, Projection]
+) -> str:
+    """Name a projection after its weights; after its ends too, where those serve twice."""
+    plain = f"{pre}->{post}"
+    weights = [name for name, node in wires if _kind(node) in WEIGHTS]
+    wanted = weights[0] if weights else plain
+    if wanted in taken and weights:
+        wanted = f"{weights[0]}:{plain}"
+    name, n = wanted, 1
+    while name in taken:
+        name, n = f"{wanted}_{n}", n + 1
+    return name
+
+
+def _projection(name: str, pre: _End, post: _End, wires: list[tuple[str, Any]]) -> Projection:
+    if post.population.model == "Input":
+        raise ValueError(f"node {post.population.name!r}: is an Input, but an edge leads to it")
+    weights = [(n, node) for n, node in wires if _kind(node) in WEIGHTS]
+    if len(weights) > 1:
+        raise ValueError(
+            f"node {weights[1][0]!r}: follows the weights of {weights[0][0]!r} without neurons "
+            "between them; multiply them into one"
+        )
+    before, after = _delays(wires, pre.population.size, post.population.size)
+    common: dict[str, Any] = {
+        "name": name,
+        "pre": pre.population.name,
+        "post": post.population.name,
+    }
+    if not weights:
+        return _identity(common, pre, post, before + after if len(before) == len(after) else before)
+    where, node = weights[0]
+    if _kind(node) in ("Linear", "Affine"):
+        return _dense(common, where, node, post, before, after)
+    if (after != after[0]).any():
+        raise ValueError(
+            f"node {where!r}: is followed by delays that differ between units; evsim can't share "
+            "a kernel among them"
+        )
+    return _convolution(common, where, node, pre, post, _short(before + after[0]))
+
+
+def _delays(
+    wires: list[tuple[str, Any]], pre_size: int, post_size: int
+) -> tuple[FloatArray, FloatArray]:
+    """Return the delays before the weights [pre] and after them [post], in seconds."""
+    before, after = np.zeros(pre_size), np.zeros(post_size)
+    weighted = False
+    for name, node in wires:
+        weighted = weighted or _kind(node) in WEIGHTS
+        if _kind(node) == "Delay":
+            delay = np.asarray(node.delay, np.float64).ravel()
+            size = post_size if weighted else pre_size
+            if len(delay) not in (1, size):
+                raise ValueError(f"node {name!r}: has {len(delay)} delays for {size} units")
+            before, after = (before, after + delay) if weighted else (before + delay, after)
+    return before, after
+
+
+def _short(delay: FloatArray) -> FloatArray:
+    """Make a scalar of delays that are all alike."""
+    return delay[0] if (delay == delay[0]).all() else delay
+
+
+def _identity(common: dict[str, Any], pre: _End, post: _End, delay: FloatArray) -> Sparse:
+    n = pre.population.size
+    if n != post.population.size:
+        raise ValueError(
+            f"edge ({common['pre']!r}, {common['post']!r}): joins {n} to {post.population.size} "
+            "units without weights"
+        )
+    each = np.arange(n)
+    return Sparse(
+        **common,
+        indptr=np.arange(n + 1),
+        indices=each,
+        weight=post.step,
+        axonal_delay=_short(delay),
+    )
+
+
+def _dense(
+    common: dict[str, Any],
+    where: str,
+    node: Any,
+    post: _End,
+    before: FloatArray,
+    after: FloatArray,
+) -> Dense:
+    _refuse_bias(where, node)
+    weight = np.asarray(node.weight, np.float64)
+    if weight.shape != (len(after), len(before)):
+        raise ValueError(
+            f"node {where!r}: weight has shape {list(weight.shape)}, but leads from "
+            f"{len(before)} units to {len(after)}"
+        )
+    weight = weight * post.step[:, None]
+    if (after == after[0]).all():
+        return Dense(**common, weight=weight, delay=_short(before + after[0]))
+    synaptic = np.repeat(after[:, None], len(before), axis=1)
+    return Dense(**common, weight=weight, delay=synaptic, axonal_delay=_short(before))
+
+
+def _convolution(
+    common: dict[str, Any], where: str, node: Any, pre: _End, post: _End, delay: FloatArray
+) -> Projection:
+    _refuse_bias(where, node)
+    if int(node.groups) != 1:
+        raise ValueError(f"node {where!r}: groups = {node.groups}, evsim has 1 only")
+    kernel = np.asarray(node.weight, np.float64)
+    n_dims = 1 if _kind(node) == "Conv1d" else 2
+    if kernel.ndim != n_dims + 2:
+        raise ValueError(f"node {where!r}: weight has shape {list(kernel.shape)}")
+    shape = node.input_shape if node.input_shape is not None else pre.shape[1:]
+    step = post.step.reshape(len(kernel), -1) if len(post.step) % len(kernel) == 0 else None
+    if step is not None and (step != step[:, :1]).any():
+        raise ValueError(
+            f"node {where!r}: leads to units of {common['post']!r} whose r, w_in or time "
+            "constants differ within a channel; evsim can't share a kernel among them"
+        )
+    scale = 1.0 if step is None else step[:, 0].reshape(-1, *[1] * (n_dims + 1))
+    geometry = {
+        name: tuple(int(v) for v in np.atleast_1d(value))
+        for name, value in (
+            ("input_shape", shape),
+            ("stride", node.stride),
+            ("dilation", node.dilation),
+            ("padding", _padding(where, node, kernel.shape[2:])),
+        )
+    }
+    kind = Conv1d if n_dims == 1 else Conv2d
+    return kind(**common, kernel=kernel * scale, delay=delay, **geometry)  # type: ignore[arg-type]
+
+
+def _padding(where: str, node: Any, taps: tuple[int, ...]) -> Any:
+    if not isinstance(node.padding, str):
+        return node.padding
+    if node.padding == "valid":
+        return 0
+    stride = np.broadcast_to(node.stride, len(taps))
+    total = np.broadcast_to(node.dilation, len(taps)) * (np.array(taps) - 1)
+    if (stride != 1).any() or (total % 2).any():
+        raise ValueError(
+            f"node {where!r}: padding 'same' with taps {list(taps)} and stride "
+            f"{stride.tolist()} is not symmetric; evsim pads both sides alike"
+        )
+    return total // 2
+
+
+def _refuse_bias(where: str, node: Any) -> None:
+    bias = np.asarray(getattr(node, "bias", 0.0))
+    if bias.any():
+        j = int(np.argmax(bias.ravel() != 0))
+        raise ValueError(
+            f"node {where!r}: bias[{j}] = {bias.ravel()[j]}; evsim has no constant input currents"
+        )
+
+
+def _note_output(
+    outputs: dict[str, str], name: str, population: str, wires: list[tuple[str, Any]]
+) -> None:
+    for wire, node in wires:
+        if _kind(node) != "Flatten":
+            raise ValueError(
+                f"node {wire!r}: is of type {_kind(node)} and leads to the output {name!r} without "
+                "neurons after it; end with LI, CubaLI or spiking neurons"
+            )
+    if outputs.setdefault(name, population) != population:
+        raise ValueError(
+            f"node {name!r}: adds up {outputs[name]!r} and {population!r}; evsim's output is one "
+            "population"
+        )
+
+
+def _chosen_output(outputs: dict[str, str], wanted: str | None) -> str | None:
+    if wanted is not None:
+        return outputs.get(wanted, wanted)
+    if len(set(outputs.values())) > 1:
+        raise ValueError(f"the graph has the outputs {', '.join(outputs)}; say which")
+    return next(iter(outputs.values()), None)
