@@ -11,7 +11,16 @@ from math import exp, inf
 import numpy as np
 
 from evsim._compile import kernel
-from evsim._fire import chain_due, gather, pass_cuba, pass_lif, pass_peak, pass_srm, span_train
+from evsim._fire import (
+    chain_due,
+    gather,
+    list_rows,
+    pass_cuba,
+    pass_lif,
+    pass_peak,
+    pass_srm,
+    span_train,
+)
 from evsim._layout import (
     BELOW,
     BY,
@@ -19,6 +28,7 @@ from evsim._layout import (
     CLASS,
     CUBA,
     FIRED,
+    JUMP,
     LIF,
     LOADED,
     N_DUE,
@@ -32,6 +42,7 @@ from evsim._layout import (
     NEW_U,
     OWN_START,
     OWN_STOP,
+    PLACE,
     POP,
     POST,
     POST_BASE,
@@ -83,7 +94,7 @@ from evsim._window import (
 )
 
 # Arrivals per unit and window that balance the sweeps over all units against the passes.
-PER_WINDOW = 8.0
+PER_WINDOW = 10.0
 
 
 @kernel
@@ -313,14 +324,27 @@ def _work_out(
     if n_due > 0 and n_busy > 0:
         chain_due(due, due_at, n_due, limit, busy, work, n_busy)
     n_fired = 0
+    m = 0
+    pop = kind = -1  # whose arrivals and stretches stand in train
     for c in range(n_busy):
         j = work[UNIT, c]
-        m = gather(
-            j, rows, dense, rows_due, rows_from, n_rows, due, due_at,
-            work[CHAIN, j] if n_due > 0 else -1, train,
-        )  # fmt: skip
+        k = unit[CLASS, j]
+        if n_due > 0 or flow[k] == LIF:
+            first_due = work[CHAIN, j] if n_due > 0 else -1
+            m = gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, train)
+            kind = -1
+        else:  # units of one population receive the same rows at the same times
+            if unit[POP, j] != pop:
+                pop = unit[POP, j]
+                m = list_rows(j, rows, rows_due, rows_from, n_rows, train, work[PLACE])
+                kind = -1
+            for q in range(m):
+                train[JUMP, q] = dense[work[PLACE, q] + j]
+        if flow[k] == CUBA and k != kind:
+            span_train(train, m, start, end, width, series, factors, k)
+            kind = k
         n_new = _pass(
-            c, j, start, end, limit, width, m, unit, par, flow, tau, pops, state, series, factors,
+            c, j, start, end, limit, m, unit, par, flow, tau, pops, state,
             new, train, spike_time, work[FIRED, c] if replay else n_fired,
             work[FIRED, c + 1] if replay else -1, pieces,
         )  # fmt: skip
@@ -338,7 +362,7 @@ def _work_out(
 
 @kernel
 def _pass(
-    c, j, start, end, limit, width, m, unit, par, flow, tau, pops, state, series, factors,
+    c, j, start, end, limit, m, unit, par, flow, tau, pops, state,
     new, train, spike_time, n_fired, replay_end, pieces,
 ):  # fmt: skip
     """Take busy unit ``j`` through the window; its new state overrides the sweep's."""
@@ -353,7 +377,6 @@ def _pass(
             state[U, j], state[I, j], state[TOP, j], start, end, m, flow[k], tau_mem, tau_syn, train
         )
     elif flow[k] == CUBA:
-        span_train(train, m, start, end, width, series, factors, k)
         u, i, release, n_fired = pass_cuba(
             state[U, j], state[I, j], state[RELEASE, j], start, end, limit, m,
             tau_mem, tau_syn, threshold, reset, refractory, train, spike_time, n_fired, replay_end,

@@ -77,6 +77,22 @@ def gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, 
 
 
 @kernel
+def list_rows(j, rows, rows_due, rows_from, n_rows, train, place):
+    """Write times and places of the dense rows that reach the population of unit ``j``.
+
+    The weight of an arrival at unit j is ``dense[place + j]``.
+    """
+    n = 0
+    for m in range(n_rows):
+        base = rows[rows_from[BY, m], POST_BASE]
+        if 0 <= j - base < rows[rows_from[BY, m], POST_SIZE]:
+            train[AT, n] = rows_due[TIME, m]
+            place[n] = rows_from[ROW, m] - base
+            n += 1
+    return n
+
+
+@kernel
 def _sort(time, weight, n):
     """Shell sort; mostly a handful of arrivals."""
     gap = 1

@@ -33,9 +33,10 @@ KIND, POST_BASE, POST_SIZE, AXONAL, FIRST, MAP, ALIKE = range(7)
 HEIGHT, WIDTH, ROWS, COLUMNS = 0, 1, 2, 3
 STRIDE_Y, STRIDE_X, PAD_Y, PAD_X, DIL_Y, DIL_X, TAPS_Y, TAPS_X = range(4, 12)
 
-# Group.synapses, a line per listed synapse; delays ascend in every row. The target is a unit
-# of the group, or a kernel tap.
+# Group.synapses, a record per listed synapse; delays ascend in every row. The target is a
+# unit of the group, or a kernel tap.
 LATE, STRENGTH, TARGET = 0, 1, 2
+RECORD = 3
 
 # Scratch.state, a column per unit. SRM: U, I are its synaptic part, R, K the refractory one.
 U, I, R, K, RELEASE, BELOW, TOP, TOTAL, NEW_U, NEW_I, NEW_R, NEW_K, RISE = range(13)  # noqa: E741
@@ -47,8 +48,8 @@ ROW, BY = 0, 1
 # Scratch.due (floats: TIME, DV, DI, WEIGHT) and due_at (integers), a column per arrival.
 WEIGHT = 3
 POST, CHAINED = 0, 1
-# Scratch.work (integers) and new (floats), a column per busy unit.
-UNIT, FIRED, CHAIN = 0, 1, 2
+# Scratch.work (integers) and new (floats), a column per busy unit; CHAIN: per unit. PLACE: per row.
+UNIT, FIRED, CHAIN, PLACE = 0, 1, 2, 3
 NEW_RELEASE, NEW_BELOW, NEW_TOP = 0, 1, 2
 # Scratch.series: what an arrival makes of u and of i, and the decay of u.
 VOLTAGE, CURRENT, DECAY = 0, 1, 2
@@ -76,7 +77,7 @@ class Group(NamedTuple):
     axonal: FloatArray  # all axonal delays, end to end
     dense: FloatArray  # all dense weights, [pre, post] each
     indptr: IntArray  # rows of listed synapses
-    synapses: FloatArray  # [synapse, 3] one record each, so that a stretch of a row is together
+    synapses: FloatArray  # [3 * synapse] records, so that a stretch of a row is together
 
 
 class Scratch(NamedTuple):
@@ -86,7 +87,7 @@ class Scratch(NamedTuple):
     busy: BoolArray  # [N, padded to words]
     words: npt.NDArray[np.uint64]  # the same memory, eight units a word
     head: IntArray  # [RING] first spike in flight of each bucket, or -1
-    flight: IntArray  # [in flight, 5]
+    flight: IntArray  # [in flight, 8] five fields, one cache line
     sent: FloatArray  # [in flight] spike time + axonal delay
     rows_due: FloatArray  # [3, row]; times ascend
     rows_from: IntArray  # [2, row]
@@ -94,7 +95,7 @@ class Scratch(NamedTuple):
     due_at: IntArray  # [2, arrival]
     series: FloatArray  # [3, DEGREE + 1, C]
     factors: FloatArray  # [7, C]
-    work: IntArray  # [3, N + 1]
+    work: IntArray  # [4, N + 1 or rows]
     new: FloatArray  # [3, N]
     train: FloatArray  # [6, arrival + 1]; times ascend
     spike_time: FloatArray  # [spike] of the window

@@ -174,7 +174,7 @@ def _rows(
         "axonal": _joined(axonal, np.float64),
         "dense": _joined(dense, np.float64),
         "indptr": _joined(indptr, np.int64),
-        "synapses": np.concatenate([np.empty((0, 3)), *listed]),
+        "synapses": np.concatenate([np.empty((0, 3)), *listed]).ravel(),
     }
 
 

@@ -14,6 +14,8 @@ flight. A spike due beyond the ring waits in its last bucket and is put back fro
 
 from math import inf
 
+import numpy as np
+
 from evsim._compile import kernel
 from evsim._layout import (
     AXONAL,
@@ -44,6 +46,7 @@ from evsim._layout import (
     POST_SIZE,
     PRE,
     PROJECTION,
+    RECORD,
     ROW,
     ROWS,
     STRENGTH,
@@ -109,7 +112,7 @@ def send(
         end = indptr[rows[projection, FIRST] + line + 1]
         if cursor == end:
             return OK
-        first = start + synapses[cursor, LATE]
+        first = start + synapses[cursor * RECORD + LATE]
     if first >= duration:
         return OK
     item = n[FREE]
@@ -139,6 +142,7 @@ def load(
     stop = min(edge, duration)
     item = head[bucket & (RING - 1)]
     head[bucket & (RING - 1)] = -1
+    due_time, due_weight, due_post = due[TIME], due[WEIGHT], due_at[POST]
     while item >= 0:
         following = flight[item, NEXT]
         projection, pre, cursor = flight[item, PROJECTION], flight[item, PRE], flight[item, CURSOR]
@@ -158,16 +162,20 @@ def load(
             if m + end - cursor > due.shape[1]:
                 return GROW_DUE
             if rows[projection, KIND] == LISTED:
-                while cursor < end:
-                    t = start + synapses[cursor, LATE]
+                to = np.uint64(m)  # unsigned, or numba looks out for indices from the end
+                at, last = np.uint64(cursor * RECORD), np.uint64(end * RECORD)
+                while at < last:
+                    t = start + synapses[at]
                     if t >= stop:
                         late = t
                         break
-                    due[TIME, m] = t
-                    due[WEIGHT, m] = synapses[cursor, STRENGTH]
-                    due_at[POST, m] = int(synapses[cursor, TARGET])
-                    m += 1
-                    cursor += 1
+                    due_time[to] = t
+                    due_weight[to] = synapses[at + np.uint64(STRENGTH)]
+                    due_post[to] = int(synapses[at + np.uint64(TARGET)])
+                    to += np.uint64(1)
+                    at += np.uint64(RECORD)
+                m = int(to)
+                cursor = int(at) // RECORD
             else:
                 cursor, m, late = _list_taps(
                     start, cursor, end, stop, rows[projection, POST_BASE], pre,
@@ -210,10 +218,10 @@ def _list_taps(start, cursor, end, stop, base, pre, g, synapses, due, due_at, m)
     """
     place = pre % (g[HEIGHT] * g[WIDTH])
     while cursor < end:
-        t = start + synapses[cursor, LATE]
+        t = start + synapses[cursor * RECORD + LATE]
         if t >= stop:
             return cursor, m, t
-        tap = int(synapses[cursor, TARGET])
+        tap = int(synapses[cursor * RECORD + TARGET])
         y = place // g[WIDTH] + g[PAD_Y] - tap // g[TAPS_X] % g[TAPS_Y] * g[DIL_Y]
         x = place % g[WIDTH] + g[PAD_X] - tap % g[TAPS_X] * g[DIL_X]
         row, column = y // g[STRIDE_Y], x // g[STRIDE_X]
@@ -221,7 +229,7 @@ def _list_taps(start, cursor, end, stop, base, pre, g, synapses, due, due_at, m)
         if on_grid and 0 <= row < g[ROWS] and 0 <= column < g[COLUMNS]:
             channel = tap // (g[TAPS_Y] * g[TAPS_X])
             due[TIME, m] = t
-            due[WEIGHT, m] = synapses[cursor, STRENGTH]
+            due[WEIGHT, m] = synapses[cursor * RECORD + STRENGTH]
             due_at[POST, m] = base + (channel * g[ROWS] + row) * g[COLUMNS] + column
             m += 1
         cursor += 1

@@ -4,7 +4,7 @@ Within a window the arrivals commute. Every unit is carried from its start to it
 if nobody fired, and a bound tells which few units may reach their threshold; only those
 take the ordered pass of `evsim._fire`. What an arrival makes of (u, i) at the end of the
 window is a power series in the time left, exact to the last bit because buckets are no
-longer than a quarter of the shortest time constant.
+longer than half the shortest time constant.
 """
 
 from math import exp
@@ -58,9 +58,9 @@ from evsim._layout import (
     U,
 )
 
-# (1/4)^13 / 13! is below 1e-17.
-DEGREE = 12
-WIDEST = 0.25
+# (1/2)^15 / 15! is below 3e-17.
+DEGREE = 14
+WIDEST = 0.5
 
 
 @kernel
@@ -258,12 +258,12 @@ def respond_each(series, time, out, n, end, width):
     """Sum one power series for the ``n`` stretches from each of ``time`` to ``end``."""
     s0, s1, s2, s3, s4 = series[0], series[1], series[2], series[3], series[4]
     s5, s6, s7, s8, s9 = series[5], series[6], series[7], series[8], series[9]
-    s10, s11, s12 = series[10], series[11], series[12]
+    s10, s11, s12, s13, s14 = series[10], series[11], series[12], series[13], series[14]
     scale = 1.0 / width
     for m in range(n):
         y = (end - time[m]) * scale
-        x = ((s12 * y + s11) * y + s10) * y + s9
-        x = (((x * y + s8) * y + s7) * y + s6) * y + s5
+        x = (((s14 * y + s13) * y + s12) * y + s11) * y + s10
+        x = ((((x * y + s9) * y + s8) * y + s7) * y + s6) * y + s5
         out[m] = ((((x * y + s4) * y + s3) * y + s2) * y + s1) * y + s0
 
 

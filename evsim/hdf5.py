@@ -286,15 +286,23 @@ class Folder:
         return value
 
     def check_tree(self, depth: int = 0) -> None:
-        """Check this group and all below it, for a reader that is less careful."""
+        """Check this group and all below it, for a reader that is less careful.
+
+        Refuses what is neither numbers nor text: a damaged type of variable-length data
+        takes the library down.
+        """
         self.file.check_heaps()
         if depth > MAX_HOPS:
             raise self.error("", "groups are nested too deeply")
         for name in self.names():
             if self.is_folder(name):
                 self.folder(name).check_tree(depth + 1)
-            else:
-                self.dataset(name)
+                continue
+            dataset = self.dataset(name)
+            with library_errors(self.where(name)):
+                dtype = dataset.dtype
+                if dtype.hasobject and h5py.check_string_dtype(dtype) is None:
+                    raise self.error(name, f"holds {described(dtype)}, must hold numbers or text")
 
     def _object(self, group: h5py.Group, name: str, where: str, hops: int = 0) -> Any:
         """Follow one link; never one that leads out of the file."""

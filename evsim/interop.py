@@ -62,6 +62,9 @@ def to_nir(net: Network) -> Any:
 
     NIR's neurons fire above the threshold, evsim's at it: they differ only where a `LIF`
     hits its threshold exactly.
+
+    NIR 1.0.8 misjudges the output of kernels that are not square: files with such
+    kernels are read by `load_nir`, and by ``nir.read`` with ``type_check=False``.
     """
     return export_graph(_nir(), net)
 

@@ -154,7 +154,8 @@ def _check_format(root: Folder) -> None:
             hint = "; it looks like NIR: use evsim.interop.load_nir"
         elif "spikes" in root:
             hint = "; it looks like a spike or result file"
-        raise root.error("", f"attribute 'format' is {found!r}, must be {FORMAT!r}{hint}")
+        what = "is missing" if found is None else f"is {found!r}"
+        raise root.error("", f"attribute 'format' {what}, must be {FORMAT!r}{hint}")
     check_version(root, VERSION)
 
 

@@ -35,7 +35,8 @@ class NewHdf5(WholeFile):
         temporary = super().__enter__()
         try:
             self._sink = _Sink(temporary)
-            self.h5 = h5py.File(self._sink, "w")
+            with self.writing():
+                self.h5 = h5py.File(self._sink, "w")
         except BaseException as error:
             super().__exit__(type(error), error, None)
             raise

@@ -146,9 +146,13 @@ def _weight_node(nir: Any, net: Network, projection: Any) -> Any:
         name: getattr(projection, name)[0] if single else getattr(projection, name)
         for name in ("input_shape", "stride", "padding", "dilation")
     }
-    node = nir.Conv1d if single else nir.Conv2d
-    bias = np.zeros(len(projection.kernel))
-    return node(weight=projection.kernel, groups=1, bias=bias, **geometry)
+    kernel = projection.kernel
+    node = (nir.Conv1d if single else nir.Conv2d)(
+        weight=kernel, groups=1, bias=np.zeros(len(kernel)), **geometry
+    )
+    # NIR 1.0.8 takes the height of a kernel for its width.
+    node.output_type = {"output": np.array([len(kernel), *projection.output_shape])}
+    return node
 
 
 def _matrix(projection: Sparse, pre_size: int, post_size: int) -> FloatArray:

@@ -92,12 +92,10 @@ class ResultWriter:
         with ExitStack() as stack:
             self._new = stack.enter_context(NewHdf5(self.path, self._overwrite))
             self._file = self._new.h5
-            for name, value in (attributes | self._attributes).items():
-                try:
-                    self._file.attrs[name] = value
-                except TypeError as error:
-                    raise ValueError(f"attributes: {name!r} = {value!r} can't be stored") from error
-            self._file.create_group("populations", track_order=True)
+            with self._new.writing():
+                for name, value in (attributes | self._attributes).items():
+                    _set_attribute(self._file, name, value)
+                self._file.create_group("populations", track_order=True)
             self._stack = stack.pop_all()
         return self
 
@@ -219,7 +217,8 @@ def load_result(path: str | PathLike[str]) -> Result:
         root = file.root
         found = root.text("format")
         if found != FORMAT:
-            raise root.error("", f"attribute 'format' is {found!r}, must be {FORMAT!r}")
+            what = "is missing" if found is None else f"is {found!r}"
+            raise root.error("", f"attribute 'format' {what}, must be {FORMAT!r}")
         check_version(root, VERSION)
         duration = root.number("duration")
         if duration is None or not 0 <= duration < np.inf:
@@ -316,6 +315,13 @@ def _sizes(result: Result) -> dict[str, int]:
         if sizes.setdefault(name, size) != size:
             raise ValueError(f"population {name!r}: has {sizes[name]} units and {size} units")
     return sizes
+
+
+def _set_attribute(file: h5py.File, name: str, value: Any) -> None:
+    try:
+        file.attrs[name] = value
+    except TypeError as error:
+        raise ValueError(f"attributes: {name!r} = {value!r} can't be stored") from error
 
 
 def _create_rows(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None:

@@ -107,9 +107,11 @@ class WholeFile:
 
     def _explained(self, error: BaseException) -> BaseException:
         """Give an error of the system (a full disk) the file's name; leave others alone."""
-        if isinstance(error, OSError) and not isinstance(error, FileExistsError):
-            return FileError(f"{self.path}: can't be written: {reason(error)}")
-        return error
+        if not isinstance(error, OSError) or isinstance(error, FileExistsError):
+            return error
+        if error.filename not in (None, self.temporary):
+            return error  # it is about another file
+        return FileError(f"{self.path}: can't be written: {reason(error)}")
 
     def _take(self, temporary: str) -> bool:
         """Create the temporary file and lock it; False if someone took it in between."""
