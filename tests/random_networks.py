@@ -8,6 +8,7 @@ are real numbers; ties come from input on a grid and from zero delays.
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import strategies as st
@@ -117,12 +118,10 @@ class _Builder:
             values.append(value)
         return dict(zip(("delay", "axonal_delay"), values, strict=False))
 
-    def projection(self, pre, post, geometry, least, kinds=KINDS):
+    def projection(self, pre, post, geometry, peaks=FORWARD, least=0, kinds=KINDS):
         """Connect two populations; ``geometry`` leads from the plane of one to the other's."""
         kind = self.pick(*kinds)
-        low, high = FORWARD if least is None else LOOP
-        low, high = low / _peak(post), high / _peak(post)
-        least = least or 0
+        low, high = (peak / _peak(post) for peak in peaks)
         ends = {"pre": pre.name, "post": post.name}
         if kind == "dense":
             shape = (post.size, pre.size)
@@ -190,22 +189,26 @@ class _Builder:
 
     def forward(self, source, hidden, readouts, feed, plane):
         """From the input and from earlier populations, zero delays included."""
-        found = [self.projection(source, hidden[0], feed, None)]
-        for k, post in enumerate(hidden[1:] + readouts, start=1):
-            if self.flip() and post in hidden:
-                found.append(self.projection(source, post, feed, None))
-            else:
-                pre = hidden[self.draw(st.integers(0, min(k, len(hidden)) - 1))]
-                found.append(self.projection(pre, post, self.keeping(plane), None))
+        found = [self.projection(source, hidden[0], feed)]
+        for pre, post in pairwise(hidden):
+            fed = self.flip()
+            if fed:
+                found.append(self.projection(source, post, feed))
+            if not fed or self.flip():
+                found.append(self.projection(pre, post, self.keeping(plane)))
+        for post in readouts:
+            found.append(self.projection(self.pick(*hidden), post, self.keeping(plane)))
         return found
 
     def backward(self, hidden, plane):
-        """From later populations and from themselves; delayed, so that no loop is instant."""
+        """From later populations and from themselves: loops that don't run away at an instant."""
+        held = all(np.all(p.parameters.get("refractory", 0) > 0) for p in hidden)
+        least = 0 if held and self.flip() else 1
         mixed = len({p.model for p in hidden}) > 1 and any(p.model == "LIF" for p in hidden)
         # Around a loop with shared delays, spikes meet again at sums that differ by rounding.
         kinds = KINDS[:2] if mixed else KINDS
         return [
-            self.projection(pre, post, self.keeping(plane), 1, kinds)
+            self.projection(pre, post, self.keeping(plane), LOOP, least, kinds)
             for k, post in enumerate(hidden)
             for pre in hidden[k:]
             if self.flip()

@@ -135,6 +135,11 @@ def test_cuba_spikes_before_it_is_seen_above_its_threshold(ratio):
     assert n_spikes > 100
 
 
+def test_cuba_crosses_where_its_current_hardly_exceeds_the_threshold():
+    fired, _, _ = one_unit("CubaLIF", [(0.1, 1.05)], tau_mem=0.0001, tau_syn=0.020)
+    assert 0.1 < fired[0] < 0.101
+
+
 def test_cuba_needs_a_peak_above_the_threshold():
     peak = 0.25 ** (4 / 3)  # of one arrival of weight 1, for tau_mem = 4 tau_syn
     assert len(one_unit("CubaLIF", [(0.1, (1 + 1e-12) / peak)], **CUBA)[0]) == 1
@@ -247,6 +252,15 @@ def test_srm_is_armed_again_at_once_where_u_falls_after_its_spike():
     fired, _, _ = one_unit("SRM", [(0.0, 3.0)], tau_syn=0.02, tau_r=0.002)
     dip = np.linspace(fired[0], fired[1], 102)[1:-1]
     assert np.all(srm_voltage(dip, [(0.0, 3.0)], fired[:1], 0.02, 0.002, threshold=1) < 1)
+
+
+def test_srm_spike_is_not_seen_again_where_u_falls():
+    for weight in np.linspace(1.1, 4, 50):
+        unit = _SRM({"tau_syn": 0.02, "tau_r": 0.02, "threshold": 1.0}, soft=False)
+        unit.arrive(0.0, weight)
+        fired = unit.next_crossing(1.0)
+        unit.spike(fired)
+        assert unit.next_crossing(np.nextafter(fired, 1)) == np.inf
 
 
 def test_srm_crosses_after_a_dip_that_no_arrival_divides():
@@ -402,6 +416,13 @@ def test_result_holds_what_was_asked_for():
     assert result.voltage["b"].shape == (2, 1, 1)
     assert result.voltage["c"].shape == (2, 0, 1)
     assert list(reference.simulate(net, spikes).spikes) == ["a", "b", "c"]
+
+
+def test_recorded_input_ends_at_the_horizon():
+    net = chain(from_input("a", 0, 1.0))
+    spikes = evsim.Spikes([0.25, 0.5, 0.75], [0, 1, 0], size=10, duration=1.0)
+    result = reference.simulate(net, spikes, record=["input"], duration=0.5)
+    assert result.spikes["input"].times.tolist() == [0.25]
 
 
 def test_a_batch_may_be_empty():

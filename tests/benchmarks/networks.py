@@ -30,20 +30,17 @@ def feedforward(scale, synaptic=False, longest=60e-3, seed=1):
 def balanced(n, fan_out, excitatory, inhibitory, drive, seed=1):
     """Return a sparse recurrent E/I network, 4 to 1, with synaptic delays U(0.5, 20 ms).
 
-    Every unit has its own input unit, whose arrivals add ``drive``.
+    Fifty input units reach every unit with weights of mean 0 and deviation ``drive``.
     """
     rng = np.random.default_rng(seed)
     weight = np.where(np.arange(n) < 0.8 * n, excitatory, -inhibitory)
     return evsim.Network(
         [
-            evsim.Population("in", "Input", n),
+            evsim.Population("in", "Input", 50),
             evsim.Population("units", "CubaLIF", n, refractory=2e-3, **TAU),
         ],
         [
-            evsim.Sparse(
-                pre="in", post="units", indptr=np.arange(n + 1), indices=np.arange(n),
-                weight=np.full(n, drive),
-            ),
+            evsim.Dense(pre="in", post="units", weight=drive * rng.normal(size=(n, 50))),
             evsim.Sparse(
                 pre="units",
                 post="units",
