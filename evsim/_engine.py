@@ -1,6 +1,6 @@
 """The event loop: one group of populations, one recording at a time.
 
-A window runs from the current time to the end of the current bucket (or to the next
+A window runs from the current time to the next border of windows (or to the next
 sample time). `_work_out` finds what happens in it without touching the state. If a spike
 fired in it would come back before its end, the window is cut there and worked out again,
 so what is committed is always exact. Committed spikes are written in order and sent on.
@@ -44,7 +44,6 @@ from evsim._layout import (
     OWN_STOP,
     PLACE,
     POP,
-    POST,
     POST_BASE,
     POST_SIZE,
     REFRACTORY,
@@ -74,12 +73,14 @@ from evsim._queue import (
     GROW_SPIKES,
     OK,
     RUNAWAY,
-    bucket_of,
+    WINDOWS,
     clear,
-    consume,
+    consume_due,
+    consume_rows,
     load,
     next_bucket,
     send,
+    window_of,
 )
 from evsim._window import (
     WIDEST,
@@ -101,8 +102,9 @@ PER_WINDOW = 10.0
 def run_group(
     pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
     indptr, synapses,
-    state, busy, words, head, flight, sent, rows_due, rows_from, due, due_at, series, factors,
-    work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+    state, busy, words,
+    head, flight, sent, row_time, row_from, due, due_post, n_due, edges, response, chained,
+    series, factors, work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
     in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
     out_times, out_units, out_offsets, out_voltage, out_final,
     first, last, duration, min_delay, limits,
@@ -117,8 +119,9 @@ def run_group(
         status, pop, time, count = _run_recording(
             pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
             indptr, synapses,
-            state, busy, words, head, flight, sent, rows_due, rows_from, due, due_at, series,
-            factors, work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+            state, busy, words, head, flight, sent, row_time, row_from, due, due_post, n_due,
+            edges, response, chained, series, factors, work, new, train, spike_time, spike_unit,
+            pieces, n, cursor, fired_by,
             in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
             out_times, out_units, out_offsets[b], out_voltage[b], b, duration, min_delay, limits,
         )  # fmt: skip
@@ -137,8 +140,9 @@ def run_group(
 def _run_recording(
     pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
     indptr, synapses,
-    state, busy, words, head, flight, sent, rows_due, rows_from, due, due_at, series, factors,
-    work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+    state, busy, words,
+    head, flight, sent, row_time, row_from, due, due_post, n_due, edges, response, chained,
+    series, factors, work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
     in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
     out_times, out_units, begin, voltage, b, duration, min_delay, limits,
 ):  # fmt: skip
@@ -147,7 +151,7 @@ def _run_recording(
     fill_series(flow, tau, width, series)
     state[:] = 0.0
     state[BELOW] = 1.0
-    clear(head, flight, n)
+    clear(head, flight, n_due, n)
     fired_by[:] = 0
     for s in range(len(cursor)):
         cursor[s] = in_offsets[s, b]
@@ -155,27 +159,33 @@ def _run_recording(
     start = 0.0
     sample = 0
     while start < duration:
-        bucket = bucket_of(start, width)
+        window = window_of(start, width)
+        bucket = window // WINDOWS
         if bucket > n[LOADED]:
             status = _feed(
                 bucket, b, width, duration, in_times, in_units, in_offsets, cursor, source_rows,
                 rows, maps, axonal, indptr, synapses,
-                head, flight, sent, rows_due, rows_from, due, due_at, n,
+                head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
             )  # fmt: skip
             if status != OK:
                 return status, 0, start, 0
-        if n[N_ROWS] + n[N_DUE] > 0:
-            end = min((n[LOADED] + 1) * width, duration)
+        w = window - n[LOADED] * WINDOWS
+        if n_due[N_ROWS, w] + n_due[N_DUE, w] > 0:
+            end = min(edges[w + 1], duration)
         else:
-            end = _next_arrival(in_times, in_offsets, cursor, head, n, b, width, duration)
+            end = _next_arrival(
+                w, in_times, in_offsets, cursor, head, n_due, edges, n, b, width, duration
+            )
         limit = end  # events before it belong to the window
         if sample < len(sample_time) and sample_time[sample] < end:
             end = sample_time[sample]
             limit = np.nextafter(end, inf)
         n_busy, n_fired = _work_out(
             start, end, limit, width, -1, pops, unit, par, flow, tau, rows, dense,
-            state, busy, words, rows_due, rows_from, due, due_at, series, factors,
-            work, new, train, spike_time, spike_unit, pieces, n,
+            state, busy, words, row_time[w], row_from[:, w], due[TIME, w], due[WEIGHT, w],
+            due_post[w],
+            n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series, factors,
+            work, new, train, spike_time, spike_unit, pieces,
         )  # fmt: skip
         if n_fired < 0:
             return GROW_FIRED, unit[POP, work[UNIT, n_busy]], start, len(spike_time)
@@ -187,19 +197,26 @@ def _run_recording(
                 limit = back if min_delay > 0.0 else np.nextafter(back, inf)
                 n_busy, n_fired = _work_out(
                     start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
-                    state, busy, words, rows_due, rows_from, due, due_at, series, factors,
-                    work, new, train, spike_time, spike_unit, pieces, n,
+                    state, busy, words, row_time[w], row_from[:, w], due[TIME, w], due[WEIGHT,
+                    w], due_post[w],
+                    n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series, factors,
+                    work, new, train, spike_time, spike_unit, pieces,
                 )  # fmt: skip
         _commit(pops, flow, state, work, new, n_busy)
         for p in range(len(pops)):
             if tau_output[p] > 0.0:
                 _add_total(
-                    pops[p], tau_output[p], rows, dense, rows_due, rows_from, due, due_at, n,
+                    pops[p], tau_output[p], rows, dense, row_time[w], row_from[:, w],
+                    n_due[N_ROWS, w], due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w],
                     limit, state[TOTAL],
                 )  # fmt: skip
-        consume(rows_due, rows_from, due, due_at, n, limit)
+        n_due[N_ROWS, w] = consume_rows(row_time[w], row_from[:, w], n_due[N_ROWS, w], limit)
+        n_due[N_DUE, w] = consume_due(
+            due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w], limit
+        )
         start = end
-        n[LOADED] = max(n[LOADED], bucket_of(start, width) - 1)  # nothing was due in a gap
+        # Nothing was due in a gap.
+        n[LOADED] = max(n[LOADED], window_of(start, width) // WINDOWS - 1)
         if n_fired > 0:
             _in_order(spike_time, spike_unit, 0, n_fired)
             if written + n_fired > len(out_times):
@@ -222,7 +239,7 @@ def _run_recording(
                         return status, 0, start, 0
             status = load(  # what they send may be due in this bucket
                 n[LOADED], width, duration, rows, maps, synapses,
-                head, flight, sent, rows_due, rows_from, due, due_at, n,
+                head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
             )  # fmt: skip
             if status != OK:
                 return status, 0, start, 0
@@ -257,11 +274,11 @@ def _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay):
 def _feed(
     bucket, b, width, duration, in_times, in_units, in_offsets, cursor, source_rows,
     rows, maps, axonal, indptr, synapses,
-    head, flight, sent, rows_due, rows_from, due, due_at, n,
+    head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
 ):  # fmt: skip
     """Send the input spikes that can arrive in ``bucket``, then load it."""
     n[LOADED] = bucket - 1
-    edge = (bucket + 1) * width
+    edge = (bucket + 1) * WINDOWS * width
     for s in range(len(cursor)):
         at, stop = cursor[s], in_offsets[s, b + 1]
         while at < stop and in_times[at] < edge:
@@ -276,28 +293,33 @@ def _feed(
         cursor[s] = at
     return load(
         bucket, width, duration, rows, maps, synapses,
-        head, flight, sent, rows_due, rows_from, due, due_at, n,
+        head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
     )  # fmt: skip
 
 
 @kernel
-def _next_arrival(in_times, in_offsets, cursor, head, n, b, width, duration):
-    """Return a time before which nothing that is known of arrives: the start of a bucket."""
+def _next_arrival(
+    w, in_times, in_offsets, cursor, head, n_due, edges, n, b, width, duration
+):  # fmt: skip
+    """Return a time before which nothing that is known of arrives: the start of a window."""
+    for later in range(w + 1, WINDOWS):
+        if n_due[N_ROWS, later] + n_due[N_DUE, later] > 0:
+            return min(edges[later], duration)
     time = duration
     bucket = next_bucket(head, n)
     if bucket >= 0:
-        time = min(time, bucket * width)
+        time = min(time, bucket * WINDOWS * width)
     for s in range(len(cursor)):
         if cursor[s] < in_offsets[s, b + 1]:
-            time = min(time, bucket_of(in_times[cursor[s]], width) * width)
+            time = min(time, window_of(in_times[cursor[s]], width) // WINDOWS * WINDOWS * width)
     return time
 
 
 @kernel
 def _work_out(
     start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
-    state, busy, words, rows_due, rows_from, due, due_at, series, factors,
-    work, new, train, spike_time, spike_unit, pieces, n,
+    state, busy, words, row_time, row_from, due_time, due_weight, due_post, n_rows_due, n_due,
+    response, chained, series, factors, work, new, train, spike_time, spike_unit, pieces,
 ):  # fmt: skip
     """Work out the window: new states, busy units and spikes.
 
@@ -306,23 +328,26 @@ def _work_out(
     don't fit, its place among the busy ones and -1.
     """
     replay = n_busy >= 0
-    n_due = n[N_DUE]
     n_rows = 0
-    while n_rows < n[N_ROWS] and rows_due[TIME, n_rows] < limit:
+    while n_rows < n_rows_due and row_time[n_rows] < limit:
         n_rows += 1
     set_factors(flow, tau, end - start, factors)
     drift(pops, unit, state, factors)
     if n_rows > 0:
         add_rows(
-            rows, unit, dense, rows_due, rows_from, n_rows, state, series, factors, end, width
-        )
+            rows, unit, dense, row_time, row_from, n_rows, response, state, series, factors,
+            end, width,
+        )  # fmt: skip
     if n_due > 0:
-        add_due(unit, len(flow), due, due_at, n_due, state, series, end, limit, width)
+        add_due(
+            unit, len(flow), due_time, due_weight, due_post, n_due, response, state, series,
+            end, limit, width,
+        )  # fmt: skip
     if not replay:
         mark_busy(pops, unit, par, state, factors, start, busy)
         n_busy = list_busy(busy, words, work[UNIT])
     if n_due > 0 and n_busy > 0:
-        chain_due(due, due_at, n_due, limit, busy, work, n_busy)
+        chain_due(due_time, due_post, n_due, limit, busy, work, n_busy, chained)
     n_fired = 0
     m = 0
     pop = kind = -1  # whose arrivals and stretches stand in train
@@ -331,12 +356,15 @@ def _work_out(
         k = unit[CLASS, j]
         if n_due > 0 or flow[k] == LIF:
             first_due = work[CHAIN, j] if n_due > 0 else -1
-            m = gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, train)
+            m = gather(
+                j, rows, dense, row_time, row_from, n_rows, due_time, due_weight, chained,
+                first_due, train,
+            )  # fmt: skip
             kind = -1
         else:  # units of one population receive the same rows at the same times
             if unit[POP, j] != pop:
                 pop = unit[POP, j]
-                m = list_rows(j, rows, rows_due, rows_from, n_rows, train, work[PLACE])
+                m = list_rows(j, rows, row_time, row_from, n_rows, train, work[PLACE])
                 kind = -1
             for q in range(m):
                 train[JUMP, q] = dense[work[PLACE, q] + j]
@@ -434,18 +462,21 @@ def _commit(pops, flow, state, work, new, n_busy):
 
 
 @kernel
-def _add_total(pop, tau, rows, dense, rows_due, rows_from, due, due_at, n, limit, total):
+def _add_total(
+    pop, tau, rows, dense, row_time, row_from, n_rows, due_time, due_weight, due_post, n_due,
+    limit, total,
+):  # fmt: skip
     """Sum the arrivals, weighted by e^(-t/tau_output): all that a voltage integral needs."""
     low, high = pop[START], pop[STOP]
-    for m in range(n[N_ROWS]):
-        size = rows[rows_from[BY, m], POST_SIZE]
-        if rows_due[TIME, m] < limit and rows[rows_from[BY, m], POST_BASE] == low:
-            factor = exp(-rows_due[TIME, m] / tau)
+    for m in range(n_rows):
+        size = rows[row_from[BY, m], POST_SIZE]
+        if row_time[m] < limit and rows[row_from[BY, m], POST_BASE] == low:
+            factor = exp(-row_time[m] / tau)
             for j in range(size):
-                total[low + j] += factor * dense[rows_from[ROW, m] + j]
-    for m in range(n[N_DUE]):
-        if due[TIME, m] < limit and low <= due_at[POST, m] < high:
-            total[due_at[POST, m]] += exp(-due[TIME, m] / tau) * due[WEIGHT, m]
+                total[low + j] += factor * dense[row_from[ROW, m] + j]
+    for m in range(n_due):
+        if due_time[m] < limit and low <= due_post[m] < high:
+            total[due_post[m]] += exp(-due_time[m] / tau) * due_weight[m]
 
 
 @kernel

@@ -16,7 +16,6 @@ from evsim._layout import (
     AT,
     BY,
     CHAIN,
-    CHAINED,
     CURRENT,
     DECAY,
     GAP,
@@ -27,67 +26,66 @@ from evsim._layout import (
     KEEP_I,
     KEEP_U,
     LIF,
-    POST,
     POST_BASE,
     POST_SIZE,
     ROW,
-    TIME,
     U_U,
     UNIT,
     VOLTAGE,
-    WEIGHT,
 )
 from evsim._srm import srm_crossing, srm_slope
 from evsim._window import respond_each
 
 
 @kernel
-def chain_due(due, due_at, n_due, limit, busy, work, n_busy):
+def chain_due(due_time, due_post, n_due, limit, busy, work, n_busy, chained):
     """Chain the listed arrivals before ``limit`` at each busy unit."""
-    chain, time, post, chained = work[CHAIN], due[TIME], due_at[POST], due_at[CHAINED]
+    chain = work[CHAIN]
     for c in range(n_busy):
         chain[work[UNIT, c]] = -1
     for m in range(n_due):
-        j = post[m]
-        if busy[j] and time[m] < limit:
+        j = due_post[m]
+        if busy[j] and due_time[m] < limit:
             chained[m] = chain[j]
             chain[j] = m
 
 
 @kernel
-def gather(j, rows, dense, rows_due, rows_from, n_rows, due, due_at, first_due, train):
+def gather(
+    j, rows, dense, row_time, row_from, n_rows, due_time, due_weight, chained, first_due, train
+):  # fmt: skip
     """Write times and weights of the arrivals at unit ``j``, ascending; return their number."""
     time, weight = train[AT], train[JUMP]
     n = 0
     for m in range(n_rows):
-        at = j - rows[rows_from[BY, m], POST_BASE]
-        if 0 <= at < rows[rows_from[BY, m], POST_SIZE]:
-            time[n] = rows_due[TIME, m]
-            weight[n] = dense[rows_from[ROW, m] + at]
+        at = j - rows[row_from[BY, m], POST_BASE]
+        if 0 <= at < rows[row_from[BY, m], POST_SIZE]:
+            time[n] = row_time[m]
+            weight[n] = dense[row_from[ROW, m] + at]
             n += weight[n] != 0.0  # a weight of 0 is no connection
     if first_due >= 0:
         m = first_due
         while m >= 0:
-            time[n] = due[TIME, m]
-            weight[n] = due[WEIGHT, m]
+            time[n] = due_time[m]
+            weight[n] = due_weight[m]
             n += weight[n] != 0.0
-            m = due_at[CHAINED, m]
+            m = chained[m]
         _sort(time, weight, n)
     return n
 
 
 @kernel
-def list_rows(j, rows, rows_due, rows_from, n_rows, train, place):
+def list_rows(j, rows, row_time, row_from, n_rows, train, place):
     """Write times and places of the dense rows that reach the population of unit ``j``.
 
     The weight of an arrival at unit j is ``dense[place + j]``.
     """
     n = 0
     for m in range(n_rows):
-        base = rows[rows_from[BY, m], POST_BASE]
-        if 0 <= j - base < rows[rows_from[BY, m], POST_SIZE]:
-            train[AT, n] = rows_due[TIME, m]
-            place[n] = rows_from[ROW, m] - base
+        base = rows[row_from[BY, m], POST_BASE]
+        if 0 <= j - base < rows[row_from[BY, m], POST_SIZE]:
+            train[AT, n] = row_time[m]
+            place[n] = row_from[ROW, m] - base
             n += 1
     return n
 
@@ -116,7 +114,7 @@ def span_train(train, n, start, end, width, series, factors, c):
     """Write the factors over the stretch before each arrival, and before ``end``.
 
     They are those of the whole window if nothing arrives; else the stretches are no longer
-    than a bucket, so the power series hold.
+    than a window, so the power series hold.
     """
     if n == 0:
         train[U_U, 0] = factors[KEEP_U, c]

@@ -42,12 +42,14 @@ RECORD = 3
 U, I, R, K, RELEASE, BELOW, TOP, TOTAL, NEW_U, NEW_I, NEW_R, NEW_K, RISE = range(13)  # noqa: E741
 # Scratch.flight, a line per spike in flight.
 NEXT, PROJECTION, PRE, CURSOR, END = range(5)
-# Scratch.rows_due (floats) and rows_from (integers), a column per arrival of a dense row.
-TIME, DV, DI = 0, 1, 2
+# Scratch.row_from, for every dense row due: where its weights start, and its projection.
 ROW, BY = 0, 1
-# Scratch.due (floats: TIME, DV, DI, WEIGHT) and due_at (integers), a column per arrival.
-WEIGHT = 3
-POST, CHAINED = 0, 1
+# Scratch.due, for every listed arrival.
+TIME, WEIGHT = 0, 1
+# Scratch.response, a column per arrival of the window.
+DV, DI = 0, 1
+# Scratch.n_due, a column per window of the bucket.
+N_ROWS, N_DUE = 0, 1
 # Scratch.work (integers) and new (floats), a column per busy unit; CHAIN: per unit. PLACE: per row.
 UNIT, FIRED, CHAIN, PLACE = 0, 1, 2, 3
 NEW_RELEASE, NEW_BELOW, NEW_TOP = 0, 1, 2
@@ -59,7 +61,7 @@ AT, JUMP, U_U, I_U, I_I, GAP = range(6)
 # and what one arrival makes of u and i.
 KEEP_U, I_TO_U, KEEP_I, KEEP_R, K_TO_R, TO_U, TO_I = range(7)
 # Scratch.n, counters.
-FREE, IN_FLIGHT, N_ROWS, N_DUE, LOADED = range(5)
+FREE, IN_FLIGHT, LOADED = range(3)
 
 
 class Group(NamedTuple):
@@ -89,10 +91,14 @@ class Scratch(NamedTuple):
     head: IntArray  # [RING] first spike in flight of each bucket, or -1
     flight: IntArray  # [in flight, 8] five fields, one cache line
     sent: FloatArray  # [in flight] spike time + axonal delay
-    rows_due: FloatArray  # [3, row]; times ascend
-    rows_from: IntArray  # [2, row]
-    due: FloatArray  # [4, arrival]; in any order
-    due_at: IntArray  # [2, arrival]
+    row_time: FloatArray  # [window, row] dense rows due in the bucket; times ascend
+    row_from: IntArray  # [2, window, row]
+    due: FloatArray  # [2, window, arrival] listed arrivals due in the bucket; in any order
+    due_post: IntArray  # [window, arrival]
+    n_due: IntArray  # [2, window]
+    edges: FloatArray  # [window + 1] borders of the windows of the bucket
+    response: FloatArray  # [2, row or arrival]
+    chained: IntArray  # [arrival] next arrival at the same unit
     series: FloatArray  # [3, DEGREE + 1, C]
     factors: FloatArray  # [7, C]
     work: IntArray  # [4, N + 1 or rows]
@@ -101,7 +107,7 @@ class Scratch(NamedTuple):
     spike_time: FloatArray  # [spike] of the window
     spike_unit: IntArray  # [spike]
     pieces: FloatArray  # [2, 4] see _srm
-    n: IntArray  # [5]
+    n: IntArray  # [3]
     cursor: IntArray  # [S] next input spike of each source
     fired_by: IntArray  # [P] spikes of the recording
 

@@ -1,14 +1,15 @@
 """Spikes in flight: a calendar of time buckets, and the arrivals of the current bucket.
 
-Time is cut into buckets of one width. A spike in flight waits in the bucket of its next
-arrival; when that bucket is loaded, it hands over all its arrivals there and moves on:
+Time is cut into windows of one width, and `WINDOWS` of them make a bucket. A spike in
+flight waits in the bucket of its next arrival; when that bucket is loaded, it hands over
+all its arrivals there, each to its window, and moves on:
 
-    ring of lists   [ k ] [k+1] [k+2] ...            one entry per spike, not per synapse
+    ring of lists   [ b ] [b+1] [b+2] ...            one entry per spike, not per synapse
                       |
-                    load: dense rows   (time, row of weights)       sorted by time
-                          listed       (time, post unit, weight)    in any order
+                    load: window 0 | 1 | 2 ...       dense rows, sorted by time, and
+                                                     listed arrivals, in any order
 
-So the cost of a spike depends neither on how long its delays are nor on how many are in
+So the cost of a spike hardly depends on how long its delays are or on how many are in
 flight. A spike due beyond the ring waits in its last bucket and is put back from there.
 """
 
@@ -41,7 +42,6 @@ from evsim._layout import (
     NEXT,
     PAD_X,
     PAD_Y,
-    POST,
     POST_BASE,
     POST_SIZE,
     PRE,
@@ -61,12 +61,13 @@ from evsim._layout import (
 )
 
 RING = 1024  # buckets; a power of two
+WINDOWS = 16  # in a bucket
 # What a kernel reports; everything but OK ends the recording.
 OK, GROW_FLIGHT, GROW_ROWS, GROW_DUE, GROW_FIRED, GROW_SPIKES, RUNAWAY = range(7)
 
 
 @kernel
-def bucket_of(t, width):
+def window_of(t, width):
     """Return the k for which k * width <= t < (k + 1) * width, as floats compare."""
     k = int(t / width)
     while k * width > t:
@@ -77,16 +78,15 @@ def bucket_of(t, width):
 
 
 @kernel
-def clear(head, flight, n):
+def clear(head, flight, n_due, n):
     """Empty the ring and the current bucket."""
     head[:] = -1
+    n_due[:] = 0
     for item in range(len(flight)):
         flight[item, NEXT] = item + 1
     flight[len(flight) - 1, NEXT] = -1
     n[FREE] = 0
     n[IN_FLIGHT] = 0
-    n[N_ROWS] = 0
-    n[N_DUE] = 0
     n[LOADED] = -1
 
 
@@ -125,7 +125,7 @@ def send(
     flight[item, PRE] = pre
     flight[item, CURSOR] = cursor
     flight[item, END] = end
-    bucket = min(max(bucket_of(first, width), n[LOADED]), n[LOADED] + RING - 1)
+    bucket = min(max(window_of(first, width) // WINDOWS, n[LOADED]), n[LOADED] + RING - 1)
     flight[item, NEXT] = head[bucket & (RING - 1)]
     head[bucket & (RING - 1)] = item
     return OK
@@ -134,57 +134,47 @@ def send(
 @kernel
 def load(
     bucket, width, duration, rows, maps, synapses,
-    head, flight, sent, rows_due, rows_from, due, due_at, n,
+    head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
 ):  # fmt: skip
     """Make ``bucket`` the current one: its spikes hand over their arrivals and move on."""
     n[LOADED] = bucket
-    edge = (bucket + 1) * width
-    stop = min(edge, duration)
+    for w in range(WINDOWS + 1):
+        edges[w] = (bucket * WINDOWS + w) * width
+    stop = min(edges[WINDOWS], duration)
     item = head[bucket & (RING - 1)]
     head[bucket & (RING - 1)] = -1
-    due_time, due_weight, due_post = due[TIME], due[WEIGHT], due_at[POST]
     while item >= 0:
         following = flight[item, NEXT]
-        projection, pre, cursor = flight[item, PROJECTION], flight[item, PRE], flight[item, CURSOR]
-        end = flight[item, END]
+        projection, pre = flight[item, PROJECTION], flight[item, PRE]
+        cursor, end = flight[item, CURSOR], flight[item, END]
         start = sent[item]
         late = inf  # when the spike arrives next, after this bucket
         if rows[projection, KIND] == DENSE:
-            if start < edge:
-                if n[N_ROWS] == rows_due.shape[1]:
+            if start < edges[WINDOWS]:
+                w = _window(start, edges, 1.0 / width)
+                if n_due[N_ROWS, w] == row_time.shape[1]:
                     return GROW_ROWS
                 row = rows[projection, FIRST] + pre * rows[projection, POST_SIZE]
-                _insert_row(rows_due, rows_from, n, start, row, projection)
+                _insert_row(row_time[w], row_from[:, w], n_due[N_ROWS, w], start, row, projection)
+                n_due[N_ROWS, w] += 1
             else:  # it waited at the end of the ring
                 late = start
+        elif rows[projection, KIND] == LISTED:
+            cursor, late = _list_row(
+                start, cursor, end, stop, synapses, due[TIME], due[WEIGHT], due_post,
+                n_due[N_DUE], edges, 1.0 / width,
+            )  # fmt: skip
         else:
-            m = n[N_DUE]
-            if m + end - cursor > due.shape[1]:
-                return GROW_DUE
-            if rows[projection, KIND] == LISTED:
-                to = np.uint64(m)  # unsigned, or numba looks out for indices from the end
-                at, last = np.uint64(cursor * RECORD), np.uint64(end * RECORD)
-                while at < last:
-                    t = start + synapses[at]
-                    if t >= stop:
-                        late = t
-                        break
-                    due_time[to] = t
-                    due_weight[to] = synapses[at + np.uint64(STRENGTH)]
-                    due_post[to] = int(synapses[at + np.uint64(TARGET)])
-                    to += np.uint64(1)
-                    at += np.uint64(RECORD)
-                m = int(to)
-                cursor = int(at) // RECORD
-            else:
-                cursor, m, late = _list_taps(
-                    start, cursor, end, stop, rows[projection, POST_BASE], pre,
-                    maps[rows[projection, MAP]], synapses, due, due_at, m,
-                )  # fmt: skip
-            n[N_DUE] = m
+            cursor, late = _list_taps(
+                start, cursor, end, stop, rows[projection, POST_BASE], pre,
+                maps[rows[projection, MAP]], synapses, due[TIME], due[WEIGHT], due_post,
+                n_due[N_DUE], edges, 1.0 / width,
+            )  # fmt: skip
+        if late < 0.0:
+            return GROW_DUE
         if late < duration:
             flight[item, CURSOR] = cursor
-            slot = min(bucket_of(late, width), bucket + RING - 1) & (RING - 1)
+            slot = min(window_of(late, width) // WINDOWS, bucket + RING - 1) & (RING - 1)
             flight[item, NEXT] = head[slot]
             head[slot] = item
         else:
@@ -196,31 +186,62 @@ def load(
 
 
 @kernel
-def _insert_row(rows_due, rows_from, n, time, row, projection):
-    """Insert an arrival of a dense row by time; buckets hold few of them."""
-    at = n[N_ROWS]
-    while at > 0 and rows_due[TIME, at - 1] > time:
-        rows_due[TIME, at] = rows_due[TIME, at - 1]
-        rows_from[ROW, at] = rows_from[ROW, at - 1]
-        rows_from[BY, at] = rows_from[BY, at - 1]
-        at -= 1
-    rows_due[TIME, at] = time
-    rows_from[ROW, at] = row
-    rows_from[BY, at] = projection
-    n[N_ROWS] += 1
+def _window(t, edges, scale):
+    """Return the window of the bucket that ``t`` falls into, as `window_of`, without a branch."""
+    w = min(np.uint64((t - edges[0]) * scale), np.uint64(WINDOWS - 1))
+    return w + np.uint64(t >= edges[w + np.uint64(1)]) - np.uint64(t < edges[w])
 
 
 @kernel
-def _list_taps(start, cursor, end, stop, base, pre, g, synapses, due, due_at, m):
-    """List the arrivals of a convolution, whose rows are kernel taps; some fall off the edge.
+def _insert_row(row_time, row_from, at, time, row, projection):
+    """Insert an arrival of a dense row by time; windows hold few of them."""
+    while at > 0 and row_time[at - 1] > time:
+        row_time[at] = row_time[at - 1]
+        row_from[ROW, at] = row_from[ROW, at - 1]
+        row_from[BY, at] = row_from[BY, at - 1]
+        at -= 1
+    row_time[at] = time
+    row_from[ROW, at] = row
+    row_from[BY, at] = projection
 
-    Returns where the row goes on, the number of arrivals and the time of the next one.
+
+@kernel
+def _list_row(
+    start, cursor, end, stop, synapses, due_time, due_weight, due_post, n_due, edges, scale
+):  # fmt: skip
+    """List the arrivals of a row before ``stop``, each in its window.
+
+    Returns where the row goes on and the time of its next arrival; a time of -1 if a
+    window is full.
     """
+    at, last = np.uint64(cursor * RECORD), np.uint64(end * RECORD)
+    while at < last:  # unsigned, or numba looks out for indices from the end
+        t = start + synapses[at]
+        if t >= stop:
+            return int(at) // RECORD, t
+        w = _window(t, edges, scale)
+        m = np.uint64(n_due[w])
+        if m == due_time.shape[1]:
+            return cursor, -1.0
+        due_time[w, m] = t
+        due_weight[w, m] = synapses[at + np.uint64(STRENGTH)]
+        due_post[w, m] = int(synapses[at + np.uint64(TARGET)])
+        n_due[w] += 1
+        at += np.uint64(RECORD)
+    return end, inf
+
+
+@kernel
+def _list_taps(
+    start, cursor, end, stop, base, pre, g, synapses, due_time, due_weight, due_post, n_due,
+    edges, scale,
+):  # fmt: skip
+    """List those of a convolution, whose rows are kernel taps; some fall off the edge."""
     place = pre % (g[HEIGHT] * g[WIDTH])
     while cursor < end:
         t = start + synapses[cursor * RECORD + LATE]
         if t >= stop:
-            return cursor, m, t
+            return cursor, t
         tap = int(synapses[cursor * RECORD + TARGET])
         y = place // g[WIDTH] + g[PAD_Y] - tap // g[TAPS_X] % g[TAPS_Y] * g[DIL_Y]
         x = place % g[WIDTH] + g[PAD_X] - tap % g[TAPS_X] * g[DIL_X]
@@ -228,12 +249,16 @@ def _list_taps(start, cursor, end, stop, base, pre, g, synapses, due, due_at, m)
         on_grid = row * g[STRIDE_Y] == y and column * g[STRIDE_X] == x
         if on_grid and 0 <= row < g[ROWS] and 0 <= column < g[COLUMNS]:
             channel = tap // (g[TAPS_Y] * g[TAPS_X])
-            due[TIME, m] = t
-            due[WEIGHT, m] = synapses[cursor * RECORD + STRENGTH]
-            due_at[POST, m] = base + (channel * g[ROWS] + row) * g[COLUMNS] + column
-            m += 1
+            w = _window(t, edges, scale)
+            m = n_due[w]
+            if m == due_time.shape[1]:
+                return cursor, -1.0
+            due_time[w, m] = t
+            due_weight[w, m] = synapses[cursor * RECORD + STRENGTH]
+            due_post[w, m] = base + (channel * g[ROWS] + row) * g[COLUMNS] + column
+            n_due[w] += 1
         cursor += 1
-    return cursor, m, inf
+    return cursor, inf
 
 
 @kernel
@@ -247,21 +272,26 @@ def next_bucket(head, n):
 
 
 @kernel
-def consume(rows_due, rows_from, due, due_at, n, limit):
-    """Drop the arrivals before ``limit`` from the current bucket."""
+def consume_rows(row_time, row_from, n_rows, limit):
+    """Drop the dense rows before ``limit``; return how many are left."""
     kept = 0
-    for m in range(n[N_ROWS]):
-        if rows_due[TIME, m] >= limit:
-            rows_due[TIME, kept] = rows_due[TIME, m]
-            rows_from[ROW, kept] = rows_from[ROW, m]
-            rows_from[BY, kept] = rows_from[BY, m]
+    for m in range(n_rows):
+        if row_time[m] >= limit:
+            row_time[kept] = row_time[m]
+            row_from[ROW, kept] = row_from[ROW, m]
+            row_from[BY, kept] = row_from[BY, m]
             kept += 1
-    n[N_ROWS] = kept
+    return kept
+
+
+@kernel
+def consume_due(due_time, due_weight, due_post, n_due, limit):
+    """Drop the listed arrivals before ``limit``; return how many are left."""
     kept = 0
-    for m in range(n[N_DUE]):
-        if due[TIME, m] >= limit:
-            due[TIME, kept] = due[TIME, m]
-            due[WEIGHT, kept] = due[WEIGHT, m]
-            due_at[POST, kept] = due_at[POST, m]
+    for m in range(n_due):
+        if due_time[m] >= limit:
+            due_time[kept] = due_time[m]
+            due_weight[kept] = due_weight[m]
+            due_post[kept] = due_post[m]
             kept += 1
-    n[N_DUE] = kept
+    return kept

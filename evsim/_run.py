@@ -18,6 +18,7 @@ from evsim._queue import (
     OK,
     RING,
     RUNAWAY,
+    WINDOWS,
 )
 from evsim._window import DEGREE
 from evsim.errors import RunawayError
@@ -28,8 +29,8 @@ class Room:
     """How much of everything a thread has; it grows when a recording needs more."""
 
     flight: int = 4096
-    rows: int = 1024
-    due: int = 16384
+    rows: int = 256
+    due: int = 4096 + 40  # no power of two: the windows' arrays would share cache lines' places
     fired: int = 1024
     spikes: int = 16384
     _grows: dict[int, str] = field(
@@ -66,10 +67,14 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         head=ints(RING),
         flight=ints(room.flight, 8),
         sent=floats(room.flight),
-        rows_due=floats(3, room.rows),
-        rows_from=ints(2, room.rows),
-        due=floats(4, room.due),
-        due_at=ints(2, room.due),
+        row_time=floats(WINDOWS, room.rows),
+        row_from=ints(2, WINDOWS, room.rows),
+        due=floats(2, WINDOWS, room.due),
+        due_post=ints(WINDOWS, room.due),
+        n_due=ints(2, WINDOWS),
+        edges=floats(WINDOWS + 1),
+        response=floats(2, max(room.rows, room.due)),
+        chained=ints(room.due),
         series=floats(3, DEGREE + 1, classes),
         factors=floats(7, classes),
         work=ints(4, max(n + 1, room.rows)),
@@ -78,7 +83,7 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         spike_time=floats(room.fired),
         spike_unit=ints(room.fired),
         pieces=floats(2, 4),
-        n=ints(5),
+        n=ints(3),
         cursor=ints(len(plan.sources)),
         fired_by=ints(len(plan.names)),
     )

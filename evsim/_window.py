@@ -3,7 +3,7 @@
 Within a window the arrivals commute. Every unit is carried from its start to its end as
 if nobody fired, and a bound tells which few units may reach their threshold; only those
 take the ordered pass of `evsim._fire`. What an arrival makes of (u, i) at the end of the
-window is a power series in the time left, exact to the last bit because buckets are no
+window is a power series in the time left, exact to the last bit because windows are no
 longer than half the shortest time constant.
 """
 
@@ -32,7 +32,6 @@ from evsim._layout import (
     NEW_R,
     NEW_U,
     PEAK,
-    POST,
     POST_BASE,
     POST_SIZE,
     RELEASE,
@@ -45,13 +44,11 @@ from evsim._layout import (
     TAU_R,
     TAU_SYN,
     THRESHOLD,
-    TIME,
     TO_I,
     TO_U,
     TOP,
     UNIFORM,
     VOLTAGE,
-    WEIGHT,
     I,
     K,
     R,
@@ -72,7 +69,7 @@ def copy(source, target):
 
 @kernel
 def fill_series(flow, tau, width, series):
-    """Write the power series of all classes for buckets of ``width``.
+    """Write the power series of all classes for windows of ``width``.
 
     With y = s/width, u = sum of v_p y^p and i = sum of c_p y^p solve the equations of the
     model from (0, 1) for `CubaLIF`, from (1, 0) for `LIF`; the third series is e^-(s/tau_mem).
@@ -142,7 +139,7 @@ def _drift_alike(u, i, new_u, new_i, rise, keep_u, i_to_u, keep_i):
 
 @kernel
 def respond(series, which, c, y):
-    """Sum the power series ``which`` of class ``c`` after y bucket widths."""
+    """Sum the power series ``which`` of class ``c`` after y window widths."""
     x = series[which, DEGREE, c]
     for p in range(DEGREE - 1, -1, -1):
         x = x * y + series[which, p, c]
@@ -160,32 +157,34 @@ def _respond_all(terms, y, out):
 
 
 @kernel
-def add_rows(rows, unit, dense, rows_due, rows_from, n_rows, state, series, factors, end, width):
-    """Add the first ``n_rows`` dense rows of the bucket, together where units are alike."""
+def add_rows(
+    rows, unit, dense, row_time, row_from, n_rows, response, state, series, factors, end, width
+):
+    """Add the first ``n_rows`` dense rows of the window, together where units are alike."""
     m = 0
     while m < n_rows:
-        projection = rows_from[BY, m]
+        projection = row_from[BY, m]
         low = rows[projection, POST_BASE]
         size = rows[projection, POST_SIZE]
         high = low + size
         run = m + 1  # rows that go to the same units
-        while run < n_rows and rows[rows_from[BY, run], POST_BASE] == low:
+        while run < n_rows and rows[row_from[BY, run], POST_BASE] == low:
             run += 1
         new_u, new_i, rise = state[NEW_U, low:high], state[NEW_I, low:high], state[RISE, low:high]
         if rows[projection, ALIKE]:
             c = unit[CLASS, low]
-            time, dv, di = rows_due[TIME, m:run], rows_due[DV, m:run], rows_due[DI, m:run]
+            time, dv, di = row_time[m:run], response[DV, m:run], response[DI, m:run]
             respond_each(series[VOLTAGE, :, c], time, dv, run - m, end, width)
             respond_each(series[CURRENT, :, c], time, di, run - m, end, width)
             _add_rows_alike(
-                dense, rows_from[ROW, m:run], dv, di, new_u, new_i, rise, size
+                dense, row_from[ROW, m:run], dv, di, new_u, new_i, rise, size
             )
         else:
             for q in range(m, run):
-                y = (end - rows_due[TIME, q]) / width
+                y = (end - row_time[q]) / width
                 _respond_all(series[VOLTAGE], y, factors[TO_U])
                 _respond_all(series[CURRENT], y, factors[TO_I])
-                row = rows_from[ROW, q]
+                row = row_from[ROW, q]
                 _add_row_mixed(
                     dense[row : row + size], unit[CLASS, low:high], factors[TO_U], factors[TO_I],
                     new_u, new_i, rise,
@@ -233,9 +232,11 @@ def _add_row_mixed(w, unit_class, dv, di, new_u, new_i, rise):
 
 
 @kernel
-def add_due(unit, n_classes, due, due_at, n_due, state, series, end, limit, width):
+def add_due(
+    unit, n_classes, time, weight, post, n_due, response, state, series, end, limit, width
+):
     """Add the listed arrivals before ``limit``."""
-    time, dv, di, weight, post = due[TIME], due[DV], due[DI], due[WEIGHT], due_at[POST]
+    dv, di = response[DV], response[DI]
     if n_classes == 1:
         respond_each(series[VOLTAGE, :, 0], time, dv, n_due, end, width)
         respond_each(series[CURRENT, :, 0], time, di, n_due, end, width)

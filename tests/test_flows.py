@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from evsim._flows import first_crossing, peak_time, propagate, psp
-from evsim._queue import bucket_of
+from evsim._queue import window_of
 from evsim._srm import srm_crossing, srm_slope, srm_voltage
 
 EPS = np.finfo(float).eps
@@ -119,12 +119,12 @@ def test_srm_slope_is_the_derivative():
     assert srm_slope(v, i, r, k, tau_s, tau_r) == pytest.approx((late - early) / (2 * h), rel=1e-7)
 
 
-def test_bucket_of_agrees_with_its_borders():
+def test_window_of_agrees_with_its_borders():
     rng = np.random.default_rng(4)
     for _ in range(2000):
         width = 10 ** rng.uniform(-6, 0)
         k = int(rng.integers(0, 10**6))
         edge = k * width
         for t in (edge, np.nextafter(edge, 0), np.nextafter(edge, 1e9)):
-            b = bucket_of(t, width)
+            b = window_of(t, width)
             assert b * width <= t < (b + 1) * width

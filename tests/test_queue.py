@@ -14,11 +14,22 @@ from evsim._layout import (
     N_DUE,
     N_ROWS,
     NEXT,
-    POST,
     RECORD,
     TIME,
+    WEIGHT,
 )
-from evsim._queue import OK, RING, bucket_of, clear, consume, load, next_bucket, send
+from evsim._queue import (
+    OK,
+    RING,
+    WINDOWS,
+    clear,
+    consume_due,
+    consume_rows,
+    load,
+    next_bucket,
+    send,
+    window_of,
+)
 
 PRE, POSTS, DURATION = 20, 30, 1.0
 
@@ -44,10 +55,13 @@ class Calendar:
         self.maps = np.zeros((0, 12), np.int64)
         self.head = np.zeros(RING, np.int64)
         self.flight, self.sent = np.zeros((500, 8), np.int64), np.zeros(500)
-        self.rows_due, self.rows_from = np.zeros((3, 500)), np.zeros((2, 500), np.int64)
-        self.due, self.due_at = np.zeros((4, 2000)), np.zeros((2, 2000), np.int64)
-        self.n = np.zeros(5, np.int64)
-        clear(self.head, self.flight, self.n)
+        self.row_time = np.zeros((WINDOWS, 500))
+        self.row_from = np.zeros((2, WINDOWS, 500), np.int64)
+        self.due = np.zeros((2, WINDOWS, 2000))
+        self.due_post = np.zeros((WINDOWS, 2000), np.int64)
+        self.n_due = np.zeros((2, WINDOWS), np.int64)
+        self.edges, self.n = np.zeros(WINDOWS + 1), np.zeros(3, np.int64)
+        clear(self.head, self.flight, self.n_due, self.n)
         self.expected, self.arrived = [], []
 
     def send(self, t, pre, projection):
@@ -67,21 +81,30 @@ class Calendar:
     def load(self, bucket):
         status = load(
             bucket, self.width, DURATION, self.rows, self.maps, self.synapses, self.head,
-            self.flight, self.sent, self.rows_due, self.rows_from, self.due, self.due_at, self.n,
+            self.flight, self.sent, self.row_time, self.row_from, self.due, self.due_post,
+            self.n_due, self.edges, self.n,
         )  # fmt: skip
         assert status == OK
 
     def take(self):
-        """Record and drop what is due in the current bucket."""
-        times = self.rows_due[TIME, : self.n[N_ROWS]]
-        assert (np.diff(times) >= 0).all()
-        assert (self.rows_from[BY, : self.n[N_ROWS]] == 0).all()
-        self.arrived += [(t, -1) for t in times]
-        m = self.n[N_DUE]
-        self.arrived += list(zip(self.due[TIME, :m], self.due_at[POST, :m], strict=True))
-        for t, _ in self.arrived[-(m + len(times)) :] if m + len(times) else []:
-            assert bucket_of(t, self.width) == self.n[LOADED]
-        consume(self.rows_due, self.rows_from, self.due, self.due_at, self.n, np.inf)
+        """Record and drop what is due in the windows of the current bucket."""
+        for w in range(WINDOWS):
+            rows, m = self.n_due[:, w]
+            times = self.row_time[w, :rows]
+            assert (np.diff(times) >= 0).all()
+            assert (self.row_from[BY, w, :rows] == 0).all()
+            arrived = [(t, -1) for t in times]
+            arrived += list(zip(self.due[TIME, w, :m], self.due_post[w, :m], strict=True))
+            for t, _ in arrived:
+                assert window_of(t, self.width) == self.n[LOADED] * WINDOWS + w
+            self.arrived += arrived
+            self.drop(w, np.inf)
+
+    def drop(self, w, limit):
+        rows, m = self.n_due[:, w]
+        due, post = self.due[:, w], self.due_post[w]
+        self.n_due[N_ROWS, w] = consume_rows(self.row_time[w], self.row_from[:, w], rows, limit)
+        self.n_due[N_DUE, w] = consume_due(due[TIME], due[WEIGHT], post, m, limit)
 
     def check(self):
         """Every item is either free or in exactly one bucket."""
@@ -108,9 +131,22 @@ def test_everything_sent_arrives_once_in_its_bucket(seed, width):
         calendar.take()
         calendar.check()
         if calendar.rng.random() < 0.2:  # a spike sent meanwhile may be due in this bucket
-            now = max(bucket * width, 0.0)
+            now = bucket * WINDOWS * width
             calendar.send(now + 0.999 * width * calendar.rng.random(), 3, 1)
             calendar.load(bucket)
             calendar.take()
     assert sorted(calendar.arrived) == sorted(calendar.expected)
     assert calendar.n[IN_FLIGHT] == 0
+
+
+def test_consume_keeps_what_is_not_yet_due():
+    calendar = Calendar(0, 0.3)
+    for t in (0.01, 0.02, 0.25):
+        for pre in range(PRE):
+            calendar.send(t, pre, 1)
+    calendar.load(0)
+    before = sorted(calendar.due[TIME, 0, : calendar.n_due[N_DUE, 0]])
+    calendar.drop(0, 0.02)
+    after = sorted(calendar.due[TIME, 0, : calendar.n_due[N_DUE, 0]])
+    assert after == [t for t in before if t >= 0.02]
+    assert len(after) < len(before)
