@@ -48,10 +48,7 @@ def kernel(function: Callable[..., Any]) -> Any:
     saved = config.CACHE_DIR  # type: ignore[attr-defined]
     config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
     try:
-        return numba.njit(
-            cache=True, nogil=True, error_model="numpy", fastmath={"contract"}, _nrt=False
-        )(
-            function
-        )
+        options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+        return numba.njit(fastmath={"contract"}, **options)(function)
     finally:
         config.CACHE_DIR = saved  # type: ignore[attr-defined]

@@ -237,9 +237,7 @@ def pass_srm(
         while True:
             span = to - t
             at = to
-            after, side = srm_crossing(
-                u, i, r, k, below, span, tau_syn, tau_r, threshold, pieces
-            )
+            after, side = srm_crossing(u, i, r, k, below, span, tau_syn, tau_r, threshold, pieces)
             waits = after >= 0.0  # unless it fires now, a unit at its crossing is still below
             if solve:
                 at = min(t + after, to)

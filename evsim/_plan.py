@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import e
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,7 @@ class Plan:
     fan_out: FloatArray  # [sources] mean number of synapses per spike
     min_delay: float  # of the projections inside the group; inf without any
     v_leak: FloatArray  # [N]
+
 
 def plan_network(net: Network) -> list[Plan]:
     """Return the plans of all groups, in the order in which they are run."""
@@ -91,7 +93,7 @@ def _order(net: Network, names: list[str]) -> tuple[list[Projection], list[Proje
     return own, outside, sources
 
 
-def _units(pops: list[Population]) -> dict[str, npt.NDArray]:  # type: ignore[type-arg]
+def _units(pops: list[Population]) -> dict[str, Any]:
     """Lay the units of the populations end to end and sort them into classes."""
 
     def joined(name: str, missing: float) -> FloatArray:
@@ -134,7 +136,7 @@ def _n_synapses(projection: Projection) -> int:
 
 def _rows(
     net: Network, projections: list[Projection], start: dict[str, int], uniform: list[bool]
-) -> dict[str, npt.NDArray]:  # type: ignore[type-arg]
+) -> dict[str, Any]:
     """Lay the projections' weights and delays end to end."""
     lines: list[list[int]] = []
     maps: list[list[int]] = []
@@ -152,21 +154,20 @@ def _rows(
             kind, first = DENSE, sum(map(len, dense))
             dense.append((projection.weight.T * scale).ravel())
         else:
-            conv = isinstance(projection, Conv)
-            kind, first = CONV if conv else LISTED, sum(map(len, indptr))
-            synapses = _taps(projection) if conv else projection.synapses(pre.size)
-            n_rows = projection.kernel.shape[1] if conv else pre.size
-            if not conv:
+            first = sum(map(len, indptr))
+            if isinstance(projection, Conv):
+                kind, synapses, n_rows = CONV, _taps(projection), projection.kernel.shape[1]
+            else:
+                kind, synapses, n_rows = LISTED, projection.synapses(pre.size), pre.size
                 synapses = synapses._replace(post=synapses.post + base)
             order = np.lexsort((synapses.delay, synapses.pre))
-            by_delay = Synapses(*(a[order] for a in synapses))
-            ends = np.searchsorted(by_delay.pre, np.arange(n_rows + 1))
+            ends = np.searchsorted(synapses.pre[order], np.arange(n_rows + 1))
             indptr.append(ends + sum(map(len, listed)))
-            records = (by_delay.delay, by_delay.weight * scale, by_delay.post)
-            listed.append(np.stack(records, axis=1).astype(np.float64))
+            records = (synapses.delay, synapses.weight * scale, synapses.post)
+            listed.append(np.stack(records, axis=1)[order].astype(np.float64))
         alike = uniform[list(start).index(post.name)]
         lines.append([kind, base, post.size, n_axonal, first, len(maps), alike])
-        if kind == CONV:
+        if isinstance(projection, Conv):
             maps.append(_geometry(projection))
     return {
         "rows": np.array(lines, np.int64).reshape(-1, 7),
@@ -178,7 +179,7 @@ def _rows(
     }
 
 
-def _joined(parts: list[npt.NDArray], dtype: type) -> npt.NDArray:  # type: ignore[type-arg]
+def _joined(parts: list[Any], dtype: type) -> npt.NDArray[Any]:
     return np.concatenate(parts).astype(dtype, copy=False) if parts else np.empty(0, dtype)
 
 

@@ -176,9 +176,7 @@ def add_rows(
             time, dv, di = row_time[m:run], response[DV, m:run], response[DI, m:run]
             respond_each(series[VOLTAGE, :, c], time, dv, run - m, end, width)
             respond_each(series[CURRENT, :, c], time, di, run - m, end, width)
-            _add_rows_alike(
-                dense, row_from[ROW, m:run], dv, di, new_u, new_i, rise, size
-            )
+            _add_rows_alike(dense, row_from[ROW, m:run], dv, di, new_u, new_i, rise, size)
         else:
             for q in range(m, run):
                 y = (end - row_time[q]) / width
@@ -232,9 +230,7 @@ def _add_row_mixed(w, unit_class, dv, di, new_u, new_i, rise):
 
 
 @kernel
-def add_due(
-    unit, n_classes, time, weight, post, n_due, response, state, series, end, limit, width
-):
+def add_due(unit, n_classes, time, weight, post, n_due, response, state, series, end, limit, width):
     """Add the listed arrivals before ``limit``."""
     dv, di = response[DV], response[DI]
     if n_classes == 1:

@@ -110,7 +110,7 @@ class Projection:
     @property
     def weights(self) -> FloatArray:
         """The weights, whatever this kind calls them."""
-        return getattr(self, self.weights_name)  # type: ignore[no-any-return]
+        return getattr(self, self.weights_name)
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -161,8 +161,9 @@ class Dense(Projection):
     def synapses(self, pre_size: int) -> Synapses:
         """List every connection, sorted by pre, then post."""
         post_size = self.weight.shape[0]
-        pre, post = np.repeat(np.arange(pre_size), post_size), np.tile(
-            np.arange(post_size), pre_size
+        pre, post = (
+            np.repeat(np.arange(pre_size), post_size),
+            np.tile(np.arange(post_size), pre_size),
         )
         delay = np.zeros(len(pre)) if self.synaptic is None else self.synaptic.T.ravel()
         return Synapses(pre, post, self.weight.T.ravel(), delay)

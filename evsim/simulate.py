@@ -176,8 +176,9 @@ def check_voltage(
     times = {}
     for name, values in (voltage or {}).items():
         if name not in net.populations or name == net.input:
-            raise ValueError(f"voltage: no population {name!r} with a voltage; there are "
-                             f"{_list(net)}")
+            raise ValueError(
+                f"voltage: no population {name!r} with a voltage; there are {_list(net)}"
+            )
         times[name] = np.atleast_1d(np.asarray(values, np.float64))
         if times[name].ndim != 1:
             raise ValueError(f"voltage: sample times of {name!r} must be one-dimensional")
@@ -242,12 +243,12 @@ def _samples(plan: Plan, voltage: Mapping[str, FloatArray]) -> tuple[Samples, in
             places.append(n_places + size * np.arange(len(at)))
             n_places += size * len(at)
     order = np.argsort(np.concatenate(times), kind="stable")
-    return Samples(*(np.concatenate(a)[order] for a in (times, pops, places))), n_places
+    return Samples(
+        np.concatenate(times)[order], np.concatenate(pops)[order], np.concatenate(places)[order]
+    ), n_places
 
 
-def _split(
-    net: Network, plan: Plan, out: Out, batch: Spikes, duration: float
-) -> dict[str, Spikes]:
+def _split(net: Network, plan: Plan, out: Out, batch: Spikes, duration: float) -> dict[str, Spikes]:
     """Sort the spikes of a group by population."""
     total = out.offsets[-1]
     times, units = out.times[:total], out.units[:total]

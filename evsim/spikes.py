@@ -114,7 +114,7 @@ class Spikes:
         units = [u if len(u) else np.empty(0, np.int64) for _, u in pairs]
         return cls(
             times,
-            np.concatenate(units) if pairs else np.empty(0, np.int64),  # type: ignore[arg-type]
+            np.concatenate(units) if pairs else np.empty(0, np.int64),
             offsets.astype(np.int64),
             size,  # type: ignore[arg-type]
             duration,  # type: ignore[arg-type]
