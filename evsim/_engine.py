@@ -350,6 +350,7 @@ def _work_out(
         chain_due(due_time, due_post, n_due, limit, busy, work, n_busy, chained)
     n_fired = 0
     m = 0
+    jump, place = train[JUMP], work[PLACE]
     pop = kind = -1  # whose arrivals and stretches stand in train
     for c in range(n_busy):
         j = work[UNIT, c]
@@ -364,10 +365,10 @@ def _work_out(
         else:  # units of one population receive the same rows at the same times
             if unit[POP, j] != pop:
                 pop = unit[POP, j]
-                m = list_rows(j, rows, row_time, row_from, n_rows, train, work[PLACE])
+                m = list_rows(j, rows, row_time, row_from, n_rows, train, place)
                 kind = -1
             for q in range(m):
-                train[JUMP, q] = dense[work[PLACE, q] + j]
+                jump[q] = dense[place[q] + j]
         if flow[k] == CUBA and k != kind:
             span_train(train, m, start, end, width, series, factors, k)
             kind = k

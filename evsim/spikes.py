@@ -127,6 +127,8 @@ class Spikes:
 
     def __getitem__(self, index: int | slice | Sequence[int] | npt.NDArray[np.integer]) -> Spikes:
         """Return the chosen recordings as `Spikes` of the same size and duration."""
+        if isinstance(index, slice) and index.step in (None, 1):
+            return self._stretch(*index.indices(len(self))[:2])
         if isinstance(index, (int, np.integer)):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"recording {index} of {len(self)}")
@@ -136,7 +138,25 @@ class Spikes:
         offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
         take = np.repeat(starts - offsets[:-1], stops - starts) + np.arange(offsets[-1])
         labels = None if self.labels is None else self.labels[chosen]
-        return Spikes(self.times[take], self.units[take], offsets, self.size, self.duration, labels)
+        return self._with(
+            times=self.times[take], units=self.units[take], offsets=offsets, labels=labels
+        )
+
+    def _stretch(self, first: int, last: int) -> Spikes:
+        """Return recordings ``first`` to ``last`` without copying their spikes."""
+        offsets = self.offsets[first : max(last, first) + 1]
+        a, b = offsets[0], offsets[-1]
+        labels = None if self.labels is None else self.labels[first:last]
+        return self._with(
+            times=self.times[a:b], units=self.units[a:b], offsets=offsets - a, labels=labels
+        )
+
+    def _with(self, **changes: object) -> Spikes:
+        """Return a copy with some attributes replaced; they are not checked again."""
+        copy = object.__new__(Spikes)
+        for name in ("times", "units", "offsets", "size", "duration", "labels"):
+            object.__setattr__(copy, name, changes.get(name, getattr(self, name)))
+        return copy
 
     def __iter__(self) -> Iterator[Spikes]:
         """Yield one-recording `Spikes`."""
@@ -155,8 +175,9 @@ class Spikes:
         if keep.all() and duration == self.duration:
             return self
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
-        times, units = self.times[keep], self.units[keep]
-        return Spikes(times, units, offsets, self.size, duration, self.labels)
+        return self._with(
+            times=self.times[keep], units=self.units[keep], offsets=offsets, duration=duration
+        )
 
     def counts(self) -> IntArray:
         """Return the number of spikes of each unit in each recording, [recording, unit]."""
