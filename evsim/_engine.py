@@ -180,28 +180,26 @@ def _run_recording(
         if sample < len(sample_time) and sample_time[sample] < end:
             end = sample_time[sample]
             limit = np.nextafter(end, inf)
-        n_busy, n_fired = _work_out(
-            start, end, limit, width, -1, pops, unit, par, flow, tau, rows, dense,
-            state, busy, words, row_time[w], row_from[:, w], due[TIME, w], due[WEIGHT, w],
-            due_post[w],
-            n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series, factors,
-            work, new, train, spike_time, spike_unit, pieces,
-        )  # fmt: skip
-        if n_fired < 0:
-            return GROW_FIRED, unit[POP, work[UNIT, n_busy]], start, len(spike_time)
-        if n_fired > 0 and min_delay < inf:
+        n_busy = -1
+        cut = False
+        while True:
+            n_busy, n_fired = _work_out(
+                start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
+                state, busy, words, row_time[w], row_from[:, w], due[TIME, w], due[WEIGHT, w],
+                due_post[w], n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series,
+                factors, work, new, train, spike_time, spike_unit, pieces,
+            )  # fmt: skip
+            if n_fired < 0:
+                return GROW_FIRED, unit[POP, work[UNIT, n_busy]], start, len(spike_time)
+            if cut or n_fired == 0 or min_delay == inf:
+                break
             back = _earliest(spike_time, n_fired) + min_delay
-            if back < limit:
-                end = back
-                # At zero delay, what fires at this very instant comes before what it sends.
-                limit = back if min_delay > 0.0 else np.nextafter(back, inf)
-                n_busy, n_fired = _work_out(
-                    start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
-                    state, busy, words, row_time[w], row_from[:, w], due[TIME, w], due[WEIGHT,
-                    w], due_post[w],
-                    n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series, factors,
-                    work, new, train, spike_time, spike_unit, pieces,
-                )  # fmt: skip
+            if back >= limit:
+                break
+            cut = True  # what is sent in the window comes back in it
+            end = back
+            # At zero delay, what fires at this very instant comes before what it sends.
+            limit = back if min_delay > 0.0 else np.nextafter(back, inf)
         _commit(pops, flow, state, work, new, n_busy)
         for p in range(len(pops)):
             if tau_output[p] > 0.0:

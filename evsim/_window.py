@@ -196,13 +196,16 @@ def _add_rows_alike(dense, rows, dv, di, new_u, new_i, rise, size):
     while m + 4 <= len(rows):
         _add_four(dense, rows[m : m + 4], dv[m : m + 4], di[m : m + 4], new_u, new_i, rise, size)
         m += 4
-    for q in range(m, len(rows)):
-        w = dense[rows[q] : rows[q] + size]
-        v, i = dv[q], di[q]
+    if m + 2 <= len(rows):
+        _add_two(dense, rows[m : m + 2], dv[m : m + 2], di[m : m + 2], new_u, new_i, rise, size)
+        m += 2
+    if m < len(rows):
+        w = dense[rows[m] : rows[m] + size]
+        v, i = dv[m], di[m]
         for j in range(size):
             new_u[j] += v * w[j]
             new_i[j] += i * w[j]
-            rise[j] += max(w[j], 0.0)
+            rise[j] += v * max(w[j], 0.0)
 
 
 @kernel
@@ -217,7 +220,21 @@ def _add_four(dense, rows, dv, di, new_u, new_i, rise, n):
     for j in range(n):
         new_i[j] += (i0 * w0[j] + i1 * w1[j]) + (i2 * w2[j] + i3 * w3[j])
     for j in range(n):
-        rise[j] += (max(w0[j], 0.0) + max(w1[j], 0.0)) + (max(w2[j], 0.0) + max(w3[j], 0.0))
+        rise[j] += (v0 * max(w0[j], 0.0) + v1 * max(w1[j], 0.0)) + (
+            v2 * max(w2[j], 0.0) + v3 * max(w3[j], 0.0)
+        )
+
+
+@kernel
+def _add_two(dense, rows, dv, di, new_u, new_i, rise, n):
+    w0, w1 = dense[rows[0] : rows[0] + n], dense[rows[1] : rows[1] + n]
+    v0, v1, i0, i1 = dv[0], dv[1], di[0], di[1]
+    for j in range(n):
+        new_u[j] += v0 * w0[j] + v1 * w1[j]
+    for j in range(n):
+        new_i[j] += i0 * w0[j] + i1 * w1[j]
+    for j in range(n):
+        rise[j] += v0 * max(w0[j], 0.0) + v1 * max(w1[j], 0.0)
 
 
 @kernel
@@ -226,7 +243,7 @@ def _add_row_mixed(w, unit_class, dv, di, new_u, new_i, rise):
         c = unit_class[j]
         new_u[j] += dv[c] * w[j]
         new_i[j] += di[c] * w[j]
-        rise[j] += max(w[j], 0.0)
+        rise[j] += dv[c] * max(w[j], 0.0)
 
 
 @kernel
@@ -247,7 +264,7 @@ def add_due(unit, n_classes, time, weight, post, n_due, response, state, series,
             j, w = post[m], weight[m]
             new_u[j] += dv[m] * w
             new_i[j] += di[m] * w
-            rise[j] += max(w, 0.0)
+            rise[j] += dv[m] * max(w, 0.0)
 
 
 @kernel
@@ -268,10 +285,11 @@ def respond_each(series, time, out, n, end, width):
 def mark_busy(pops, unit, par, state, factors, start, busy):
     """Mark the units that may reach their threshold (or a new maximum) in the window.
 
-    A `CubaLIF` unit follows a current that never exceeds max(i, 0) plus the positive
-    arrivals; an `LIF` unit jumps by no more than those; an `SRM` unit is the first kind
-    plus a refractory part that is negative and decays. Refractory units don't follow the
-    flow at all.
+    What positive arrivals make of u grows until the end of the window, which is shorter
+    than the time to the peak, so `rise`, their sum there, is never exceeded. Without them
+    u moves towards a current of at most max(i, 0). For `LIF` an arrival decays instead, by
+    no more than over the whole window; for `SRM` comes a refractory part that is negative
+    and decays. Refractory units don't follow the flow at all.
     """
     for p in range(len(pops)):
         low, high, flow = pops[p, START], pops[p, STOP], pops[p, FLOW]
@@ -287,10 +305,10 @@ def mark_busy(pops, unit, par, state, factors, start, busy):
             c = unit[CLASS, j]
             u, rise = state[U, j], state[RISE, j]
             if flow == LIF:
-                top = max(u, 0.0) + rise
+                top = max(u, 0.0) + rise / factors[KEEP_U, c]
             else:
-                pull = max(state[I, j], 0.0) + rise - u
-                top = u + max(pull, 0.0) * (1.0 - factors[KEEP_U, c])
+                pull = max(state[I, j], 0.0) - u
+                top = u + rise + max(pull, 0.0) * (1.0 - factors[KEEP_U, c])
                 if flow == SRM:
                     top += state[R, j] * factors[KEEP_R, c]
             busy[j] = top >= bar[j] or state[RELEASE, j] > start
@@ -299,8 +317,8 @@ def mark_busy(pops, unit, par, state, factors, start, busy):
 @kernel
 def _mark_cuba(u, i, rise, bar, release, start, gain, busy):
     for j in range(len(u)):
-        pull = max(i[j], 0.0) + rise[j] - u[j]
-        busy[j] = (u[j] + max(pull, 0.0) * gain >= bar[j]) | (release[j] > start)
+        pull = max(i[j], 0.0) - u[j]
+        busy[j] = (u[j] + rise[j] + max(pull, 0.0) * gain >= bar[j]) | (release[j] > start)
 
 
 @kernel

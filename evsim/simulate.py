@@ -150,7 +150,7 @@ class Simulator:
             out = run_plan(
                 plan, inputs, samples, n_places, len(batch), duration, self.max_rate, room, first
             )
-            trains |= _split(self.net, plan, out, batch, duration)
+            trains |= _split(self.net, plan, out, batch)
             _collect(self.net, plan, samples, self.voltage, out, result)
         result.spikes.update({name: trains[name] for name in self.record})
         return result
@@ -216,17 +216,17 @@ def _inputs(plan: Plan, trains: dict[str, Spikes]) -> Inputs:
     from evsim._layout import Inputs
 
     parts = [trains[name] for name in plan.sources]
-    base = np.cumsum([0] + [len(p.times) for p in parts])
-    some = len(parts) > 0
-    n = len(next(iter(trains.values())))
-    return Inputs(
-        times=np.concatenate([p.times for p in parts]) if some else np.empty(0),
-        units=np.concatenate([p.units for p in parts]) if some else np.empty(0, np.int64),
-        offsets=np.array(
-            [p.offsets + start for p, start in zip(parts, base, strict=False)], np.int64
-        ).reshape(len(parts), n + 1),
-        fan_out=plan.fan_out,
-    )
+    if len(parts) == 1:
+        times, units, offsets = parts[0].times, parts[0].units, parts[0].offsets[np.newaxis]
+    else:
+        n = len(next(iter(trains.values())))
+        base = np.cumsum([0] + [len(p.times) for p in parts])
+        times = np.concatenate([np.empty(0), *(p.times for p in parts)])
+        units = np.concatenate([np.empty(0, np.int64), *(p.units for p in parts)])
+        offsets = np.empty((len(parts), n + 1), np.int64)
+        for s, part in enumerate(parts):
+            offsets[s] = part.offsets + base[s]
+    return Inputs(times, units, np.ascontiguousarray(offsets), plan.fan_out)
 
 
 def _samples(plan: Plan, voltage: Mapping[str, FloatArray]) -> tuple[Samples, int]:
@@ -248,19 +248,21 @@ def _samples(plan: Plan, voltage: Mapping[str, FloatArray]) -> tuple[Samples, in
     ), n_places
 
 
-def _split(net: Network, plan: Plan, out: Out, batch: Spikes, duration: float) -> dict[str, Spikes]:
+def _split(net: Network, plan: Plan, out: Out, batch: Spikes) -> dict[str, Spikes]:
     """Sort the spikes of a group by population."""
     total = out.offsets[-1]
-    times, units = out.times[:total], out.units[:total]
+    times, units, offsets = out.times[:total].copy(), out.units[:total].copy(), out.offsets
     trains = {}
-    for pop, (name, size) in enumerate(zip(plan.names, plan.sizes, strict=True)):
-        if net.populations[name].spiking:
-            low = plan.start[pop]
-            mine = (units >= low) & (units < low + size)
-            before = np.concatenate([[0], np.cumsum(mine)])
-            trains[name] = Spikes(
-                times[mine], units[mine] - low, before[out.offsets], size, duration, batch.labels
-            )
+    for low, name, size in zip(plan.start, plan.names, plan.sizes, strict=True):
+        if not net.populations[name].spiking:
+            continue
+        if len(plan.names) == 1:
+            mine = times, units, offsets
+        else:
+            here = (units >= low) & (units < low + size)
+            before = np.concatenate([[0], np.cumsum(here)])
+            mine = times[here], units[here] - low, before[offsets]
+        trains[name] = batch.replace(*mine, size=size)
     return trains
 
 

@@ -138,24 +138,35 @@ class Spikes:
         offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
         take = np.repeat(starts - offsets[:-1], stops - starts) + np.arange(offsets[-1])
         labels = None if self.labels is None else self.labels[chosen]
-        return self._with(
-            times=self.times[take], units=self.units[take], offsets=offsets, labels=labels
-        )
+        return self.replace(self.times[take], self.units[take], offsets, labels=labels)
 
     def _stretch(self, first: int, last: int) -> Spikes:
         """Return recordings ``first`` to ``last`` without copying their spikes."""
         offsets = self.offsets[first : max(last, first) + 1]
         a, b = offsets[0], offsets[-1]
         labels = None if self.labels is None else self.labels[first:last]
-        return self._with(
-            times=self.times[a:b], units=self.units[a:b], offsets=offsets - a, labels=labels
-        )
+        return self.replace(self.times[a:b], self.units[a:b], offsets - a, labels=labels)
 
-    def _with(self, **changes: object) -> Spikes:
-        """Return a copy with some attributes replaced; they are not checked again."""
+    def replace(
+        self,
+        times: FloatArray,
+        units: IntArray,
+        offsets: IntArray,
+        size: int | None = None,
+        duration: float | None = None,
+        labels: IntArray | None = None,
+    ) -> Spikes:
+        """Return `Spikes` with other trains that are known to be sorted and valid.
+
+        Nothing is checked. What is left out stays as it is.
+        """
         copy = object.__new__(Spikes)
-        for name in ("times", "units", "offsets", "size", "duration", "labels"):
-            object.__setattr__(copy, name, changes.get(name, getattr(self, name)))
+        size = self.size if size is None else size
+        duration = self.duration if duration is None else duration
+        labels = self.labels if labels is None else labels
+        values = dict(times=times, units=units, offsets=offsets, size=size, duration=duration)
+        for name, value in (values | {"labels": labels}).items():
+            object.__setattr__(copy, name, value)
         return copy
 
     def __iter__(self) -> Iterator[Spikes]:
@@ -175,9 +186,7 @@ class Spikes:
         if keep.all() and duration == self.duration:
             return self
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
-        return self._with(
-            times=self.times[keep], units=self.units[keep], offsets=offsets, duration=duration
-        )
+        return self.replace(self.times[keep], self.units[keep], offsets, duration=duration)
 
     def counts(self) -> IntArray:
         """Return the number of spikes of each unit in each recording, [recording, unit]."""
@@ -193,6 +202,8 @@ def concatenate(parts: Sequence[Spikes]) -> Spikes:
     """
     if not parts:
         raise ValueError("nothing to concatenate")
+    if len(parts) == 1:
+        return parts[0]
     starts = np.cumsum([0] + [len(p.times) for p in parts])
     offsets = [p.offsets[:-1] + start for p, start in zip(parts, starts, strict=False)]
     labels = [p.labels for p in parts if p.labels is not None]
