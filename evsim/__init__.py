@@ -3,9 +3,12 @@
 from evsim.demo import demo_path as demo_path
 from evsim.errors import RunawayError as RunawayError
 from evsim.files import FileError as FileError
+from evsim.files import ResultWriter as ResultWriter
+from evsim.files import SpikeFile as SpikeFile
 from evsim.files import load_network as load_network
 from evsim.files import load_result as load_result
 from evsim.files import load_spikes as load_spikes
+from evsim.files import network_digest as network_digest
 from evsim.files import save_network as save_network
 from evsim.files import save_result as save_result
 from evsim.files import save_spikes as save_spikes

@@ -208,10 +208,13 @@ def _run_recording(
                     n_due[N_ROWS, w], due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w],
                     limit, state[TOTAL],
                 )  # fmt: skip
-        n_due[N_ROWS, w] = consume_rows(row_time[w], row_from[:, w], n_due[N_ROWS, w], limit)
-        n_due[N_DUE, w] = consume_due(
-            due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w], limit
-        )
+        if limit >= edges[w + 1]:
+            n_due[:, w] = 0
+        else:
+            n_due[N_ROWS, w] = consume_rows(row_time[w], row_from[:, w], n_due[N_ROWS, w], limit)
+            n_due[N_DUE, w] = consume_due(
+                due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w], limit
+            )
         start = end
         # Nothing was due in a gap.
         n[LOADED] = max(n[LOADED], window_of(start, width) // WINDOWS - 1)

@@ -61,7 +61,7 @@ from evsim._layout import (
 )
 
 RING = 1024  # buckets; a power of two
-WINDOWS = 16  # in a bucket
+WINDOWS = 32  # in a bucket
 # What a kernel reports; everything but OK ends the recording.
 OK, GROW_FLIGHT, GROW_ROWS, GROW_DUE, GROW_FIRED, GROW_SPIKES, RUNAWAY = range(7)
 
