@@ -40,8 +40,9 @@ def report(name, events, times, result, target):
     spikes = next(iter(result.spikes.values()))
     rate = len(spikes.times) / len(spikes) / spikes.size / spikes.duration
     best, median = events / times.min(), events / np.median(times)
-    print(f"{name:46s} {rate:5.1f} Hz   best {best:8.2e}   median {median:8.2e}   "
-          f"goal {target:.1e}")  # fmt: skip
+    print(
+        f"  {name:30s} {rate:5.1f} Hz   best {best:.2e}   median {median:.2e}   goal {target:.1e}"
+    )
 
 
 def bench_feedforward(runs, recordings):
