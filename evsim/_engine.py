@@ -80,6 +80,7 @@ from evsim._queue import (
     load,
     next_bucket,
     send,
+    sort_rows,
     window_of,
 )
 from evsim._window import (
@@ -184,9 +185,9 @@ def _run_recording(
         cut = False
         while True:
             n_busy, n_fired = _work_out(
-                start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
-                state, busy, words, row_time[w], row_from[:, w], due[TIME, w], due[WEIGHT, w],
-                due_post[w], n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series,
+                start, end, limit, limit >= edges[w + 1], width, n_busy, pops, unit, par, flow, tau,
+                rows, dense, state, busy, words, row_time[w], row_from[:, w], due[TIME, w],
+                due[WEIGHT, w], due_post[w], n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series,
                 factors, work, new, train, spike_time, spike_unit, pieces,
             )  # fmt: skip
             if n_fired < 0:
@@ -318,20 +319,24 @@ def _next_arrival(
 
 @kernel
 def _work_out(
-    start, end, limit, width, n_busy, pops, unit, par, flow, tau, rows, dense,
+    start, end, limit, whole, width, n_busy, pops, unit, par, flow, tau, rows, dense,
     state, busy, words, row_time, row_from, due_time, due_weight, due_post, n_rows_due, n_due,
     response, chained, series, factors, work, new, train, spike_time, spike_unit, pieces,
 ):  # fmt: skip
     """Work out the window: new states, busy units and spikes.
 
-    Given ``n_busy``, it is a shorter window than last time with the same busy units, whose
-    spikes are kept. Returns the number of busy units and of spikes; if those of one unit
-    don't fit, its place among the busy ones and -1.
+    ``whole`` says that all arrivals of the window come before ``limit``; then those of dense
+    rows need no order unless a unit is busy. Given ``n_busy``, it is a shorter window than
+    last time with the same busy units, whose spikes are kept. Returns the number of busy
+    units and of spikes; if those of one unit don't fit, its place among the busy ones and -1.
     """
     replay = n_busy >= 0
-    n_rows = 0
-    while n_rows < n_rows_due and row_time[n_rows] < limit:
-        n_rows += 1
+    n_rows = n_rows_due
+    if not whole:
+        sort_rows(row_time, row_from, n_rows_due)
+        n_rows = 0
+        while n_rows < n_rows_due and row_time[n_rows] < limit:
+            n_rows += 1
     set_factors(flow, tau, end - start, factors)
     drift(pops, unit, state, factors)
     if n_rows > 0:
@@ -351,6 +356,8 @@ def _work_out(
         chain_due(due_time, due_post, n_due, limit, busy, work, n_busy, chained)
     n_fired = 0
     m = 0
+    if whole and n_busy > 0:
+        sort_rows(row_time, row_from, n_rows)
     jump, place = train[JUMP], work[PLACE]
     pop = kind = -1  # whose arrivals and stretches stand in train
     for c in range(n_busy):

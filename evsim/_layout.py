@@ -91,7 +91,7 @@ class Scratch(NamedTuple):
     head: IntArray  # [RING] first spike in flight of each bucket, or -1
     flight: IntArray  # [in flight, 8] five fields, one cache line
     sent: FloatArray  # [in flight] spike time + axonal delay
-    row_time: FloatArray  # [window, row] dense rows due in the bucket; times ascend
+    row_time: FloatArray  # [window, row] dense rows due in the bucket; in any order
     row_from: IntArray  # [2, window, row]
     due: FloatArray  # [2, window, arrival] listed arrivals due in the bucket; in any order
     due_post: IntArray  # [window, arrival]

@@ -6,8 +6,8 @@ all its arrivals there, each to its window, and moves on:
 
     ring of lists   [ b ] [b+1] [b+2] ...            one entry per spike, not per synapse
                       |
-                    load: window 0 | 1 | 2 ...       dense rows, sorted by time, and
-                                                     listed arrivals, in any order
+                    load: window 0 | 1 | 2 ...       dense rows and listed
+                                                     arrivals, in any order
 
 So the cost of a spike hardly depends on how long its delays are or on how many are in
 flight. A spike due beyond the ring waits in its last bucket and is put back from there.
@@ -155,7 +155,10 @@ def load(
                 if n_due[N_ROWS, w] == row_time.shape[1]:
                     return GROW_ROWS
                 row = rows[projection, FIRST] + pre * rows[projection, POST_SIZE]
-                _insert_row(row_time[w], row_from[:, w], n_due[N_ROWS, w], start, row, projection)
+                at = n_due[N_ROWS, w]
+                row_time[w, at] = start
+                row_from[ROW, w, at] = row
+                row_from[BY, w, at] = projection
                 n_due[N_ROWS, w] += 1
             else:  # it waited at the end of the ring
                 late = start
@@ -193,16 +196,19 @@ def _window(t, edges, scale):
 
 
 @kernel
-def _insert_row(row_time, row_from, at, time, row, projection):
-    """Insert an arrival of a dense row by time; windows hold few of them."""
-    while at > 0 and row_time[at - 1] > time:
-        row_time[at] = row_time[at - 1]
-        row_from[ROW, at] = row_from[ROW, at - 1]
-        row_from[BY, at] = row_from[BY, at - 1]
-        at -= 1
-    row_time[at] = time
-    row_from[ROW, at] = row
-    row_from[BY, at] = projection
+def sort_rows(row_time, row_from, n_rows):
+    """Sort the dense rows of a window by time; there are few."""
+    for m in range(1, n_rows):
+        time, row, projection = row_time[m], row_from[ROW, m], row_from[BY, m]
+        at = m
+        while at > 0 and row_time[at - 1] > time:
+            row_time[at] = row_time[at - 1]
+            row_from[ROW, at] = row_from[ROW, at - 1]
+            row_from[BY, at] = row_from[BY, at - 1]
+            at -= 1
+        row_time[at] = time
+        row_from[ROW, at] = row
+        row_from[BY, at] = projection
 
 
 @kernel

@@ -28,6 +28,7 @@ from evsim._queue import (
     load,
     next_bucket,
     send,
+    sort_rows,
     window_of,
 )
 
@@ -90,6 +91,7 @@ class Calendar:
         """Record and drop what is due in the windows of the current bucket."""
         for w in range(WINDOWS):
             rows, m = self.n_due[:, w]
+            sort_rows(self.row_time[w], self.row_from[:, w], rows)
             times = self.row_time[w, :rows]
             assert (np.diff(times) >= 0).all()
             assert (self.row_from[BY, w, :rows] == 0).all()
