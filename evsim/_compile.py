@@ -38,17 +38,22 @@ def _cache_folder() -> str:
 CACHE_FOLDER = _cache_folder()
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any], **options: Any) -> Any:
     """Compile ``function`` without the GIL and keep the machine code on disk.
 
     Products and sums may fuse into one instruction (``contract``); nothing else about
     floating point is relaxed. Without numba's runtime (``_nrt``) a kernel can't allocate,
     and slicing an array does not count references, which would cost more than the work.
     """
+    options |= {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
     saved = config.CACHE_DIR  # type: ignore[attr-defined]
     config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
     try:
-        options: Any = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
         return numba.njit(fastmath={"contract"}, **options)(function)
     finally:
         config.CACHE_DIR = saved  # type: ignore[attr-defined]
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a kernel of the inner loop into its callers: passing arrays costs as much."""
+    return kernel(function, forceinline=True)

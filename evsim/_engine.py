@@ -10,7 +10,7 @@ from math import exp, inf
 
 import numpy as np
 
-from evsim._compile import kernel
+from evsim._compile import inlined, kernel
 from evsim._fire import (
     chain_due,
     gather,
@@ -187,8 +187,8 @@ def _run_recording(
             n_busy, n_fired = _work_out(
                 start, end, limit, limit >= edges[w + 1], width, n_busy, pops, unit, par, flow, tau,
                 rows, dense, state, busy, words, row_time[w], row_from[:, w], due[TIME, w],
-                due[WEIGHT, w], due_post[w], n_due[N_ROWS, w], n_due[N_DUE, w], response, chained, series,
-                factors, work, new, train, spike_time, spike_unit, pieces,
+                due[WEIGHT, w], due_post[w], n_due[N_ROWS, w], n_due[N_DUE, w], response, chained,
+                series, factors, work, new, train, spike_time, spike_unit, pieces,
             )  # fmt: skip
             if n_fired < 0:
                 return GROW_FIRED, unit[POP, work[UNIT, n_busy]], start, len(spike_time)
@@ -397,7 +397,7 @@ def _work_out(
     return n_busy, n_fired
 
 
-@kernel
+@inlined
 def _pass(
     c, j, start, end, limit, m, unit, par, flow, tau, pops, state,
     new, train, spike_time, n_fired, replay_end, pieces,
@@ -455,7 +455,7 @@ def _keep_before(spike_time, spike_unit, n_fired, limit):
     return kept
 
 
-@kernel
+@inlined
 def _commit(pops, flow, state, work, new, n_busy):
     """Make the new state the state."""
     copy(state[NEW_U], state[U])

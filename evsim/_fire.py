@@ -10,7 +10,7 @@ for but taken from an earlier pass over a longer window: when a window turns out
 
 from math import e, exp
 
-from evsim._compile import kernel
+from evsim._compile import inlined, kernel
 from evsim._flows import first_crossing, peak_time, propagate
 from evsim._layout import (
     AT,
@@ -74,7 +74,7 @@ def gather(
     return n
 
 
-@kernel
+@inlined
 def list_rows(j, rows, row_time, row_from, n_rows, train, place):
     """Write times and places of the dense rows that reach the population of unit ``j``.
 
@@ -131,7 +131,7 @@ def span_train(train, n, start, end, width, series, factors, c):
     respond_each(series[CURRENT, :, c], gap, train[I_I], n + 1, 0.0, width)
 
 
-@kernel
+@inlined
 def pass_cuba(
     u, i, release, start, end, limit, n_arrivals, tau_mem, tau_syn, threshold, reset, refractory,
     train, spike_time, n_fired, replay_end,

@@ -11,7 +11,7 @@ models. None of them has a step size or a special case for equal time constants.
 
 from math import exp, expm1, inf, log1p, sqrt
 
-from evsim._compile import kernel
+from evsim._compile import inlined, kernel
 
 
 @kernel
@@ -52,7 +52,7 @@ def peak_time(u, i, tau_mem, tau_syn):
     return tau_syn * rise * (-log1p(-q) / q if q != 0.0 else 1.0)
 
 
-@kernel
+@inlined
 def first_crossing(u, i, span, u_end, i_end, tau_mem, tau_syn, threshold):
     """Return the time at which u reaches ``threshold`` within ``span``, or -1.
 

@@ -17,7 +17,7 @@ from math import inf
 
 import numpy as np
 
-from evsim._compile import kernel
+from evsim._compile import inlined, kernel
 from evsim._layout import (
     AXONAL,
     BY,
@@ -90,7 +90,7 @@ def clear(head, flight, n_due, n):
     n[LOADED] = -1
 
 
-@kernel
+@inlined
 def send(
     t, pre, projection, width, duration, rows, maps, axonal, indptr, synapses,
     head, flight, sent, n,

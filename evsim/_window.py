@@ -9,7 +9,7 @@ longer than half the shortest time constant.
 
 from math import exp
 
-from evsim._compile import kernel
+from evsim._compile import inlined, kernel
 from evsim._flows import psp
 from evsim._layout import (
     ALIKE,
@@ -87,7 +87,7 @@ def fill_series(flow, tau, width, series):
             v, i, keep = (i - v) * a / (p + 1), -i * b / (p + 1), -keep * a / (p + 1)
 
 
-@kernel
+@inlined
 def set_factors(flow, tau, span, factors):
     """Write the factors of all classes for a window of ``span`` seconds."""
     for c in range(len(flow)):
@@ -101,7 +101,7 @@ def set_factors(flow, tau, span, factors):
             factors[K_TO_R, c] = psp(span, tau_r, tau_r)
 
 
-@kernel
+@inlined
 def drift(pops, unit, state, factors):
     """Carry all units over the window without arrivals."""
     for p in range(len(pops)):
@@ -128,7 +128,7 @@ def drift(pops, unit, state, factors):
                 state[NEW_K, j] = k * factors[KEEP_R, c]
 
 
-@kernel
+@inlined
 def _drift_alike(u, i, new_u, new_i, rise, keep_u, i_to_u, keep_i):
     for j in range(len(u)):
         new_u[j] = u[j] * keep_u + i[j] * i_to_u
@@ -156,7 +156,7 @@ def _respond_all(terms, y, out):
             out[c] = out[c] * y + term[c]
 
 
-@kernel
+@inlined
 def add_rows(
     rows, unit, dense, row_time, row_from, n_rows, response, state, series, factors, end, width
 ):
@@ -190,7 +190,7 @@ def add_rows(
         m = run
 
 
-@kernel
+@inlined
 def _add_rows_alike(dense, rows, dv, di, new_u, new_i, rise, size):
     m = 0
     while m + 4 <= len(rows):
@@ -208,7 +208,7 @@ def _add_rows_alike(dense, rows, dv, di, new_u, new_i, rise, size):
             rise[j] += v * max(w[j], 0.0)
 
 
-@kernel
+@inlined
 def _add_four(dense, rows, dv, di, new_u, new_i, rise, n):
     """Four rows in one sweep: the sums are loaded and stored once."""
     w0, w1 = dense[rows[0] : rows[0] + n], dense[rows[1] : rows[1] + n]
@@ -281,7 +281,7 @@ def respond_each(series, time, out, n, end, width):
         out[m] = ((((x * y + s4) * y + s3) * y + s2) * y + s1) * y + s0
 
 
-@kernel
+@inlined
 def mark_busy(pops, unit, par, state, factors, start, busy):
     """Mark the units that may reach their threshold (or a new maximum) in the window.
 
@@ -314,14 +314,14 @@ def mark_busy(pops, unit, par, state, factors, start, busy):
             busy[j] = top >= bar[j] or state[RELEASE, j] > start
 
 
-@kernel
+@inlined
 def _mark_cuba(u, i, rise, bar, release, start, gain, busy):
     for j in range(len(u)):
         pull = max(i[j], 0.0) - u[j]
         busy[j] = (u[j] + rise[j] + max(pull, 0.0) * gain >= bar[j]) | (release[j] > start)
 
 
-@kernel
+@inlined
 def list_busy(busy, words, unit):
     """Write the busy units to ``unit``; return their number. Eight are passed at a time."""
     n = 0
