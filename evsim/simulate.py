@@ -103,7 +103,7 @@ class Simulator:
         self.record = check_record(net, record)
         self.voltage = check_voltage(net, voltage)
         self.duration = duration
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _cores()
         self.engine = engine
         self.max_rate = max_rate
         self._plans: list[Plan] | None = None
@@ -154,6 +154,13 @@ class Simulator:
             _collect(self.net, plan, samples, self.voltage, out, result)
         result.spikes.update({name: trains[name] for name in self.record})
         return result
+
+
+def _cores() -> int:
+    """Return the number of cores this process may use, where the system tells."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def check_record(net: Network, record: Iterable[str] | None) -> list[str]:
