@@ -77,6 +77,7 @@ from evsim._queue import (
     clear,
     consume_due,
     consume_rows,
+    first_gap,
     load,
     next_bucket,
     send,
@@ -220,7 +221,7 @@ def _run_recording(
         # Nothing was due in a gap.
         n[LOADED] = max(n[LOADED], window_of(start, width) // WINDOWS - 1)
         if n_fired > 0:
-            _in_order(spike_time, spike_unit, 0, n_fired)
+            _in_order(spike_time, spike_unit, 0, n_fired, first_gap(n_fired))
             if written + n_fired > len(out_times):
                 return GROW_SPIKES, 0, start, 0
             for q in range(n_fired):
@@ -249,7 +250,7 @@ def _run_recording(
             sample = _sample(start, sample, sample_time, sample_pop, sample_place, pops, state,
                              voltage)  # fmt: skip
     _sample(inf, sample, sample_time, sample_pop, sample_place, pops, state, voltage)
-    _in_order(out_times, out_units, begin, written)  # ties on the border of two windows
+    _in_order(out_times, out_units, begin, written, 1)  # ties on the border of two windows
     return OK, 0, duration, written
 
 
@@ -489,17 +490,21 @@ def _add_total(
 
 
 @kernel
-def _in_order(times, units, begin, end):
-    """Sort nearly sorted spikes by time, then unit."""
-    for q in range(begin + 1, end):
-        t, j = times[q], units[q]
-        at = q
-        while at > begin and (times[at - 1] > t or (times[at - 1] == t and units[at - 1] > j)):
-            times[at] = times[at - 1]
-            units[at] = units[at - 1]
-            at -= 1
-        times[at] = t
-        units[at] = j
+def _in_order(times, units, begin, end, gap):
+    """Sort spikes by time, then unit, from ``gap`` on; 1 is quick if they nearly are sorted."""
+    while gap > 0:
+        for q in range(begin + gap, end):
+            t, j = times[q], units[q]
+            at = q
+            while at >= begin + gap and (
+                times[at - gap] > t or (times[at - gap] == t and units[at - gap] > j)
+            ):
+                times[at] = times[at - gap]
+                units[at] = units[at - gap]
+                at -= gap
+            times[at] = t
+            units[at] = j
+        gap //= 3
 
 
 @kernel

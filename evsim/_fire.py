@@ -33,6 +33,7 @@ from evsim._layout import (
     UNIT,
     VOLTAGE,
 )
+from evsim._queue import first_gap
 from evsim._srm import srm_crossing, srm_slope
 from evsim._window import respond_each
 
@@ -92,10 +93,7 @@ def list_rows(j, rows, row_time, row_from, n_rows, train, place):
 
 @kernel
 def _sort(time, weight, n):
-    """Shell sort; mostly a handful of arrivals."""
-    gap = 1
-    while gap < n // 3:
-        gap = 3 * gap + 1
+    gap = first_gap(n)
     while gap > 0:
         for m in range(gap, n):
             t, w = time[m], weight[m]

@@ -196,19 +196,31 @@ def _window(t, edges, scale):
 
 
 @kernel
+def first_gap(n):
+    """Return the first gap of a Shell sort of ``n``: few mostly, but bursts make many."""
+    gap = 1
+    while gap < n // 3:
+        gap = 3 * gap + 1
+    return gap
+
+
+@kernel
 def sort_rows(row_time, row_from, n_rows):
-    """Sort the dense rows of a window by time; there are few."""
-    for m in range(1, n_rows):
-        time, row, projection = row_time[m], row_from[ROW, m], row_from[BY, m]
-        at = m
-        while at > 0 and row_time[at - 1] > time:
-            row_time[at] = row_time[at - 1]
-            row_from[ROW, at] = row_from[ROW, at - 1]
-            row_from[BY, at] = row_from[BY, at - 1]
-            at -= 1
-        row_time[at] = time
-        row_from[ROW, at] = row
-        row_from[BY, at] = projection
+    """Sort the dense rows of a window by time."""
+    gap = first_gap(n_rows)
+    while gap > 0:
+        for m in range(gap, n_rows):
+            time, row, projection = row_time[m], row_from[ROW, m], row_from[BY, m]
+            at = m
+            while at >= gap and row_time[at - gap] > time:
+                row_time[at] = row_time[at - gap]
+                row_from[ROW, at] = row_from[ROW, at - gap]
+                row_from[BY, at] = row_from[BY, at - gap]
+                at -= gap
+            row_time[at] = time
+            row_from[ROW, at] = row
+            row_from[BY, at] = projection
+        gap //= 3
 
 
 @kernel

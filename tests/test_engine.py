@@ -310,3 +310,21 @@ def test_lif_in_whole_steps_is_a_time_stepped_loop(engine, tau, mode, refractory
         assert list(zip(ours.times, ours.units, strict=True)) == loop
         total += len(loop)
     assert total > 200
+
+
+@pytest.mark.parametrize("n_inputs", [1, 40])
+def test_a_burst_of_thousands_comes_out_in_order(n_inputs):
+    rng = np.random.default_rng(0)
+    n, spikes = 4000, 3000
+    net = evsim.Network(
+        [evsim.Population("in", "Input", n_inputs), evsim.Population("a", "CubaLIF", n, **CUBA)],
+        [evsim.Dense(pre="in", post="a", weight=rng.uniform(0.005, 0.01, (n, n_inputs)))],
+    )
+    burst = evsim.Spikes(
+        0.1 + 2e-3 * rng.random(spikes), rng.integers(0, n_inputs, spikes), size=n_inputs,
+        duration=0.2,
+    )  # fmt: skip
+    out = evsim.simulate(net, burst, max_rate=1e5).spikes["a"]
+    assert len(out.times) > n
+    in_order = (np.diff(out.times) > 0) | ((np.diff(out.times) == 0) & (np.diff(out.units) > 0))
+    assert in_order.all()
