@@ -116,12 +116,14 @@ def run_plan(
         voltage=np.empty((n_recordings, n_places)),
         final=np.empty((n_recordings if readout else 0, 4, plan.group.unit.shape[1])),
     )
+    # Times are rounded: (t + axonal) + synaptic may come a little before t + their sum.
+    min_delay = max(plan.min_delay - 4 * np.spacing(duration), 0.0)
     scratch = make_scratch(plan, room)
     first = 0
     while True:
         status, first, pop, time, count = run_group(
             *plan.group, *scratch, *inputs, *samples, *out,
-            first, n_recordings, duration, plan.min_delay, limits,
+            first, n_recordings, duration, min_delay, limits,
         )  # fmt: skip
         if status == OK:
             return out

@@ -328,3 +328,32 @@ def test_a_burst_of_thousands_comes_out_in_order(n_inputs):
     assert len(out.times) > n
     in_order = (np.diff(out.times) > 0) | ((np.diff(out.times) == 0) & (np.diff(out.units) > 0))
     assert in_order.all()
+
+
+@pytest.mark.parametrize("step", [1e-3, 7e-4, 3e-3, 0.1])
+def test_no_arrival_is_lost_where_sums_of_delays_are_rounded(step):
+    # (t + axonal) + synaptic may be a bit less than t + (axonal + synaptic), on the border
+    # of two windows.
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        net = evsim.Network(
+            [
+                evsim.Population("in", "Input", 4),
+                evsim.Population("a", "LIF", 8, tau_mem=20 * step),
+            ],
+            [
+                evsim.Dense(pre="in", post="a", weight=rng.uniform(0, 0.9, (8, 4))),
+                evsim.Dense(
+                    pre="a",
+                    post="a",
+                    weight=rng.normal(-0.05, 0.3, (8, 8)),
+                    axonal_delay=np.full(8, step),
+                    delay=step * rng.integers(2, 4, (8, 8)),
+                ),
+            ],
+            output="a",
+        )
+        times, units = step * rng.integers(0, 150, 60), rng.integers(0, 4, 60)
+        spikes = evsim.Spikes(times, units, size=4, duration=200 * step)
+        result, expected = (evsim.simulate(net, spikes, engine=engine) for engine in ENGINES)
+        assert_same(result, expected)
