@@ -9,11 +9,11 @@ from evsim.hdf5 import FileError as FileError
 from evsim.network_files import load_network as load_network
 from evsim.network_files import network_digest as network_digest
 from evsim.network_files import save_network as save_network
+from evsim.new_spike_files import save_spikes as save_spikes
 from evsim.result_files import ResultWriter as ResultWriter
 from evsim.result_files import load_result as load_result
 from evsim.result_files import save_result as save_result
 from evsim.spike_files import Scan as Scan
 from evsim.spike_files import SpikeFile as SpikeFile
 from evsim.spike_files import load_spikes as load_spikes
-from evsim.spike_files import save_spikes as save_spikes
 from evsim.whole_file import WholeFile as WholeFile

@@ -407,6 +407,15 @@ def as_integers(folder: Folder, name: str) -> npt.NDArray[np.int64]:
         return np.asarray(values, dtype=np.int64)
 
 
+def as_texts(folder: Folder, name: str) -> list[str]:
+    """Read a one-dimensional data set of byte strings of one length."""
+    texts = folder.dataset(name)
+    with library_errors(folder.where(name)):
+        if texts.dtype.kind != "S" or texts.ndim != 1:
+            raise folder.error(name, f"holds {described(texts.dtype)}, must hold a list of bytes")
+        return [text.decode(errors="replace") for text in texts[()]]
+
+
 def described(dtype: np.dtype[Any]) -> str:
     """Name a data type as a message does."""
     if h5py.check_string_dtype(dtype) is not None:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.files import SpikeFile, load_network, network_digest
-from evsim.hdf5 import Folder, InputFile, as_floats, as_integers
+from evsim.hdf5 import Folder, InputFile, as_floats, as_integers, as_texts
 from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Projection, payload
@@ -147,12 +147,9 @@ def class_names(path: str | PathLike[str]) -> list[str] | None:
         if not file.root.is_folder("extra"):
             return None
         extra = file.root.folder("extra")
-        if "keys" not in extra:
+        if "keys" not in extra or extra.dataset("keys").dtype.kind != "S":
             return None
-        keys = extra.dataset("keys")
-        if keys.dtype.kind != "S" or keys.ndim != 1:
-            return None
-        return [name.decode(errors="replace") for name in keys[()]]
+        return as_texts(extra, "keys")
 
 
 def _describe_spikes(path: str | PathLike[str]) -> list[str]:
@@ -168,7 +165,7 @@ def _describe_spikes(path: str | PathLike[str]) -> list[str]:
             tally.add(batch)
         labels, layout = file.labels, file.layout
     lines = [
-        f"  layout      {'SHD' if layout == 'shd' else 'SONATA'}",
+        f"  layout      {layout if layout == 'packed' else layout.upper()}",
         f"  recordings  {len(tally.per_recording):,}",
         f"  duration    {duration:g} s ({origin}); last spike at {tally.last_time:.6g} s",
         f"  units       {size:,}",
@@ -240,7 +237,7 @@ def _tally_recorded(folder: Folder, duration: float) -> Tally:
     tally = Tally(size, duration)
     recordings = ShdRecordings(folder.folder("spikes"))
     for b in range(len(recordings.lengths)):
-        tally.add(read_recordings(recordings, b, b + 1, size, duration, None))
+        tally.add(read_recordings(recordings, [b], size, duration, None))
     return tally
 
 

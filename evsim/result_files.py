@@ -23,8 +23,9 @@ from evsim.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.network import Network
 from evsim.network_files import check_version, network_digest
 from evsim.new_hdf5 import NewHdf5, check_group_name
+from evsim.new_spike_files import append_ragged
 from evsim.result import Result
-from evsim.spike_files import SpikeFile, append_ragged
+from evsim.spike_files import SpikeFile
 from evsim.spike_layouts import ShdRecordings, read_recordings
 
 FloatArray = npt.NDArray[np.float64]
@@ -240,7 +241,7 @@ def _read_population(folder: Folder, name: str, result: Result) -> None:
         n = len(recordings.lengths)
         _check_rows(folder, "spikes", n, result)
         result.spikes[name] = read_recordings(
-            recordings, 0, n, size, result.duration, result.labels
+            recordings, range(n), size, result.duration, result.labels
         )
     if "voltage" in folder:
         times = as_floats(folder, "voltage_times", (1,))

@@ -1,4 +1,4 @@
-"""Spike files in SHD and in SONATA layout, in and out.
+"""Spike files in SHD, packed and SONATA layout, as they are read.
 
 `SpikeFile` reads a bounded number of spikes at a time, `load_spikes` all of them. How the
 layouts differ stands in `evsim.spike_layouts`.
@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import numpy as np
 import numpy.typing as npt
 
 from evsim.hdf5 import Folder, InputFile, as_integers
-from evsim.new_hdf5 import NewHdf5, check_group_name
 from evsim.plain_copy import copy_plain
 from evsim.spike_layouts import (
     MAX_UNITS,
@@ -31,9 +30,6 @@ from evsim.spikes import Spikes, default_duration
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-SONATA_MAGIC = 0x0A7A
-SONATA_SORTING = {"none": 0, "by_id": 1, "by_time": 2}
 
 
 class Scan(NamedTuple):
@@ -61,7 +57,7 @@ class Scan(NamedTuple):
 class SpikeFile:
     """A spike file, read a bounded number of spikes at a time.
 
-    The layout (SHD or SONATA) is recognised. The file stays open until `close` or the
+    The layout (SHD, packed or SONATA) is recognised. The file stays open until `close` or the
     end of the ``with`` block.
 
     Parameters
@@ -76,7 +72,7 @@ class SpikeFile:
     path : str
         As given.
     layout : str
-        ``"shd"`` or ``"sonata"``.
+        ``"shd"``, ``"packed"`` or ``"sonata"``.
     size : int or None
         Number of units, where the file says it.
     duration : float or None
@@ -92,6 +88,7 @@ class SpikeFile:
     Examples
     --------
     >>> import os, tempfile
+    >>> from evsim import save_spikes
     >>> path = os.path.join(tempfile.mkdtemp(), "two.h5")
     >>> save_spikes(path, Spikes([0.1, 0.2, 0.3], [0, 1, 1], [0, 2, 3], size=2, duration=1.0))
     >>> with SpikeFile(path) as file:
@@ -192,21 +189,45 @@ class SpikeFile:
         Where ``size`` or ``duration`` is neither given nor in the file, the file is read
         once more beforehand.
         """
-        size, duration = self._extent(size, duration)
+        size, duration = self.extent(size, duration)
         first = 0
         while first < len(self):
             last = _batch_end(self._recordings.lengths, first, max_spikes, max_recordings)
-            batch = self._read(first, last, size, duration)
+            batch = self._read(range(first, last), size, duration)
             if first == 0 and len(batch.times):
                 self._warn_about_unit(float(batch.times.max()), 3)
             yield batch
             first = last
 
-    def read(self, size: int | None = None, duration: float | None = None) -> Spikes:
-        """Read all recordings; see `load_spikes`."""
+    def read(
+        self,
+        size: int | None = None,
+        duration: float | None = None,
+        recordings: Sequence[int] | IntArray | None = None,
+    ) -> Spikes:
+        """Read all recordings, or those that are wanted in the order given.
+
+        Parameters
+        ----------
+        size, duration : int, float or None
+            As for `load_spikes`.
+        recordings : int array or None
+            Which; none is negative.
+
+        Returns
+        -------
+        Spikes
+            With their labels, if the file has any.
+
+        Raises
+        ------
+        FileError
+            If a spike is not sound; names the recording, the index and the value.
+        """
         size = self.size if size is None else size
         duration = self.duration if duration is None else duration
-        spikes = self._read(0, len(self), size, duration)
+        wanted = range(len(self)) if recordings is None else recordings
+        spikes = self._read(wanted, size, duration)
         self._warn_about_unit(float(spikes.times.max()) if len(spikes.times) else 0.0, 4)
         return spikes
 
@@ -229,7 +250,11 @@ class SpikeFile:
         if "extra" in root:
             copy_plain(root.folder("extra"), target.create_group("extra"))
 
-    def _extent(self, size: int | None, duration: float | None) -> tuple[int, float]:
+    def extent(self, size: int | None = None, duration: float | None = None) -> tuple[int, float]:
+        """Return size and duration [s]: as given, else what the file says, else from its spikes.
+
+        The file is read once for it, where it does not say them.
+        """
         size = self.size if size is None else size
         duration = self.duration if duration is None else duration
         if size is None:
@@ -238,8 +263,10 @@ class SpikeFile:
             duration = float(default_duration(np.array([self.scan().last_time])))
         return size, duration
 
-    def _read(self, first: int, last: int, size: int | None, duration: float | None) -> Spikes:
-        return read_recordings(self._recordings, first, last, size, duration, self.labels)
+    def _read(
+        self, wanted: Sequence[int] | IntArray, size: int | None, duration: float | None
+    ) -> Spikes:
+        return read_recordings(self._recordings, wanted, size, duration, self.labels)
 
     def _warn_about_unit(self, last: float, stacklevel: int) -> None:
         """Warn if the last spike is absurdly late or early; trust files that evsim wrote."""
@@ -301,82 +328,6 @@ def load_spikes(
         return file.read(size, duration)
 
 
-def save_spikes(
-    path: str | PathLike[str],
-    spikes: Spikes,
-    overwrite: bool = False,
-    layout: str = "shd",
-    population: str = "default",
-) -> None:
-    """Write spikes to a file that is whole or absent.
-
-    Parameters
-    ----------
-    path : path
-        Of the file.
-    spikes : Spikes
-        Written with float64 times, ``size``, ``duration`` and ``labels``: reading an SHD
-        file back gives the same bits.
-    overwrite : bool
-        Whether an existing file may be replaced.
-    layout : {"shd", "sonata"}
-        SONATA holds one recording without labels; its times are in milliseconds, and may
-        differ by a last digit after the conversion.
-    population : str
-        Name of the population in a SONATA file.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is false.
-    ValueError
-        If the layout can't hold the spikes.
-    FileError
-        If the file can't be written.
-    """
-    if layout not in ("shd", "sonata"):
-        raise ValueError(f"layout = {layout!r}, must be 'shd' or 'sonata'")
-    if layout == "sonata":
-        _check_sonata(spikes, population)
-    with NewHdf5(path, overwrite) as new, new.writing():
-        file = new.h5
-        file.attrs["size"] = spikes.size
-        file.attrs["duration"] = spikes.duration
-        if layout == "sonata":
-            _write_sonata(file, spikes, population)
-            return
-        append_ragged(file.require_group("spikes"), spikes)
-        if spikes.labels is not None:
-            file["labels"] = spikes.labels
-
-
-def append_ragged(group: h5py.Group, spikes: Spikes) -> None:
-    """Append recordings to ``times`` and ``units`` of a group, in SHD layout."""
-    small = spikes.size <= 1 << 16
-    for name, values, dtype in (
-        ("times", spikes.times, np.dtype(np.float64)),
-        ("units", spikes.units, np.dtype(np.uint16 if small else np.int64)),
-    ):
-        if name not in group:
-            column = h5py.vlen_dtype(dtype)
-            group.create_dataset(name, (0,), column, maxshape=(None,), chunks=(256,))
-        if len(spikes):
-            _append_arrays(group[name], np.split(values.astype(dtype), spikes.offsets[1:-1]))
-
-
-def _append_arrays(dataset: h5py.Dataset, arrays: list[npt.NDArray[Any]]) -> None:
-    """Append variable-length arrays, all in one call: h5py's own way is slow, one by one."""
-    first = len(dataset)
-    dataset.resize((first + len(arrays),))
-    column = np.empty(len(arrays), object)
-    for i, array in enumerate(arrays):
-        column[i] = array
-    place = dataset.id.get_space()
-    place.select_hyperslab((first,), (len(arrays),))
-    memory = h5py.h5s.create_simple((len(arrays),))
-    dataset.id.write(memory, place, column, h5py.h5t.py_create(dataset.dtype))
-
-
 def _size(root: Folder) -> int | None:
     size = root.integer("size")
     if size is not None and not 0 <= size <= MAX_UNITS:
@@ -410,24 +361,3 @@ def _batch_end(lengths: IntArray, first: int, max_spikes: int, max_recordings: i
             break
         last += 1
     return last
-
-
-def _check_sonata(spikes: Spikes, population: str) -> None:
-    if len(spikes) != 1:
-        raise ValueError(f"a SONATA file holds one recording, not {len(spikes)}; choose one")
-    if spikes.labels is not None:
-        raise ValueError("a SONATA file has no labels; use the SHD layout or drop them")
-    if population in ("times", "units"):
-        raise ValueError(f"population {population!r}: SHD files have data sets of that name")
-    check_group_name("population", population)
-
-
-def _write_sonata(file: h5py.File, spikes: Spikes, population: str) -> None:
-    file.attrs["magic"] = np.uint32(SONATA_MAGIC)
-    file.attrs["version"] = np.array([0, 1], np.uint32)
-    group = file.create_group(f"spikes/{population}")
-    sorting = h5py.enum_dtype(SONATA_SORTING, basetype=np.uint8)
-    group.attrs.create("sorting", SONATA_SORTING["by_time"], dtype=sorting)
-    group["timestamps"] = spikes.times * 1e3
-    group["timestamps"].attrs["units"] = "ms"
-    group["node_ids"] = spikes.units.astype(np.uint64)

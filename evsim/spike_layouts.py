@@ -1,13 +1,16 @@
-"""The two layouts of spike files as one: recordings that can be read one by one.
+"""The layouts of spike files as one: recordings that can be read one by one.
 
 SHD (Cramer et al. 2022) keeps one variable-length array per recording in `/spikes/times`
-[s] and `/spikes/units`; SONATA (Dai et al. 2020) keeps one recording per population in
-`/spikes/<population>/timestamps` [ms] and `node_ids`. Every value is checked as it is
-read; what becomes of the recordings is decided in `evsim.spike_files`.
+[s] and `/spikes/units`. The packed layout has all recordings end to end in data sets of
+those names, which compress, and `/spikes/offsets`. SONATA (Dai et al. 2020) keeps one
+recording per population in `/spikes/<population>/timestamps` [ms] and `node_ids`. Every
+value is checked as it is read; what becomes of the recordings is decided in
+`evsim.spike_files`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -34,7 +37,7 @@ NO_UNIT = "ms (there is no units attribute)"
 
 
 class Recordings(Protocol):
-    """What both layouts offer: times [s] and units of one recording after the other."""
+    """What all layouts offer: times [s] and units of one recording after the other."""
 
     lengths: IntArray
     places: tuple[str, str]
@@ -80,6 +83,67 @@ class ShdRecordings:
         return times, self.units.read(recording).astype(np.int64)
 
 
+class PackedRecordings:
+    """`/spikes/times` and `/spikes/units` of all recordings end to end, and `/spikes/offsets`.
+
+    Times that are multiples of a step may be stored as integers: their attribute ``rate``
+    says how many steps make a second.
+    """
+
+    assumed_unit = "s"
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.places = (folder.where("times"), folder.where("units"))
+        self.columns = [folder.dataset(name) for name in ("times", "units")]
+        for name, column in zip(("times", "units"), self.columns, strict=True):
+            kinds = "fiu" if name == "times" else "iu"
+            with library_errors(folder.where(name)):
+                if column.dtype.kind not in kinds or column.ndim != 1:
+                    raise folder.error(
+                        name,
+                        f"holds {described(column.dtype)} in shape {list(column.shape)}, must hold "
+                        f"{'numbers' if 'f' in kinds else 'integers'}, end to end",
+                    )
+        self.rate = self._rate()
+        self.offsets = as_integers(folder, "offsets")
+        self.lengths = np.diff(self.offsets)
+        self._check_offsets()
+
+    def read(self, recording: int) -> tuple[FloatArray, IntArray]:
+        """Return times [s] and units of one recording."""
+        part = slice(int(self.offsets[recording]), int(self.offsets[recording + 1]))
+        with library_errors(self.places[0]):
+            times = self.columns[0][part].astype(np.float64)
+        with library_errors(self.places[1]):
+            units = self.columns[1][part].astype(np.int64)
+        return (times if self.rate is None else times / self.rate), units
+
+    def _rate(self) -> float | None:
+        rate = read_attribute(self.folder.file, self.columns[0], "rate", self.places[0])
+        if rate is None:
+            return None
+        if np.ndim(rate) or np.asarray(rate).dtype.kind not in "fiu" or not 0 < rate < np.inf:
+            raise self.folder.error("times", f"attribute 'rate' is {rate}, must be > 0 [1/s]")
+        return float(rate)
+
+    def _check_offsets(self) -> None:
+        n_spikes = [len(column) for column in self.columns]
+        if n_spikes[0] != n_spikes[1]:
+            raise self.folder.error(
+                "units", f"has {n_spikes[1]} entries, but times has {n_spikes[0]}"
+            )
+        if not len(self.offsets) or self.offsets[0] != 0 or self.offsets[-1] != n_spikes[0]:
+            raise self.folder.error(
+                "offsets",
+                f"has {len(self.offsets)} entries, must start with 0 and end with the number of "
+                f"spikes, {n_spikes[0]}",
+            )
+        if (self.lengths < 0).any():
+            b = int(np.argmax(self.lengths < 0))
+            raise self.folder.error("offsets", f"goes backwards at recording {b}")
+
+
 class SonataRecordings:
     """`timestamps` and `node_ids` of one population: one recording."""
 
@@ -116,6 +180,8 @@ def open_recordings(file: InputFile, population: str | None) -> tuple[str, Recor
             raise FileError(
                 f"{file.path}: is in SHD layout, which knows no populations such as {population!r}"
             )
+        if "offsets" in spikes:
+            return "packed", PackedRecordings(spikes)
         return "shd", ShdRecordings(spikes)
     names = [name for name in spikes.names() if spikes.is_folder(name)]
     if population is None and len(names) != 1:
@@ -162,23 +228,23 @@ def read_recording(
 
 def read_recordings(
     recordings: Recordings,
-    first: int,
-    last: int,
+    wanted: Sequence[int] | IntArray,
     size: int | None,
     duration: float | None,
     labels: IntArray | None,
 ) -> Spikes:
-    """Read the recordings from ``first`` to before ``last`` as `Spikes`."""
-    lengths = recordings.lengths[first:last]
+    """Read some recordings, in the order of ``wanted``, as `Spikes`."""
+    wanted = np.asarray(wanted, np.int64)
+    lengths = recordings.lengths[wanted]
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     with library_errors(recordings.places[0]):  # memory, if anything
         times, units = np.empty(offsets[-1]), np.empty(offsets[-1], np.int64)
-    for b, (start, stop) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
-        times[start:stop], units[start:stop] = read_recording(recordings, first + b, size)
+    for b, start, stop in zip(wanted.tolist(), offsets[:-1], offsets[1:], strict=True):
+        times[start:stop], units[start:stop] = read_recording(recordings, b, size)
     if size is None:
         size = inferred_size(recordings, int(units.max()) if len(units) else -1)
     if labels is not None:
-        labels = labels[first:last]
+        labels = labels[wanted]
     with library_errors(recordings.places[0]):
         return Spikes(times, units, offsets, size, duration, labels)  # type: ignore[arg-type]
 

@@ -27,7 +27,15 @@ resource = pytest.importorskip("resource")
 
 SECONDS = 10  # for one mutation, most of which take a few milliseconds
 MEMORY = 1 << 29  # that a read may take on top of what Python and its libraries have
-SHARES = {"shd": 0.2, "packed": 0.15, "sonata": 0.1, "network": 0.3, "result": 0.15, "nir": 0.1}
+SHARES = {
+    "shd": 0.15,
+    "foreign": 0.1,
+    "packed": 0.15,
+    "sonata": 0.1,
+    "network": 0.25,
+    "result": 0.15,
+    "nir": 0.1,
+}
 N_RANDOM = int(os.environ.get("EVSIM_FUZZ", "1200"))
 
 
@@ -103,16 +111,18 @@ def make_base(kind, path):
         save_result(path, result())
     elif kind == "sonata":
         evsim.save_spikes(path, spikes(labels=False)[2], layout="sonata")
+    elif kind == "packed":
+        evsim.save_spikes(path, spikes(), layout="packed")
     elif kind == "shd":
         evsim.save_spikes(path, spikes())
         with h5py.File(path, "r+") as file:
             file["extra/speaker"] = np.arange(6)
             file["extra/keys"] = ["zero", "one"]
     else:
-        make_packed(path)
+        make_foreign(path)
 
 
-def make_packed(path):
+def make_foreign(path):
     """Write SHD layout as other programs do: float16, packed chunks, attributes of others."""
     source = spikes()
     with h5py.File(path, "w", libver="latest") as file:
