@@ -81,8 +81,8 @@ def plot_spikes(
     headline = headline or f"Recording {recording}"
     if one.labels is not None:
         headline += f", label {class_name(int(one.labels[0]), classes)}"
-    with _styled():
-        figure = _figure(8.0, 5.0, headline)
+    with styled():
+        figure = new_figure(8.0, 5.0, headline)
         grid = figure.add_gridspec(2, 2, height_ratios=[3.5, 1], width_ratios=[5, 1])
         raster = figure.add_subplot(grid[0, 0], label="raster")
         _draw_raster(raster, one)
@@ -127,9 +127,9 @@ def plot_result(result: Result, recording: int = 0, classes: Sequence[str] | Non
     if not heights:
         raise ValueError("the result holds no spikes, voltages or readout values to draw")
     _check_recording(recording, _n_recordings(result))
-    with _styled():
+    with styled():
         headline = _result_headline(result, recording, classes)
-        figure = _figure(8.0, 0.9 + sum(heights), headline)
+        figure = new_figure(8.0, 0.9 + sum(heights), headline)
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[5, 1])
         rows = iter((grid[row, 0], grid[row, 1]) for row in range(len(heights)))
         in_time: list[Axes] = []
@@ -168,8 +168,8 @@ def plot_network(net: Network) -> Figure:
         raise ValueError("the network has no projections to draw")
     n_rows = len(net.projections)
     sizes = ", ".join(f"{p.name} {p.model}[{p.size}]" for p in net.populations.values())
-    with _styled():
-        figure = _figure(8.0, 0.6 + 1.9 * n_rows, f"Network: {sizes}")
+    with styled():
+        figure = new_figure(8.0, 0.6 + 1.9 * n_rows, f"Network: {sizes}")
         axes = figure.subplots(n_rows, 2, squeeze=False)
         for (left, right), projection in zip(axes, net.projections.values(), strict=True):
             delays, weights = _spreads(projection, net.populations[projection.pre].size)
@@ -419,7 +419,7 @@ def _finish_times(axes: list[Axes], duration: float) -> None:
         axes[-1].figure.align_ylabels(axes)
 
 
-def _styled() -> AbstractContextManager[None]:
+def styled() -> AbstractContextManager[None]:
     """Return a context in which figures have the look of this module."""
     try:
         import matplotlib
@@ -430,7 +430,8 @@ def _styled() -> AbstractContextManager[None]:
     return matplotlib.rc_context(_STYLE)
 
 
-def _figure(width: float, height: float, headline: str) -> Figure:
+def new_figure(width: float, height: float, headline: str) -> Figure:
+    """Return an empty figure [inch] under a headline."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
