@@ -1,8 +1,9 @@
-"""The command line: ``evsim simulate``, ``evsim info``, ``evsim plot``.
+"""The command line: ``evsim simulate``, ``encode``, ``info`` and ``plot``.
 
 Commands read files, call the library and print; whatever is wrong with what the user gave
 ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
-are imported by the commands that need them, so that ``evsim --help`` is there at once.
+are imported by the commands that need them, so that ``evsim --help`` is there at once; so is
+`evsim.datasets`, which nothing else in this folder knows of.
 """
 
 from __future__ import annotations
@@ -11,13 +12,18 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from evsim import __version__
 from evsim.demo import demo_names, resolve
 from evsim.errors import RunawayError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from evsim.datasets import Dataset
 
 _USER_ERRORS = (ValueError, OSError, RunawayError, ModuleNotFoundError, MemoryError)
 _INTERRUPTED = 130  # as shells report it
@@ -108,11 +114,15 @@ def info(file: str) -> None:
     """Tell what FILE holds: spikes, a network or a result.
 
     Counts and rates, labels, how spikes are spread over units, parameters, delays and
-    weights, where the file comes from.
+    weights, where the file comes from. Spikes may be in the layout of SHD, SONATA or evsim,
+    or files of N-TIDIGITS, N-MNIST, DVS Gesture (AEDAT 3.1) or MNIST.
     """
-    from evsim.info import describe
+    from evsim.datasets.recognise import recognise
+    from evsim.info import describe, describe_dataset
 
-    click.echo(describe(resolve(file)))
+    path = resolve(file)
+    data = recognise(path)
+    click.echo(describe(path) if data is None else describe_dataset(path, data))
 
 
 @cli.command(epilog=_DEMO)
@@ -127,15 +137,63 @@ def info(file: str) -> None:
 def plot(file: str, output: str, recording: int, overwrite: bool) -> None:
     """Draw what FILE holds.
 
-    Spikes: raster and rates of one recording. A result: rasters, voltages and readout of
-    one recording. A network: how its delays and weights are spread.
+    Spikes: raster and rates of one recording; of a camera, its pictures. A result: rasters,
+    voltages and readout of one recording. A network: how its delays and weights are spread.
     """
+    from evsim.datasets.recognise import recognise
     from evsim.plots import plot_file, save_figure
 
     path = resolve(file)
     _check_output(output, overwrite, [path])
-    save_figure(output, plot_file(path, recording), overwrite)
+    data = recognise(path)
+    figure = plot_file(path, recording) if data is None else _plot_dataset(data, recording)
+    save_figure(output, figure, overwrite)
     click.echo(f"picture in {output}")
+
+
+def _plot_dataset(data: Dataset, recording: int) -> Figure:
+    """Draw one recording of a data set: what a camera saw, or a raster."""
+    from evsim.datasets.frames import plot_frames
+    from evsim.plots import check_recording, plot_spikes
+
+    check_recording(recording, len(data))
+    spikes, _ = data[recording]
+    if data.sensor is not None:
+        return plot_frames(spikes, data.sensor, 0, data.class_names)
+    return plot_spikes(spikes, 0, data.class_names, headline=f"Recording {recording}")
+
+
+@cli.command()
+@click.argument("audio", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="OUT", help="Spike file to write (HDF5).")
+@click.option(
+    "--channels", type=int, default=700, metavar="N", show_default=True, help="Of the cochlea."
+)
+@click.option(
+    "--constants",
+    type=click.Choice(["article", "default"]),
+    default="article",
+    show_default=True,
+    help="Of hair cells and ramps: those said to be of the article on SHD, or the program's own.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the nerve fibres' chance.")
+@click.option(
+    "--label-by",
+    type=click.Choice(["folder", "name"]),
+    help="Label recordings by the name of their folder, or by what stands before the first "
+    "underscore of their own name.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:
+    """Turn recordings into the spikes of an artificial cochlea, as SHD was made.
+
+    AUDIO are WAV or FLAC files, or folders of them. OUT is a spike file with one recording
+    for each; it is written when all are done, or not at all.
+    """
+    from evsim.datasets.encode import encode_files
+
+    _check_output(output, overwrite, audio)
+    click.echo(encode_files(audio, output, overwrite=overwrite, **options))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -166,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _fail(str(error) or type(error).__name__)
 
 
-def _check_output(output: str, overwrite: bool, inputs: Sequence[os.PathLike[str]]) -> None:
+def _check_output(output: str, overwrite: bool, inputs: Sequence[str | os.PathLike[str]]) -> None:
     """Refuse before any work what would be refused after it."""
     if not os.path.lexists(output):
         return

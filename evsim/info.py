@@ -6,9 +6,9 @@ the spikes of a population batch by batch; the command line uses it for its summ
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +21,31 @@ from evsim.projections import Projection, payload
 from evsim.spike_layouts import ShdRecordings, read_recordings
 from evsim.spikes import FloatArray, IntArray, Spikes, default_duration
 
+BATCH = 16  # recordings of a data set that are in memory at once
 BAR = 32  # characters of the longest bar of a histogram
 _KNOWN = {"format", "version", "input", "output", "size", "duration"}
+
+
+class Recordings(Protocol):
+    """What there is to tell of a data set."""
+
+    size: int
+    duration: float
+    class_names: list[str]
+    sensor: tuple[int, ...] | None
+
+    @property
+    def labels(self) -> IntArray:
+        """One class per recording."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        ...
+
+    def batches(self, size: int) -> Iterator[Spikes]:
+        """Read several recordings at a time."""
+        ...
 
 
 class Tally:
@@ -116,6 +139,38 @@ def describe(path: str | PathLike[str]) -> str:
     if notes:
         lines += ["", "notes in the file"]
         lines += [f"  {name}: {value}" for name, value in notes.items()]
+    return "\n".join(lines)
+
+
+def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
+    """Tell what a data set holds.
+
+    Parameters
+    ----------
+    path : path
+        Where it is.
+    data : data set
+        Such as `evsim.datasets.Dataset`.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    tally = Tally(data.size, data.duration)
+    for batch in data.batches(BATCH):
+        tally.add(batch)
+    units = f"{data.size:,}"
+    if data.sensor is not None:
+        units += f" ({' x '.join(map(str, data.sensor))}: polarity x row x column)"
+    lines = [
+        f"{path}: {type(data).__name__.lstrip('_')} data set",
+        f"  recordings  {len(data):,}",
+        f"  duration    {data.duration:g} s; last spike at {tally.last_time:.6g} s",
+        f"  units       {units}",
+        *_spike_lines(tally),
+        *_label_lines(data.labels, data.class_names),
+    ]
     return "\n".join(lines)
 
 

@@ -76,7 +76,7 @@ def plot_spikes(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    _check_recording(recording, len(spikes))
+    check_recording(recording, len(spikes))
     one = spikes[recording]
     headline = headline or f"Recording {recording}"
     if one.labels is not None:
@@ -126,7 +126,7 @@ def plot_result(result: Result, recording: int = 0, classes: Sequence[str] | Non
     heights += [1.6] * len(result.voltage) + [1.6] * len(readouts)
     if not heights:
         raise ValueError("the result holds no spikes, voltages or readout values to draw")
-    _check_recording(recording, _n_recordings(result))
+    check_recording(recording, _n_recordings(result))
     with styled():
         headline = _result_headline(result, recording, classes)
         figure = new_figure(8.0, 0.9 + sum(heights), headline)
@@ -212,7 +212,7 @@ def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
     if kind == "result":
         return plot_result(load_result(path), recording, classes)
     with SpikeFile(path) as file:
-        _check_recording(recording, len(file))
+        check_recording(recording, len(file))
         one = next(islice(file.batches(max_recordings=1), recording, None))
     return plot_spikes(one, 0, classes, headline=f"Recording {recording}")
 
@@ -404,7 +404,8 @@ def _counts(one: Spikes) -> str:
     return f"{len(one.times):,} spikes of {one.size:,} units, {rate:.1f} Hz per unit"
 
 
-def _check_recording(recording: int, n_recordings: int) -> None:
+def check_recording(recording: int, n_recordings: int) -> None:
+    """Refuse a recording that does not exist."""
     if not 0 <= recording < n_recordings:
         raise ValueError(f"recording {recording} does not exist; there are {n_recordings}, from 0")
 
