@@ -10,6 +10,7 @@ and nothing is written next to the package.
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,18 +39,21 @@ def _cache_folder() -> str:
 CACHE_FOLDER = _cache_folder()
 
 
-def kernel(function: Callable[..., Any], **options: Any) -> Any:
+def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile ``function`` without the GIL and keep the machine code on disk.
 
     Products and sums may fuse into one instruction (``contract``); nothing else about
     floating point is relaxed. Without numba's runtime (``_nrt``) a kernel can't allocate,
     and slicing an array does not count references, which would cost more than the work.
     """
+    if function is None:
+        return partial(kernel, **options)
+    options = {"fastmath": {"contract"}} | options
     options |= {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
     saved = config.CACHE_DIR  # type: ignore[attr-defined]
     config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
     try:
-        return numba.njit(fastmath={"contract"}, **options)(function)
+        return numba.njit(**options)(function)
     finally:
         config.CACHE_DIR = saved  # type: ignore[attr-defined]
 

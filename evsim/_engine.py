@@ -22,23 +22,28 @@ from evsim._fire import (
     span_train,
 )
 from evsim._layout import (
+    BEFORE,
     BELOW,
     BY,
     CHAIN,
     CLASS,
     CUBA,
     FIRED,
+    FREED,
     JUMP,
     LIF,
     LOADED,
     N_DUE,
     N_ROWS,
     NEW_BELOW,
+    NEW_FREED,
     NEW_I,
     NEW_K,
     NEW_R,
     NEW_RELEASE,
     NEW_TOP,
+    NEW_TOP_SLOPE,
+    NEW_TOP_TIME,
     NEW_U,
     OWN_START,
     OWN_STOP,
@@ -50,6 +55,7 @@ from evsim._layout import (
     RELEASE,
     RESET,
     ROW,
+    SLOPE,
     SOFT,
     SRM,
     START,
@@ -60,6 +66,8 @@ from evsim._layout import (
     THRESHOLD,
     TIME,
     TOP,
+    TOP_SLOPE,
+    TOP_TIME,
     TOTAL,
     UNIT,
     WEIGHT,
@@ -106,9 +114,10 @@ def run_group(
     indptr, synapses,
     state, busy, words,
     head, flight, sent, row_time, row_from, due, due_post, n_due, edges, response, chained,
-    series, factors, work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+    series, factors, work, new, train, spike_time, spike_unit, spike_record, pieces, n, cursor,
+    fired_by,
     in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
-    out_times, out_units, out_offsets, out_voltage, out_final,
+    out_times, out_units, out_records, out_offsets, out_voltage, out_final, out_freed,
     first, last, duration, min_delay, limits,
 ):  # fmt: skip
     """Run recordings ``first`` to ``last`` of one group.
@@ -123,9 +132,10 @@ def run_group(
             indptr, synapses,
             state, busy, words, head, flight, sent, row_time, row_from, due, due_post, n_due,
             edges, response, chained, series, factors, work, new, train, spike_time, spike_unit,
-            pieces, n, cursor, fired_by,
+            spike_record, pieces, n, cursor, fired_by,
             in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
-            out_times, out_units, out_offsets[b], out_voltage[b], b, duration, min_delay, limits,
+            out_times, out_units, out_records, out_offsets[b], out_voltage[b], b, duration,
+            min_delay, limits,
         )  # fmt: skip
         if status != OK:
             return status, b, pop, time, count
@@ -135,6 +145,10 @@ def run_group(
             copy(state[I], out_final[b, 1])
             copy(state[TOTAL], out_final[b, 2])
             copy(state[TOP], out_final[b, 3])
+            copy(state[TOP_TIME], out_final[b, 4])
+            copy(state[TOP_SLOPE], out_final[b, 5])
+        else:
+            copy(state[FREED], out_freed[b])
     return OK, last, 0, 0.0, 0
 
 
@@ -144,9 +158,10 @@ def _run_recording(
     indptr, synapses,
     state, busy, words,
     head, flight, sent, row_time, row_from, due, due_post, n_due, edges, response, chained,
-    series, factors, work, new, train, spike_time, spike_unit, pieces, n, cursor, fired_by,
+    series, factors, work, new, train, spike_time, spike_unit, spike_record, pieces, n, cursor,
+    fired_by,
     in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
-    out_times, out_units, begin, voltage, b, duration, min_delay, limits,
+    out_times, out_units, out_records, begin, voltage, b, duration, min_delay, limits,
 ):  # fmt: skip
     """Run recording ``b``; its spikes are written from ``begin`` on. Returns as `run_group`."""
     width = _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay)
@@ -189,7 +204,7 @@ def _run_recording(
                 start, end, limit, limit >= edges[w + 1], width, n_busy, pops, unit, par, flow, tau,
                 rows, dense, state, busy, words, row_time[w], row_from[:, w], due[TIME, w],
                 due[WEIGHT, w], due_post[w], n_due[N_ROWS, w], n_due[N_DUE, w], response, chained,
-                series, factors, work, new, train, spike_time, spike_unit, pieces,
+                series, factors, work, new, train, spike_time, spike_unit, spike_record, pieces,
             )  # fmt: skip
             if n_fired < 0:
                 return GROW_FIRED, unit[POP, work[UNIT, n_busy]], start, len(spike_time)
@@ -221,13 +236,15 @@ def _run_recording(
         # Nothing was due in a gap.
         n[LOADED] = max(n[LOADED], window_of(start, width) // WINDOWS - 1)
         if n_fired > 0:
-            _in_order(spike_time, spike_unit, 0, n_fired, first_gap(n_fired))
+            _in_order(spike_time, spike_unit, spike_record, 0, n_fired, first_gap(n_fired))
             if written + n_fired > len(out_times):
                 return GROW_SPIKES, 0, start, 0
             for q in range(n_fired):
                 t, j = spike_time[q], spike_unit[q]
                 out_times[written] = t
                 out_units[written] = j
+                out_records[SLOPE, written] = spike_record[SLOPE, q]
+                out_records[BEFORE, written] = spike_record[BEFORE, q]
                 written += 1
                 p = unit[POP, j]
                 fired_by[p] += 1
@@ -250,7 +267,8 @@ def _run_recording(
             sample = _sample(start, sample, sample_time, sample_pop, sample_place, pops, state,
                              voltage)  # fmt: skip
     _sample(inf, sample, sample_time, sample_pop, sample_place, pops, state, voltage)
-    _in_order(out_times, out_units, begin, written, 1)  # ties on the border of two windows
+    # Ties on the border of two windows.
+    _in_order(out_times, out_units, out_records, begin, written, 1)
     return OK, 0, duration, written
 
 
@@ -322,7 +340,8 @@ def _next_arrival(
 def _work_out(
     start, end, limit, whole, width, n_busy, pops, unit, par, flow, tau, rows, dense,
     state, busy, words, row_time, row_from, due_time, due_weight, due_post, n_rows_due, n_due,
-    response, chained, series, factors, work, new, train, spike_time, spike_unit, pieces,
+    response, chained, series, factors, work, new, train, spike_time, spike_unit, spike_record,
+    pieces,
 ):  # fmt: skip
     """Work out the window: new states, busy units and spikes.
 
@@ -383,7 +402,7 @@ def _work_out(
             kind = k
         n_new = _pass(
             c, j, start, end, limit, m, unit, par, flow, tau, pops, state,
-            new, train, spike_time, work[FIRED, c] if replay else n_fired,
+            new, train, spike_time, spike_record, work[FIRED, c] if replay else n_fired,
             work[FIRED, c + 1] if replay else -1, pieces,
         )  # fmt: skip
         if n_new < 0:
@@ -394,14 +413,14 @@ def _work_out(
             spike_unit[n_fired:n_new] = j
             n_fired = n_new
     if replay:
-        n_fired = _keep_before(spike_time, spike_unit, work[FIRED, n_busy], limit)
+        n_fired = _keep_before(spike_time, spike_unit, spike_record, work[FIRED, n_busy], limit)
     return n_busy, n_fired
 
 
 @inlined
 def _pass(
     c, j, start, end, limit, m, unit, par, flow, tau, pops, state,
-    new, train, spike_time, n_fired, replay_end, pieces,
+    new, train, spike_time, spike_record, n_fired, replay_end, pieces,
 ):  # fmt: skip
     """Take busy unit ``j`` through the window; its new state overrides the sweep's."""
     k = unit[CLASS, j]
@@ -410,16 +429,22 @@ def _pass(
     new[NEW_RELEASE, c] = state[RELEASE, j]
     new[NEW_BELOW, c] = state[BELOW, j]
     new[NEW_TOP, c] = state[TOP, j]
+    new[NEW_TOP_TIME, c] = state[TOP_TIME, j]
+    new[NEW_TOP_SLOPE, c] = state[TOP_SLOPE, j]
+    new[NEW_FREED, c] = state[FREED, j]
     if threshold == inf:
-        new[NEW_TOP, c] = pass_peak(
-            state[U, j], state[I, j], state[TOP, j], start, end, m, flow[k], tau_mem, tau_syn, train
-        )
-    elif flow[k] == CUBA:
-        u, i, release, n_fired = pass_cuba(
-            state[U, j], state[I, j], state[RELEASE, j], start, end, limit, m,
-            tau_mem, tau_syn, threshold, reset, refractory, train, spike_time, n_fired, replay_end,
+        new[NEW_TOP, c], new[NEW_TOP_TIME, c], new[NEW_TOP_SLOPE, c] = pass_peak(
+            state[U, j], state[I, j], state[TOP, j], state[TOP_TIME, j], state[TOP_SLOPE, j],
+            start, end, m, flow[k], tau_mem, tau_syn, train,
         )  # fmt: skip
-        state[NEW_U, j], state[NEW_I, j], new[NEW_RELEASE, c] = u, i, release
+    elif flow[k] == CUBA:
+        u, i, release, freed, n_fired = pass_cuba(
+            state[U, j], state[I, j], state[RELEASE, j], state[FREED, j], start, end, limit, m,
+            tau_mem, tau_syn, threshold, reset, refractory, train, spike_time, spike_record,
+            n_fired, replay_end,
+        )  # fmt: skip
+        state[NEW_U, j], state[NEW_I, j] = u, i
+        new[NEW_RELEASE, c], new[NEW_FREED, c] = release, freed
     elif flow[k] == LIF:
         u, release, n_fired = pass_lif(
             state[U, j], state[RELEASE, j], start, end, m, tau_mem, threshold, reset, refractory,
@@ -430,7 +455,7 @@ def _pass(
         u, i, r, q, below, n_fired = pass_srm(
             state[U, j], state[I, j], state[R, j], state[K, j], state[BELOW, j] > 0.0,
             start, end, limit, m, tau_syn, tau_r, threshold, pieces,
-            train, spike_time, n_fired, replay_end,
+            train, spike_time, spike_record, n_fired, replay_end,
         )  # fmt: skip
         state[NEW_U, j], state[NEW_I, j], state[NEW_R, j], state[NEW_K, j] = u, i, r, q
         new[NEW_BELOW, c] = 1.0 if below else 0.0
@@ -446,12 +471,14 @@ def _earliest(times, n):
 
 
 @kernel
-def _keep_before(spike_time, spike_unit, n_fired, limit):
+def _keep_before(spike_time, spike_unit, spike_record, n_fired, limit):
     kept = 0
     for q in range(n_fired):
         if spike_time[q] < limit:
             spike_time[kept] = spike_time[q]
             spike_unit[kept] = spike_unit[q]
+            spike_record[SLOPE, kept] = spike_record[SLOPE, q]
+            spike_record[BEFORE, kept] = spike_record[BEFORE, q]
             kept += 1
     return kept
 
@@ -469,6 +496,9 @@ def _commit(pops, flow, state, work, new, n_busy):
         state[RELEASE, j] = new[NEW_RELEASE, c]
         state[BELOW, j] = new[NEW_BELOW, c]
         state[TOP, j] = new[NEW_TOP, c]
+        state[TOP_TIME, j] = new[NEW_TOP_TIME, c]
+        state[TOP_SLOPE, j] = new[NEW_TOP_SLOPE, c]
+        state[FREED, j] = new[NEW_FREED, c]
 
 
 @kernel
@@ -490,20 +520,25 @@ def _add_total(
 
 
 @kernel
-def _in_order(times, units, begin, end, gap):
+def _in_order(times, units, records, begin, end, gap):
     """Sort spikes by time, then unit, from ``gap`` on; 1 is quick if they nearly are sorted."""
     while gap > 0:
         for q in range(begin + gap, end):
             t, j = times[q], units[q]
+            slope, before = records[SLOPE, q], records[BEFORE, q]
             at = q
             while at >= begin + gap and (
                 times[at - gap] > t or (times[at - gap] == t and units[at - gap] > j)
             ):
                 times[at] = times[at - gap]
                 units[at] = units[at - gap]
+                records[SLOPE, at] = records[SLOPE, at - gap]
+                records[BEFORE, at] = records[BEFORE, at - gap]
                 at -= gap
             times[at] = t
             units[at] = j
+            records[SLOPE, at] = slope
+            records[BEFORE, at] = before
         gap //= 3
 
 

@@ -14,6 +14,7 @@ from evsim._compile import inlined, kernel
 from evsim._flows import first_crossing, peak_time, propagate
 from evsim._layout import (
     AT,
+    BEFORE,
     BY,
     CHAIN,
     CURRENT,
@@ -29,6 +30,7 @@ from evsim._layout import (
     POST_BASE,
     POST_SIZE,
     ROW,
+    SLOPE,
     U_U,
     UNIT,
     VOLTAGE,
@@ -131,14 +133,14 @@ def span_train(train, n, start, end, width, series, factors, c):
 
 @inlined
 def pass_cuba(
-    u, i, release, start, end, limit, n_arrivals, tau_mem, tau_syn, threshold, reset, refractory,
-    train, spike_time, n_fired, replay_end,
+    u, i, release, freed, start, end, limit, n_arrivals, tau_mem, tau_syn, threshold, reset,
+    refractory, train, spike_time, spike_record, n_fired, replay_end,
 ):  # fmt: skip
     """Take one `CubaLIF` unit from ``start`` to ``end``; events before ``limit`` happen.
 
     Writes its spikes to ``spike_time`` from ``n_fired`` on (or, in a replay, takes
-    them from ``replay`` to ``replay_end``) and returns u, i, release and the number of
-    spikes; -1 for that number if the spikes don't fit.
+    them from ``replay`` to ``replay_end``) and returns u, i, release, the current at the last
+    release and the number of spikes; -1 for that number if the spikes don't fit.
     """
     t = start
     solve = replay_end < 0
@@ -152,6 +154,7 @@ def pass_cuba(
                 t = stop
                 if release > to:
                     break
+                freed = i
                 whole = False
             span = to - t
             if whole:
@@ -174,17 +177,19 @@ def pass_cuba(
                 u, i, t = u_end, i_end, to
                 break
             if n_fired == len(spike_time):
-                return u, i, release, -1
-            spike_time[n_fired] = at
-            n_fired += 1
+                return u, i, release, freed, -1
             i *= exp(-after / tau_syn)
+            spike_time[n_fired] = at
+            spike_record[SLOPE, n_fired] = (i - max(u, threshold)) / tau_mem
+            spike_record[BEFORE, n_fired] = freed
+            n_fired += 1
             u = reset
             t = at
             release = at + refractory
             whole = False
         if m < n_arrivals:
             i += train[JUMP, m]
-    return u, i, release, n_fired
+    return u, i, release, freed, n_fired
 
 
 @kernel
@@ -225,7 +230,7 @@ def pass_lif(
 @kernel
 def pass_srm(
     u, i, r, k, below, start, end, limit, n_arrivals, tau_syn, tau_r, threshold,
-    pieces, train, spike_time, n_fired, replay_end,
+    pieces, train, spike_time, spike_record, n_fired, replay_end,
 ):  # fmt: skip
     """Take one `SRM` unit from ``start`` to ``end``; as `pass_cuba`."""
     t = start
@@ -256,6 +261,7 @@ def pass_srm(
             if n_fired == len(spike_time):
                 return u, i, r, k, below, -1
             spike_time[n_fired] = at
+            spike_record[SLOPE, n_fired] = srm_slope(u, i, r, k, tau_syn, tau_r)
             n_fired += 1
             k -= 2.0 * threshold * e
             below = srm_slope(u, i, r, k, tau_syn, tau_r) < 0.0
@@ -266,8 +272,14 @@ def pass_srm(
 
 
 @kernel
-def pass_peak(u, i, peak, start, end, n_arrivals, flow, tau_mem, tau_syn, train):
-    """Return the largest u of one readout unit up to ``end``, if it exceeds ``peak``."""
+def pass_peak(
+    u, i, peak, peak_at, peak_slope, start, end, n_arrivals, flow, tau_mem, tau_syn, train
+):  # fmt: skip
+    """Return the largest u of one readout unit up to ``end``, its time, and the slope before it.
+
+    All as given, if u does not exceed ``peak``. The slope is 0 at a smooth maximum, and not
+    at one that an arrival cuts off or, in an `LI` unit, makes; there it is that after it.
+    """
     t = start
     for m in range(n_arrivals + 1):
         to = train[AT, m] if m < n_arrivals else end
@@ -276,16 +288,20 @@ def pass_peak(u, i, peak, start, end, n_arrivals, flow, tau_mem, tau_syn, train)
             u *= exp(-span / tau_mem)
             if m < n_arrivals:
                 u += train[JUMP, m]
-                if m + 1 == n_arrivals or train[AT, m + 1] > to:  # the instant is complete
-                    peak = max(peak, u)
+                complete = m + 1 == n_arrivals or train[AT, m + 1] > to
+                if complete and u > peak:
+                    peak, peak_at, peak_slope = u, to, -u / tau_mem
         else:
             if i > u and i > peak:
                 top = peak_time(u, i, tau_mem, tau_syn)
                 if top < span:
-                    peak = max(peak, i * exp(-top / tau_syn))
+                    summit = i * exp(-top / tau_syn)
+                    if summit > peak:
+                        peak, peak_at, peak_slope = summit, t + top, 0.0
             u, i = propagate(u, i, span, tau_mem, tau_syn)
-            peak = max(peak, u)
+            if u > peak:
+                peak, peak_at, peak_slope = u, to, (i - u) / tau_mem
             if m < n_arrivals:
                 i += train[JUMP, m]
         t = to
-    return peak
+    return peak, peak_at, peak_slope

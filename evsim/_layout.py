@@ -40,6 +40,7 @@ RECORD = 3
 
 # Scratch.state, a column per unit. SRM: U, I are its synaptic part, R, K the refractory one.
 U, I, R, K, RELEASE, BELOW, TOP, TOTAL, NEW_U, NEW_I, NEW_R, NEW_K, RISE = range(13)  # noqa: E741
+FREED, TOP_TIME, TOP_SLOPE = range(13, 16)
 # Scratch.flight, a line per spike in flight.
 NEXT, PROJECTION, PRE, CURSOR, END = range(5)
 # Scratch.row_from, for every dense row due: where its weights start, and its projection.
@@ -52,7 +53,7 @@ DV, DI = 0, 1
 N_ROWS, N_DUE = 0, 1
 # Scratch.work (integers) and new (floats), a column per busy unit; CHAIN: per unit. PLACE: per row.
 UNIT, FIRED, CHAIN, PLACE = 0, 1, 2, 3
-NEW_RELEASE, NEW_BELOW, NEW_TOP = 0, 1, 2
+NEW_RELEASE, NEW_BELOW, NEW_TOP, NEW_FREED, NEW_TOP_TIME, NEW_TOP_SLOPE = range(6)
 # Scratch.series: what an arrival makes of u and of i, and the decay of u.
 VOLTAGE, CURRENT, DECAY = 0, 1, 2
 # Scratch.train, a column per arrival at one unit; then the factors over the stretch before it.
@@ -60,6 +61,9 @@ AT, JUMP, U_U, I_U, I_I, GAP = range(6)
 # Scratch.factors, a column per class: over one window u to u, i to u, i to i, r to r, k to r;
 # and what one arrival makes of u and i.
 KEEP_U, I_TO_U, KEEP_I, KEEP_R, K_TO_R, TO_U, TO_I = range(7)
+# Scratch.spike_record and Out.records, a column per spike: the slope of the voltage as it
+# crosses, and the current at the unit's last release from its refractory period before that.
+SLOPE, BEFORE = 0, 1
 # Scratch.n, counters.
 FREE, IN_FLIGHT, LOADED = range(3)
 
@@ -85,7 +89,7 @@ class Group(NamedTuple):
 class Scratch(NamedTuple):
     """The working arrays of one thread."""
 
-    state: FloatArray  # [13, N]
+    state: FloatArray  # [16, N]
     busy: BoolArray  # [N, padded to words]
     words: npt.NDArray[np.uint64]  # the same memory, eight units a word
     head: IntArray  # [RING] first spike in flight of each bucket, or -1
@@ -102,10 +106,11 @@ class Scratch(NamedTuple):
     series: FloatArray  # [3, DEGREE + 1, C]
     factors: FloatArray  # [7, C]
     work: IntArray  # [4, N + 1 or rows]
-    new: FloatArray  # [3, N]
+    new: FloatArray  # [6, N]
     train: FloatArray  # [6, arrival + 1]; times ascend
     spike_time: FloatArray  # [spike] of the window
     spike_unit: IntArray  # [spike]
+    spike_record: FloatArray  # [2, spike]
     pieces: FloatArray  # [2, 4] see _srm
     n: IntArray  # [3]
     cursor: IntArray  # [S] next input spike of each source
@@ -134,6 +139,10 @@ class Out(NamedTuple):
 
     times: FloatArray
     units: IntArray
+    records: FloatArray  # [2, spike]
     offsets: IntArray
     voltage: FloatArray  # [recording, place]
-    final: FloatArray  # [recording, 4, N] u, i, weighted arrivals and peak, for readouts
+    # [recording, 6, N] for readouts: u, i, weighted arrivals; the peak, its time and the slope
+    # that leads up to it
+    final: FloatArray
+    freed: FloatArray  # [recording, N] the current at the last release from a refractory period

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         return np.zeros(shape, np.int64)
 
     return Scratch(
-        state=floats(13, n),
+        state=floats(16, n),
         busy=words.view(np.bool_),
         words=words,
         head=ints(RING),
@@ -78,10 +79,11 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         series=floats(3, DEGREE + 1, classes),
         factors=floats(7, classes),
         work=ints(4, max(n + 1, room.rows)),
-        new=floats(3, n),
+        new=floats(6, n),
         train=floats(6, room.rows + room.due + 1),
         spike_time=floats(room.fired),
         spike_unit=ints(room.fired),
+        spike_record=floats(2, room.fired),
         pieces=floats(2, 4),
         n=ints(3),
         cursor=ints(len(plan.sources)),
@@ -112,9 +114,11 @@ def run_plan(
     out = Out(
         times=np.empty(room.spikes),
         units=np.empty(room.spikes, np.int64),
+        records=np.empty((2, room.spikes)),
         offsets=np.zeros(n_recordings + 1, np.int64),
         voltage=np.empty((n_recordings, n_places)),
-        final=np.empty((n_recordings if readout else 0, 4, plan.group.unit.shape[1])),
+        final=np.empty((n_recordings if readout else 0, 6, plan.group.unit.shape[1])),
+        freed=np.empty((0 if readout else n_recordings, plan.group.unit.shape[1])),
     )
     # Times are rounded: (t + axonal) + synaptic may come a little before t + their sum.
     min_delay = max(plan.min_delay - 4 * np.spacing(duration), 0.0)
@@ -143,6 +147,9 @@ def run_plan(
 
 
 def _more_spikes(out: Out, room: int) -> Out:
-    times, units = np.empty(room), np.empty(room, np.int64)
-    times[: len(out.times)], units[: len(out.units)] = out.times, out.units
-    return out._replace(times=times, units=units)
+    n = len(out.times)
+    more: dict[str, Any] = {"times": np.empty(room), "units": np.empty(room, np.int64)}
+    more["records"] = np.empty((2, room))
+    for name, longer in more.items():
+        longer[..., :n] = getattr(out, name)
+    return out._replace(**more)

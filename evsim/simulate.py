@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evsim.network import Network
+from evsim.network import Network, Population
 from evsim.result import Result
 from evsim.spikes import FloatArray, Spikes, concatenate
 
@@ -292,16 +292,15 @@ def _collect(
             result.voltage[name] = there.reshape(shape) + v_leak
             place += shape[1] * size
         if net.populations[name].output is not None:
-            result.output[name] = _output(net, name, out.final, result.duration)
+            result.output[name] = readout_values(net.populations[name], out.final, result.duration)
 
 
-def _output(net: Network, name: str, final: FloatArray, duration: float) -> FloatArray:
-    """Return the value of a readout from its final state.
+def readout_values(population: Population, final: FloatArray, duration: float) -> FloatArray:
+    """Return the values [recording, unit] of a readout from its final state.
 
     The integrals follow from the equations of motion, integrated over the recording with
     the weight w(t) = e^(-t/T) by parts; only the arrivals and the final state are left.
     """
-    population = net.populations[name]
     p = population.parameters
     u, i, arrivals, peak = final[:, 0], final[:, 1], final[:, 2], final[:, 3]
     if population.output == "max":

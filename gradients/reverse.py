@@ -1,0 +1,334 @@
+"""One population forwards and backwards: what layers do with arrays.
+
+`forward` runs a network of an input and one population with the compiled engine and keeps
+what the reverse pass needs of every spike; `backward` turns the gradient of a loss on spike
+times and voltages into those of everything else. Recordings are spread over threads in
+portions that don't depend on how many threads there are, and their gradients are added in
+order, so the sums are the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from math import e
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from evsim import Dense, Network, Population, Spikes
+from evsim._layout import CUBA, LIF, SRM, Inputs, Out, Samples
+from evsim._plan import Plan, plan_network
+from evsim._run import Room, run_plan
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+PORTIONS = 8  # of a batch, each with sums of its own
+WIDEST = 1.0  # of the shortest time constant; kicks grow by e^WIDEST at most on the way back
+MAX_RATE = 1e4
+_FLOW = {"CubaLIF": CUBA, "CubaLI": CUBA, "LI": LIF, "SRM": SRM}
+
+
+class Kicks(NamedTuple):
+    """What a loss on voltages does to the costates: dL/dV at instants, recording by recording.
+
+    Attributes
+    ----------
+    times : float64 array [kick]
+        When [s].
+    units : int64 array [kick]
+        Whose voltage.
+    values : float64 array [kick]
+        dL/dV.
+    slants : float64 array [kick]
+        dV/dt before the instant, where the instant is that of an arrival and moves with it.
+    offsets : int64 array [recording + 1]
+        Recording ``b`` owns ``offsets[b]:offsets[b+1]``.
+    ends : float64 array [recording, 2, unit]
+        dL/dV and dL/dI at the end of the recording.
+    drives : float64 array [recording, unit], or of length 0
+        An arrival of weight w at t adds w ``drives`` e^(-``rates`` t) to the loss.
+    rates : float64 array [unit]
+        [1/s].
+    """
+
+    times: FloatArray
+    units: IntArray
+    values: FloatArray
+    slants: FloatArray
+    offsets: IntArray
+    ends: FloatArray
+    drives: FloatArray
+    rates: FloatArray
+
+
+@dataclass(frozen=True)
+class Run:
+    """A population's run on a batch, and what the reverse pass needs to know of it.
+
+    Attributes
+    ----------
+    net : Network
+        Of the input, the population and the projections between them.
+    inputs : Spikes
+        What arrived.
+    spikes : Spikes
+        What the population fired.
+    records : float64 array [2, spike]
+        Slope of the voltage at each spike [1/s], and the current at the unit's last release
+        before it.
+    freed : float64 array [recording, unit]
+        The current at the unit's last release of all.
+    final : float64 array [recording, 6, unit]
+        For readouts, see `evsim._layout.Out`.
+    voltage : float64 array [recording, time, unit]
+        At the sample times asked for.
+    """
+
+    net: Network
+    inputs: Spikes
+    spikes: Spikes
+    records: FloatArray
+    freed: FloatArray
+    final: FloatArray
+    voltage: FloatArray
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a loss gains per unit of everything; None where the layer has no such thing."""
+
+    in_times: FloatArray
+    weight: FloatArray
+    delay: FloatArray | None
+    own_weight: FloatArray | None
+    own_axonal: FloatArray
+    own_delay: FloatArray | None
+    tau_mem: FloatArray
+    tau_syn: FloatArray
+    tau_r: FloatArray
+    threshold: FloatArray
+    reset: FloatArray
+    refractory: FloatArray
+    smallest_slope: FloatArray
+    n_bounded: int
+
+
+def forward(
+    net: Network, spikes: Spikes, sample_times: FloatArray | None = None, threads: int = 1
+) -> Run:
+    """Run the population on a batch."""
+    plan = plan_network(net)[0]
+    size = plan.sizes[0]
+    at = np.empty(0) if sample_times is None else sample_times
+    samples = Samples(at, np.zeros(len(at), np.int64), size * np.arange(len(at)))
+
+    def run(first: int, last: int) -> Out:
+        batch = spikes[first:last]
+        inputs = Inputs(batch.times, batch.units, batch.offsets[np.newaxis], plan.fan_out)
+        places = size * len(at)
+        return run_plan(
+            plan, inputs, samples, places, len(batch), spikes.duration, MAX_RATE, Room(), first
+        )
+
+    outs = _spread(run, len(spikes), threads)
+    counts = [out.offsets[-1] for out in outs]
+    starts = np.cumsum([0, *counts])
+    offsets = [out.offsets[:-1] + start for out, start in zip(outs, starts, strict=False)]
+    fired = spikes.replace(
+        np.concatenate([out.times[:n] for out, n in zip(outs, counts, strict=True)]),
+        np.concatenate([out.units[:n] for out, n in zip(outs, counts, strict=True)]),
+        np.concatenate([*offsets, starts[-1:]]),
+        size=size,
+    )
+    records = [out.records[:, :n] for out, n in zip(outs, counts, strict=True)]
+    voltage = np.concatenate([out.voltage for out in outs]).reshape(len(spikes), len(at), size)
+    return Run(
+        net,
+        spikes,
+        fired,
+        np.concatenate(records, axis=1),
+        np.concatenate([out.freed for out in outs]),
+        np.concatenate([out.final for out in outs]),
+        voltage,
+    )
+
+
+def no_kicks(n: int, size: int) -> Kicks:
+    """Return kicks for a loss on spike times only."""
+    none = np.empty(0)
+    return Kicks(
+        none, np.empty(0, np.int64), none, none, np.zeros(n + 1, np.int64),
+        np.zeros((n, 2, size)), np.empty((0, size)), np.zeros(size),
+    )  # fmt: skip
+
+
+def backward(
+    run: Run,
+    g_times: FloatArray,
+    kicks: Kicks | None = None,
+    time_constants: bool = False,
+    bound: float = np.inf,
+    threads: int = 1,
+) -> Gradients:
+    """Return the gradients of a loss, given those with respect to spike times and voltages."""
+    from evsim.gradients._adjoint import adjoint
+
+    layer = _Layer(run.net, run.spikes.duration)
+    kicks = no_kicks(len(run.inputs), run.spikes.size) if kicks is None else kicks
+    d_in_times = np.zeros(len(run.inputs.times))
+    n_rows = 5 if time_constants else 2
+
+    def work(first: int, last: int) -> list[FloatArray]:
+        sums = layer.zeros()
+        most = _most(run, kicks, first, last)
+        scratch = layer.scratch(n_rows, most, 64)
+        while first < last:
+            first, n_slots = adjoint(
+                *layer.constants, bound, *layer.projections,
+                run.inputs.times, run.inputs.units, run.inputs.offsets,
+                run.spikes.times, run.spikes.units, run.records, run.spikes.offsets, run.freed,
+                g_times, *kicks, *scratch, d_in_times, *sums, first, last,
+            )  # fmt: skip
+            if n_slots:
+                scratch = layer.scratch(n_rows, most, n_slots + n_slots // 4)
+        return sums
+
+    parts = _spread(work, len(run.inputs), threads)
+    total = parts[0]
+    for part in parts[1:]:
+        for sum_, more in zip(total[:-1], part[:-1], strict=True):
+            sum_ += more
+        total[-1][0] = np.minimum(total[-1][0], part[-1][0])
+        total[-1][1] += part[-1][1]
+    return layer.gradients(d_in_times, total)
+
+
+class _Layer:
+    """The arrays of a population and its projections, as the kernels want them."""
+
+    def __init__(self, net: Network, duration: float) -> None:
+        (self.population,) = (p for p in net.populations.values() if p.model != "Input")
+        size, pre_size = self.population.size, net.populations[net.input].size
+        flow = _FLOW[self.population.model]
+        self.scale = e if flow == SRM else 1.0  # the peak of its synaptic kernel is 1
+        cells = _cells(self.population, flow)
+        spans = cells[:2] if flow != SRM else cells[:3]
+        width = min(WIDEST * float(spans.min()), duration)
+        self.n_windows = int(duration / width) + 1
+        uniform = bool((cells[:2] == cells[:2, :1]).all())
+        self.constants = (flow, uniform, cells, width, duration)
+        projections = list(net.projections.values())
+        own = next((p for p in projections if p.pre != net.input), None)
+        into = next((p for p in projections if p.pre == net.input), None)
+        self.into = self._arrays(into, pre_size, size)
+        self.own = self._arrays(own, size, size)
+        self.projections = (*self.into, *self.own)
+
+    def _arrays(
+        self, projection: Any, pre_size: int, size: int
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return weight [pre, post], axonal delay [pre] and synaptic delay [pre, post] or none."""
+        if projection is None:
+            return np.zeros((0, size)), np.zeros(pre_size), np.zeros((0, size))
+        assert isinstance(projection, Dense)
+        synaptic = projection.synaptic
+        late = np.zeros((0, size)) if synaptic is None else np.ascontiguousarray(synaptic.T)
+        weight = np.ascontiguousarray(projection.weight.T) * self.scale
+        return weight, projection.axonal(pre_size), late
+
+    def zeros(self) -> list[FloatArray]:
+        """Return room for the sums of a portion of the batch."""
+        size = self.population.size
+        stats = np.zeros((2, size))
+        stats[0] = np.inf
+        return [
+            np.zeros(self.into[0].shape),
+            np.zeros(self.into[2].shape),
+            np.zeros(size),
+            np.zeros(self.own[0].shape),
+            np.zeros(self.own[2].shape),
+            np.zeros((6, size)),
+            stats,
+        ]
+
+    def scratch(self, n_rows: int, n_events: int, n_slots: int) -> list[npt.NDArray[Any]]:
+        """Return the working arrays of a thread."""
+        size = self.population.size
+        return [
+            np.empty((n_slots, n_rows, size)),
+            np.empty(self.n_windows, np.int64),
+            np.empty((2, n_slots), np.int64),
+            np.empty((n_rows, size)),
+            np.empty((n_rows + 1, size)),
+            np.empty((3, n_events)),
+            np.empty((3, n_events), np.int64),
+            np.zeros((n_events, n_rows)),
+            np.empty(size),
+            np.empty(7),
+            np.empty(7),
+        ]
+
+    def gradients(self, in_times: FloatArray, sums: list[FloatArray]) -> Gradients:
+        """Sort the sums of the kernels by name."""
+        weight, delay, own_axonal, own_weight, own_delay, cells, stats = sums
+        tau_mem, tau_syn, tau_r, threshold, reset, refractory = cells
+        if self.population.model == "SRM":
+            tau_mem, tau_syn = np.zeros_like(tau_mem), tau_mem + tau_syn
+        return Gradients(
+            in_times,
+            weight.T * self.scale,
+            delay.T if len(delay) else None,
+            own_weight.T * self.scale if len(own_weight) else None,
+            own_axonal,
+            own_delay.T if len(own_delay) else None,
+            tau_mem,
+            tau_syn,
+            tau_r,
+            threshold,
+            reset,
+            refractory,
+            stats[0],
+            int(stats[1].sum()),
+        )
+
+
+def _cells(population: Population, flow: int) -> FloatArray:
+    p, size = population.parameters, population.size
+    v_leak = p.get("v_leak", np.zeros(size))
+    tau_mem = np.minimum(p["tau_syn"] if flow == SRM else p["tau_mem"], 1e300)
+    return np.stack(
+        [
+            tau_mem,
+            p.get("tau_syn", tau_mem),
+            p.get("tau_r", np.ones(size)),
+            p.get("threshold", np.ones(size)) - v_leak,
+            p.get("reset", np.zeros(size)) - v_leak,
+            p.get("refractory", np.zeros(size)),
+        ]
+    )
+
+
+def _most(run: Run, kicks: Kicks, first: int, last: int) -> int:
+    """Return how many events the busiest recording has, at most."""
+    spikes = np.diff(run.spikes.offsets[first : last + 1])
+    return int((2 * spikes + np.diff(kicks.offsets[first : last + 1])).max(initial=0)) + 1
+
+
+def _spread(work: Callable[[int, int], Any], n: int, threads: int) -> list[Any]:
+    """Do the portions of a batch on some threads; return their results in order."""
+    borders = np.unique(np.linspace(0, n, min(n, PORTIONS) + 1).astype(int))
+    jobs = list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)) or [(0, n)]
+    if threads == 1 or len(jobs) == 1:
+        return [work(a, b) for a, b in jobs]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(lambda job: work(*job), jobs))
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
