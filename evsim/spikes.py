@@ -21,6 +21,7 @@ IntArray = npt.NDArray[np.int64]
 class Spikes:
     """A batch of spike trains.
 
+    Holds numpy arrays, or torch tensors (`torch`), which may stand in the autograd graph.
     Unsorted spikes are accepted and sorted by recording, time and unit. The arrays
     must not be changed afterwards.
 
@@ -134,9 +135,12 @@ class Spikes:
                 raise IndexError(f"recording {index} of {len(self)}")
             index = [int(index) % len(self)]
         chosen = np.arange(len(self))[index]
-        starts, stops = self.offsets[:-1][chosen], self.offsets[1:][chosen]
+        whole = np.asarray(self.offsets)
+        starts, stops = whole[:-1][chosen], whole[1:][chosen]
         offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
         take = np.repeat(starts - offsets[:-1], stops - starts) + np.arange(offsets[-1])
+        if not isinstance(self.offsets, np.ndarray):
+            offsets = self.offsets.new_tensor(offsets)
         labels = None if self.labels is None else self.labels[chosen]
         return self.replace(self.times[take], self.units[take], offsets, labels=labels)
 
@@ -179,6 +183,26 @@ class Spikes:
             f"Spikes({len(self)} recordings, {len(self.times)} spikes, "
             f"size={self.size}, duration={self.duration})"
         )
+
+    def torch(self) -> Spikes:
+        """Return the spikes with torch tensors in place of arrays, as layers take them.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If torch is not installed.
+        """
+        from evsim.gradients.tensors import to_torch
+
+        return to_torch(self)
+
+    def numpy(self) -> Spikes:
+        """Return the spikes with numpy arrays, sorted, whatever they hold now."""
+        if isinstance(self.offsets, np.ndarray):
+            return self
+        from evsim.gradients.tensors import to_numpy
+
+        return to_numpy(self)
 
     def before(self, duration: float) -> Spikes:
         """Return the spikes before ``duration`` [s], which becomes that of the batch."""

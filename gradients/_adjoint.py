@@ -13,7 +13,7 @@ from math import exp, inf
 
 from evsim._compile import inlined, kernel
 from evsim._flows import psp
-from evsim._layout import BEFORE, CUBA, LIF, SLOPE, SRM
+from evsim._layout import BEFORE, LIF, SLOPE, SRM
 from evsim._queue import first_gap
 from evsim.gradients._adjoint_flows import (
     I_TO_NU_S,
@@ -117,7 +117,7 @@ def mark_windows(
     in_times, in_units, in_axonal, in_delay, times, units, own_weight, own_axonal, own_delay,
     width, duration, slots,
 ):  # fmt: skip
-    """Number the windows that something arrives in, the latest first; return how many."""
+    """Give windows that something arrives in a number, the latest first; return how many."""
     slots[:] = -1
     _mark(in_times, in_units, in_axonal, in_delay, width, duration, slots)
     if len(own_weight) > 0:
@@ -405,9 +405,7 @@ def _arrive_each(
         w = int(at / width)
         slot = slots[w]
         _look((w + 1) * width - at, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
-        worth = _read(
-            flow, j, cells, weight[j], table[slot, :, j], terms, d_weight, d_cells
-        )
+        worth = _read(flow, j, cells, weight[j], table[slot, :, j], terms, d_weight, d_cells)
         for m in range(borders[0, slot], borders[1, slot], -1):
             if events[AT, m] < at:
                 break

@@ -75,9 +75,7 @@ def carry(mu, terms):
         mu[NU_S] = (
             terms[KEEP_I] * mu[NU_S] + terms[I_TO_NU_S] * mu[MU_I] + terms[V_TO_NU_S] * mu[MU_V]
         )
-        mu[NU_I] = (
-            terms[KEEP_I] * mu[NU_I] + terms[V_TO_I] * mu[NU_V] + terms[V_TO_NU_I] * mu[MU_V]
-        )
+        mu[NU_I] = terms[KEEP_I] * mu[NU_I] + terms[V_TO_I] * mu[NU_V] + terms[V_TO_NU_I] * mu[MU_V]
         mu[NU_V] = terms[KEEP_V] * mu[NU_V] + terms[V_TO_NU_V] * mu[MU_V]
     mu[MU_I] = terms[KEEP_I] * mu[MU_I] + terms[V_TO_I] * mu[MU_V]
     mu[MU_V] = terms[KEEP_V] * mu[MU_V]

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from evsim import Dense, Network, Population, Spikes
 from evsim._layout import CUBA, LIF, SRM, Inputs, Out, Samples
-from evsim._plan import Plan, plan_network
+from evsim._plan import plan_network
 from evsim._run import Room, run_plan
 
 FloatArray = npt.NDArray[np.float64]

@@ -1,0 +1,213 @@
+"""The event engine and its adjoint as functions of torch tensors.
+
+`fire` runs a spiking population, `observe` a readout; both are exact and differentiable in
+everything a loss can move. Layers (`evsim.gradients.layers`) hold the parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from evsim import Dense, Network, Population, Spikes
+from evsim.gradients.readouts import pull, read
+from evsim.gradients.reverse import FloatArray, Gradients, Kicks, Run, backward, forward
+from evsim.gradients.tensors import sorted_numpy, with_times
+
+# What can be differentiated, in the order in which `_Fire` and `_Observe` take it.
+NAMES = (
+    "weight", "axonal_delay", "delay",
+    "recurrent_weight", "recurrent_axonal_delay", "recurrent_delay",
+    "tau_mem", "tau_syn", "tau_r", "threshold", "reset", "refractory", "v_leak",
+)  # fmt: skip
+_TAUS = ("tau_mem", "tau_syn", "tau_r")
+
+
+@dataclass
+class Job:
+    """What a run is told besides tensors, and what it leaves behind.
+
+    Attributes
+    ----------
+    model : str
+        `evsim` model of the population.
+    spikes : Spikes
+        Input, of tensors.
+    options : dict
+        Of the population that are no tensors: ``reset_mode``, ``output``, ``tau_output``.
+    at : float64 array [time] or None
+        Sample times of a readout [s].
+    bound : float
+        Largest size of the change of the voltage costate at a spike.
+    run : Run
+        Afterwards.
+    """
+
+    model: str
+    spikes: Spikes
+    options: dict[str, Any] = field(default_factory=dict)
+    at: FloatArray | None = None
+    bound: float = np.inf
+    order: Any = None
+    run: Run = None  # type: ignore[assignment]
+    gradients: Gradients | None = None
+
+
+def fire(job: Job, **tensors: torch.Tensor | None) -> Spikes:
+    """Run a spiking population.
+
+    Parameters
+    ----------
+    job : Job
+        Model, input and options.
+    **tensors
+        ``weight`` [post, pre], ``axonal_delay`` [pre], ``delay`` [post, pre],
+        ``recurrent_weight`` [post, post], ``recurrent_axonal_delay`` [post],
+        ``recurrent_delay`` [post, post], and parameters of the model (scalar or [post]).
+
+    Returns
+    -------
+    Spikes
+        Of tensors, sorted by recording, time, unit; ``times`` carry the autograd graph.
+
+    Raises
+    ------
+    ValueError
+        If a value is not legal.
+    RunawayError
+        If the population fires without bound.
+    """
+    times = _Fire.apply(job, job.spikes.times, *(tensors.get(name) for name in NAMES))
+    fired = job.run.spikes
+    units, offsets = torch.from_numpy(fired.units), torch.from_numpy(fired.offsets)
+    return with_times(
+        job.spikes.replace(None, units, offsets, size=fired.size),  # type: ignore[arg-type]
+        times,
+    )
+
+
+def observe(job: Job, **tensors: torch.Tensor | None) -> torch.Tensor:
+    """Run a readout population.
+
+    Parameters
+    ----------
+    job, **tensors
+        As for `fire`.
+
+    Returns
+    -------
+    float64 tensor
+        Values [recording, unit], or voltages [recording, time, unit] if ``job.at`` is given.
+    """
+    values: torch.Tensor = _Observe.apply(
+        job, job.spikes.times, *(tensors.get(name) for name in NAMES)
+    )
+    return values
+
+
+class _Fire(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, job: Job, times: torch.Tensor, *tensors: Any) -> torch.Tensor:
+        _run(ctx, job, tensors)
+        return torch.from_numpy(job.run.spikes.times)
+
+    @staticmethod
+    def backward(ctx: Any, g_times: torch.Tensor) -> Any:  # type: ignore[override]
+        return _gradients(ctx, g_times.contiguous().numpy(), None, {})
+
+
+class _Observe(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, job: Job, times: torch.Tensor, *tensors: Any) -> torch.Tensor:
+        _run(ctx, job, tensors)
+        return torch.from_numpy(read(job.run, job.at is not None))
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> Any:  # type: ignore[override]
+        kicks, *direct = pull(ctx.job.run, g.contiguous().numpy(), ctx.job.at)
+        names = ("tau_mem", "tau_syn", "v_leak")
+        return _gradients(ctx, np.empty(0), kicks, dict(zip(names, direct, strict=True)))
+
+
+def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
+    ctx.job, ctx.like = job, tensors
+    spikes, job.order = sorted_numpy(job.spikes)
+    values = {
+        name: tensor.detach().double().numpy()
+        for name, tensor in zip(NAMES, tensors, strict=True)
+        if tensor is not None
+    }
+    job.run = forward(_network(job, spikes, values), spikes, job.at, torch.get_num_threads())
+
+
+def _network(job: Job, spikes: Spikes, values: dict[str, FloatArray]) -> Network:
+    """Build the network of the input and the population."""
+    size, pre_size = values["weight"].shape
+    cells = {name: values[name] for name in NAMES[6:] if name in values}
+    into, own = (
+        {
+            name.removeprefix("recurrent_"): value
+            for name, value in values.items()
+            if name in NAMES[:6] and name.startswith("recurrent_") == recurrent
+        }
+        for recurrent in (False, True)
+    )
+    projections = [Dense(pre="input", post="population", **into)]
+    if own:
+        projections.append(Dense(pre="population", post="population", **own))
+    population = Population("population", job.model, size, **cells, **job.options)
+    return Network([Population("input", "Input", pre_size), population], projections)
+
+
+def _gradients(
+    ctx: Any, g_times: FloatArray, kicks: Kicks | None, direct: dict[str, FloatArray]
+) -> tuple[torch.Tensor | None, ...]:
+    """Run the reverse pass and hand out what was asked for."""
+    job: Job = ctx.job
+    wanted = dict(zip(NAMES, ctx.needs_input_grad[2:], strict=True))
+    taus = any(wanted[name] for name in _TAUS)
+    g = backward(job.run, g_times, kicks, taus, job.bound, torch.get_num_threads())
+    job.gradients = g
+    inputs = job.run.inputs
+    found = {
+        "weight": g.weight,
+        "axonal_delay": np.bincount(inputs.units, g.in_times, g.weight.shape[1]),
+        "delay": g.delay,
+        "recurrent_weight": g.own_weight,
+        "recurrent_axonal_delay": g.own_axonal,
+        "recurrent_delay": g.own_delay,
+        "tau_mem": g.tau_mem,
+        "tau_syn": g.tau_syn,
+        "tau_r": g.tau_r,
+        "threshold": g.threshold,
+        "reset": g.reset,
+        "refractory": g.refractory,
+        "v_leak": np.zeros(g.reset.shape) if "v_leak" in direct else -g.threshold - g.reset,
+    }
+    for name, more in direct.items():
+        found[name] = found[name] + more
+    g_in = None
+    if ctx.needs_input_grad[1]:
+        g_in = torch.from_numpy(_unsorted(g.in_times, job.order))
+    parts = [
+        _like(found[name], tensor) if wanted[name] else None
+        for name, tensor in zip(NAMES, ctx.like, strict=True)
+    ]
+    return None, g_in, *parts
+
+
+def _unsorted(values: FloatArray, order: Any) -> FloatArray:
+    if order is None:
+        return values
+    back = np.empty_like(values)
+    back[order] = values
+    return back
+
+
+def _like(value: FloatArray, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a gradient in the type and shape of its tensor, summed where it was shared."""
+    found = torch.from_numpy(np.ascontiguousarray(value)).to(tensor.dtype)
+    return found if found.shape == tensor.shape else found.sum().reshape(tensor.shape)

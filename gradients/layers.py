@@ -1,0 +1,396 @@
+"""Torch layers whose forward pass is the event engine and whose backward pass is exact.
+
+They take and return `Spikes` of tensors (readouts return a tensor) and are stacked with
+``torch.nn.Sequential``. Parameters may be float32; everything is computed in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import e, exp, log
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from evsim import Spikes
+from evsim.gradients.delays import keep_delays
+from evsim.gradients.functional import observe
+from evsim.gradients.synapses import LOOP_DELAY, MAX_DELAY, Spiking, Synapses, Value, positive
+from evsim.gradients.tensors import with_times
+
+
+class Delay(nn.Module):
+    """Axonal delays: every spike of unit i is shifted by ``delay[i]``.
+
+    Parameters
+    ----------
+    size : int
+        Units.
+    max_delay : float
+        Largest delay [s]. Delays start at U(0, max_delay) and are kept in [0, max_delay].
+    dtype : torch.dtype or None
+        Of the parameter.
+
+    Attributes
+    ----------
+    delay : Parameter [size]
+        [s].
+
+    Examples
+    --------
+    >>> spikes = Spikes([0.1, 0.2], [0, 1], size=2, duration=1.0).torch()
+    >>> shift = Delay(2, max_delay=0.1)
+    >>> _ = torch.nn.init.constant_(shift.delay, 0.05)
+    >>> [round(float(t), 6) for t in shift(spikes).times]
+    [0.15, 0.25]
+    """
+
+    def __init__(
+        self, size: int, max_delay: float = MAX_DELAY, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.max_delay = positive("max_delay", max_delay)
+        self.delay = nn.Parameter(torch.rand(size, dtype=dtype) * max_delay)
+
+    def delay_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits of the delays [s] by name of the parameter."""
+        return {"delay": (0.0, self.max_delay)}
+
+    def forward(self, spikes: Spikes) -> Spikes:
+        """Return the spikes, later."""
+        keep_delays(self)
+        if spikes.size > len(self.delay):
+            raise ValueError(
+                f"the spikes come from {spikes.size} units, but there are {len(self.delay)} delays"
+            )
+        spikes = spikes.torch()
+        late = self.delay.double()[spikes.units]  # type: ignore[index]
+        return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
+
+    def extra_repr(self) -> str:
+        """Return the size and the limit."""
+        return f"{len(self.delay)}, max_delay={self.max_delay:g}"
+
+
+class CubaLIF(Spiking):
+    """Leaky integrate-and-fire neurons with an exponentially decaying synaptic current.
+
+    tau_mem V' = -(V - v_leak) + I, tau_syn I' = -I. An arrival adds its weight to I; when V
+    reaches the threshold from below the unit fires, and V is held at ``reset`` for the
+    refractory period.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes.
+    tau_mem, tau_syn : float or tensor [out]
+        Time constants [s].
+    threshold, reset, refractory, v_leak : float or tensor [out]
+        As in the network's population of that name; refractory in s.
+    delay : {None, "axonal", "synaptic"}
+        Delays of the input, [in] or [out, in]; they start at U(0, max_delay).
+    max_delay : float
+        Largest delay [s].
+    recurrent : {None, "dense", "conv"}
+        Loop of the layer onto itself: [out, out], or a kernel that all units share.
+    recurrent_delay : float, "axonal" or "synaptic"
+        One fixed delay [s], or learnt ones: [out], or one per recurrent weight. Learnt ones
+        stay above 0.1 ms, for a loop takes time.
+    recurrent_max_delay : float
+        The largest of those [s].
+    kernel_size : int
+        Of ``recurrent="conv"``, odd.
+    learn : sequence of str
+        Which parameters of the neurons are trained, of ``"tau_mem"``, ``"tau_syn"``,
+        ``"threshold"``, ``"reset"``, ``"refractory"``, ``"v_leak"``; each in the shape given.
+    mask, recurrent_mask : bool tensor [out, in], [out, out] or None
+        Which synapses there are.
+    bound : float
+        Largest size of the change of a unit's voltage costate at one of its spikes. The
+        default, inf, leaves the gradient exact.
+    dtype : torch.dtype or None
+        Of the parameters.
+
+    Attributes
+    ----------
+    weight : Parameter [out, in]
+    delay : Parameter [in], [out, in] or None
+    recurrent_weight : Parameter [out, out], [kernel_size] or None
+    recurrent_delay : Parameter, buffer or None
+    diagnostics : Diagnostics
+        Of the last batch.
+
+    Raises
+    ------
+    ValueError
+        If an option is not one of those told, or a shape does not fit.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> layer = CubaLIF(3, 4, tau_mem=20e-3, tau_syn=5e-3, delay="axonal")
+    >>> spikes = Spikes([0.01, 0.02, 0.03], [0, 1, 2], size=3, duration=0.1)
+    >>> layer(spikes)
+    Spikes(1 recordings, 3 spikes, size=4, duration=0.1)
+    """
+
+    model = "CubaLIF"
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tau_mem: Value,
+        tau_syn: Value,
+        threshold: Value = 1.0,
+        reset: Value = 0.0,
+        refractory: Value = 0.0,
+        v_leak: Value = 0.0,
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        recurrent: str | None = None,
+        recurrent_delay: float | str = LOOP_DELAY,
+        recurrent_max_delay: float = MAX_DELAY,
+        kernel_size: int = 3,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        recurrent_mask: Tensor | None = None,
+        bound: float = float("inf"),
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        cells = {
+            "tau_mem": tau_mem,
+            "tau_syn": tau_syn,
+            "threshold": threshold,
+            "reset": reset,
+            "refractory": refractory,
+            "v_leak": v_leak,
+        }
+        super().__init__(
+            in_features, out_features, cells, learn, delay, max_delay, mask,
+            recurrent=recurrent, recurrent_delay=recurrent_delay,
+            recurrent_max_delay=recurrent_max_delay, kernel_size=kernel_size,
+            recurrent_mask=recurrent_mask, bound=bound, dtype=dtype,
+        )  # fmt: skip
+
+    def unit_weight(self) -> float:
+        """Return the weight whose single arrival lifts the voltage by 1, for average cells."""
+        return 1 / _peak(self.tau_mem, self.tau_syn)
+
+
+class SRM(Spiking):
+    """Spike response neurons: alpha-shaped synaptic and refractory kernels, no reset.
+
+    V(t) = sum of w eps(t - t_arrival) + sum of nu(t - t_spike), with
+    eps(s) = (s/tau_syn) e^(1 - s/tau_syn) and nu(s) = -2 threshold (s/tau_r) e^(1 - s/tau_r).
+
+    Parameters
+    ----------
+    tau_syn, tau_r : float or tensor [out]
+        Times to the peak of the kernels [s]; ``tau_r`` is ``tau_syn`` if left out.
+    threshold : float or tensor [out]
+        Voltage at which a unit fires.
+    in_features, out_features, delay, max_delay, recurrent, recurrent_delay
+    recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, bound, dtype
+        As for `CubaLIF`.
+    """
+
+    model = "SRM"
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tau_syn: Value,
+        tau_r: Value | None = None,
+        threshold: Value = 1.0,
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        recurrent: str | None = None,
+        recurrent_delay: float | str = LOOP_DELAY,
+        recurrent_max_delay: float = MAX_DELAY,
+        kernel_size: int = 3,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        recurrent_mask: Tensor | None = None,
+        bound: float = float("inf"),
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        tau_r = tau_syn if tau_r is None else tau_r
+        cells = {"tau_syn": tau_syn, "tau_r": tau_r, "threshold": threshold}
+        super().__init__(
+            in_features, out_features, cells, learn, delay, max_delay, mask,
+            recurrent=recurrent, recurrent_delay=recurrent_delay,
+            recurrent_max_delay=recurrent_max_delay, kernel_size=kernel_size,
+            recurrent_mask=recurrent_mask, bound=bound, dtype=dtype,
+        )  # fmt: skip
+
+    def unit_weight(self) -> float:
+        """Return the weight whose single arrival lifts the voltage by 1: 1."""
+        return 1.0
+
+    def _peak_cells(self, found: dict[str, Tensor | None]) -> None:
+        """Make a readout of it: equal time constants, and weights scaled to a peak of 1."""
+        found.pop("tau_r")
+        found["tau_mem"] = found["tau_syn"]
+        weight = found["weight"]
+        assert weight is not None
+        found["weight"] = weight * e
+
+
+class Readout(Synapses):
+    """What `CubaLI` and `LI` have in common: they don't fire, their voltage is the output."""
+
+    def __init__(
+        self,
+        *synapses: object,
+        output: str | None,
+        tau_output: float | None,
+        at: npt.ArrayLike | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__(*synapses, dtype)  # type: ignore[arg-type, misc]
+        if at is not None:
+            output = None
+        elif output not in ("max", "last", "integral"):
+            raise ValueError(f"output = {output!r}, must be 'max', 'last' or 'integral'")
+        if tau_output is not None and (output != "integral" or not tau_output > 0):
+            raise ValueError(
+                f"tau_output = {tau_output}, must be > 0 [s] and goes with output='integral'"
+            )
+        self.output, self.tau_output = output, tau_output
+        self.at = None if at is None else np.atleast_1d(np.asarray(at, np.float64))
+
+    def forward(self, spikes: Spikes) -> Tensor:
+        """Return the output of the readout.
+
+        Parameters
+        ----------
+        spikes : Spikes
+            Input, of arrays or tensors.
+
+        Returns
+        -------
+        float64 tensor
+            [recording, out], or voltages [recording, time, out] with ``at``.
+
+        Raises
+        ------
+        ValueError
+            If the spikes have more units than the layer inputs, a sample time is outside the
+            recording, or a parameter is not legal.
+        """
+        options = {} if self.output is None else {"output": self.output}
+        if self.tau_output is not None:
+            options["tau_output"] = self.tau_output  # type: ignore[assignment]
+        job = self.job(spikes, **options)
+        if self.at is not None:
+            outside = (self.at < 0) | (self.at > spikes.duration)
+            if outside.any():
+                raise ValueError(
+                    f"at: {self.at[outside][0]} s is outside the recording, 0 to "
+                    f"{spikes.duration} s"
+                )
+            job.at = self.at
+        return observe(job, **self.tensors())
+
+
+class CubaLI(Readout):
+    """Readout neurons with a synaptic current: `CubaLIF` without a threshold.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes.
+    tau_mem, tau_syn : float or tensor [out]
+        Time constants [s].
+    v_leak : float or tensor [out]
+        Resting voltage.
+    output : {"max", "last", "integral"}
+        The largest voltage, the last one, or its integral over the recording.
+    tau_output : float or None
+        For an integral weighted by e^(-t / tau_output) [s].
+    at : float array [time] or None
+        Sample times [s]; the output is then the voltage at these.
+    delay, max_delay, learn, mask, dtype
+        As for `CubaLIF`.
+    """
+
+    model = "CubaLI"
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tau_mem: Value,
+        tau_syn: Value,
+        v_leak: Value = 0.0,
+        output: str | None = "max",
+        tau_output: float | None = None,
+        at: npt.ArrayLike | None = None,
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        cells = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
+        super().__init__(
+            in_features, out_features, cells, learn, delay, max_delay, mask,
+            output=output, tau_output=tau_output, at=at, dtype=dtype,
+        )  # fmt: skip
+
+    def unit_weight(self) -> float:
+        """Return the weight whose single arrival lifts the voltage by 1, for average cells."""
+        return 1 / _peak(self.tau_mem, self.tau_syn)
+
+
+class LI(Readout):
+    """Readout neurons whose voltage an arrival steps: a leaky sum of weights.
+
+    Parameters
+    ----------
+    tau_mem : float or tensor [out]
+        Time constant [s]; inf for no leak.
+    in_features, out_features, v_leak, output, tau_output, at, delay, max_delay, learn, mask
+    dtype
+        As for `CubaLI`.
+    """
+
+    model = "LI"
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tau_mem: Value,
+        v_leak: Value = 0.0,
+        output: str | None = "max",
+        tau_output: float | None = None,
+        at: npt.ArrayLike | None = None,
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        cells = {"tau_mem": tau_mem, "v_leak": v_leak}
+        super().__init__(
+            in_features, out_features, cells, learn, delay, max_delay, mask,
+            output=output, tau_output=tau_output, at=at, dtype=dtype,
+        )  # fmt: skip
+
+    def unit_weight(self) -> float:
+        """Return the weight whose single arrival lifts the voltage by 1: 1."""
+        return 1.0
+
+
+def _peak(of_mem: Tensor, of_syn: Tensor) -> float:
+    """Return the largest voltage that a unit arrival makes, e^-1 for equal time constants."""
+    tau_mem, tau_syn = float(of_mem.detach().mean()), float(of_syn.detach().mean())
+    if abs(tau_mem - tau_syn) < 1e-6 * tau_mem:
+        return exp(-1.0)
+    ratio = tau_syn / tau_mem
+    return exp(log(ratio) / (1.0 - ratio))

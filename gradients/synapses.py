@@ -1,0 +1,354 @@
+"""What the layers have in common: weights, delays, masks, cells, recurrence.
+
+`Synapses` is a population with an input projection, `Spiking` adds a projection onto itself.
+The public layers (`evsim.gradients.layers`) say which neuron model and which parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evsim import Spikes
+from evsim.gradients.delays import keep_delays
+from evsim.gradients.diagnostics import Diagnostics
+from evsim.gradients.functional import Job, fire, observe
+from evsim.gradients.tensors import joined
+
+MAX_DELAY = 60e-3
+LOOP_DELAY = 1e-3  # of recurrent spikes, if nothing else is said [s]
+SHORTEST_LOOP = 1e-4  # learnt recurrent delays stay above it: a loop takes time [s]
+MEAN, SPREAD, LOOP_SPREAD = 2.0, 1.0, 0.2  # of first weights, see `reset_parameters`
+
+Value = float | Sequence[float] | Tensor
+
+
+class Synapses(nn.Module):
+    """A population and the projection onto it.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes.
+    cells : dict
+        Parameters of the neurons, scalar or [out].
+    learn : sequence of str
+        Which of ``cells`` are trained.
+    delay : {None, "axonal", "synaptic"}
+        Whether the projection has delays, of shape [in] or [out, in].
+    max_delay : float
+        Their largest value [s].
+    mask : bool tensor [out, in] or None
+        Which synapses there are.
+    dtype : torch.dtype or None
+        Of parameters.
+    """
+
+    model: str
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        cells: dict[str, Value],
+        learn: Sequence[str],
+        delay: str | None,
+        max_delay: float,
+        mask: Tensor | None,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__()
+        self.in_features, self.out_features = in_features, out_features
+        if delay not in (None, "axonal", "synaptic"):
+            raise ValueError(f"delay = {delay!r}, must be None, 'axonal' or 'synaptic'")
+        self.delay_kind, self.max_delay = delay, positive("max_delay", max_delay)
+        self.learn = (learn,) if isinstance(learn, str) else tuple(learn)
+        self.cells = tuple(cells)
+        for name in self.learn:
+            if name not in cells:
+                known = ", ".join(cells)
+                raise ValueError(f"learn: no {name!r} in {type(self).__name__}; it has {known}")
+        for name, value in cells.items():
+            self._add_cell(name, value, dtype)
+        shape = (out_features, in_features)
+        self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
+        self.register_parameter("delay", None)
+        if delay is not None:
+            shape_of = {"axonal": shape[1:], "synaptic": shape}
+            self.delay = nn.Parameter(torch.rand(shape_of[delay], dtype=dtype) * max_delay)
+        self.mask: Tensor | None
+        self.register_buffer("mask", checked_mask("mask", mask, shape))
+        self.reset_parameters()
+
+    def _add_cell(self, name: str, value: Value, dtype: torch.dtype | None) -> None:
+        learnt = name in self.learn
+        # What is not learnt keeps its digits, whatever the parameters' type.
+        kept = (dtype or torch.get_default_dtype()) if learnt else torch.float64
+        tensor = torch.as_tensor(value, dtype=kept).clone()
+        if tensor.shape not in ((), (self.out_features,)):
+            raise ValueError(
+                f"{name}: shape {list(tensor.shape)}, must be [] or [{self.out_features}]"
+            )
+        if learnt:
+            self.register_parameter(name, nn.Parameter(tensor))
+        else:
+            self.register_buffer(name, tensor)
+
+    def reset_parameters(self) -> None:
+        """Draw the weights anew.
+
+        Normal, in units of the weight whose single arrival just reaches a voltage of 1:
+        mean `MEAN` / in, standard deviation `SPREAD` / sqrt(in).
+        """
+        unit = self.unit_weight()
+        with torch.no_grad():
+            nn.init.normal_(
+                self.weight,
+                MEAN * unit / self.in_features,
+                SPREAD * unit / self.in_features**0.5,
+            )
+
+    def unit_weight(self) -> float:
+        """Return the weight whose single arrival lifts the voltage by 1, for average cells."""
+        raise NotImplementedError
+
+    def delay_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits of the delays [s] by name of the parameter."""
+        return {} if self.delay_kind is None else {"delay": (0.0, self.max_delay)}
+
+    def tensors(self) -> dict[str, Tensor | None]:
+        """Return what `fire` and `observe` take, delays between their limits."""
+        keep_delays(self)
+        found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
+        found["weight"] = self.weight if self.mask is None else self.weight * self.mask
+        if self.delay_kind is not None:
+            found["axonal_delay" if self.delay_kind == "axonal" else "delay"] = self.delay
+        return found
+
+    def job(self, spikes: Spikes, **options: Any) -> Job:
+        """Return what a run on ``spikes`` is told besides tensors."""
+        if spikes.size > self.in_features:
+            raise ValueError(
+                f"the spikes come from {spikes.size} units, but the layer has "
+                f"{self.in_features} inputs"
+            )
+        return Job(self.model, spikes.torch(), options)
+
+    def extra_repr(self) -> str:
+        """Return sizes and what is learnt."""
+        parts = [f"{self.in_features}, {self.out_features}"]
+        if self.delay_kind is not None:
+            parts.append(f"delay={self.delay_kind!r}")
+        if self.learn:
+            parts.append(f"learn={self.learn}")
+        return ", ".join(parts)
+
+
+class Spiking(Synapses):
+    """A population that fires, and the projection from it onto itself.
+
+    Parameters
+    ----------
+    recurrent : {None, "dense", "conv"}
+        Weights of the loop: none, [out, out], or a kernel [kernel_size] that all units share.
+    recurrent_delay : float, "axonal" or "synaptic"
+        One fixed delay [s], or learnt ones: [out], or one per weight.
+    recurrent_max_delay : float
+        The largest of those [s].
+    kernel_size : int
+        Of ``"conv"``; odd, the middle is the unit itself.
+    recurrent_mask : bool tensor [out, out] or None
+        Which synapses of the loop there are.
+    bound : float
+        Largest size of the change of a voltage costate at a spike; inf leaves gradients exact.
+    """
+
+    def __init__(
+        self,
+        *synapses: Any,
+        recurrent: str | None,
+        recurrent_delay: float | str,
+        recurrent_max_delay: float,
+        kernel_size: int,
+        recurrent_mask: Tensor | None,
+        bound: float,
+        dtype: torch.dtype | None,
+    ) -> None:
+        super().__init__(*synapses, dtype)
+        if recurrent not in (None, "dense", "conv"):
+            raise ValueError(f"recurrent = {recurrent!r}, must be None, 'dense' or 'conv'")
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size = {kernel_size}, must be odd and positive")
+        if isinstance(recurrent_delay, str) and recurrent_delay not in ("axonal", "synaptic"):
+            raise ValueError(
+                f"recurrent_delay = {recurrent_delay!r}, must be a number, 'axonal' or 'synaptic'"
+            )
+        self.recurrent, self.kernel_size = recurrent, kernel_size
+        self.recurrent_delay_kind = recurrent_delay if isinstance(recurrent_delay, str) else None
+        self.recurrent_max_delay = positive("recurrent_max_delay", recurrent_max_delay)
+        self.bound = positive("bound", bound)
+        self.diagnostics: Diagnostics | None = None
+        n = self.out_features
+        self.recurrent_mask: Tensor | None
+        recurrent_mask = checked_mask("recurrent_mask", recurrent_mask, (n, n))
+        self.register_buffer("recurrent_mask", recurrent_mask)
+        self.register_parameter("recurrent_weight", None)
+        self.register_parameter("recurrent_delay", None)
+        if recurrent is not None:
+            shape = (n, n) if recurrent == "dense" else (kernel_size,)
+            self._add_loop(shape, recurrent_delay, dtype)
+
+    def _add_loop(
+        self, shape: tuple[int, ...], delay: float | str, dtype: torch.dtype | None
+    ) -> None:
+        spread = LOOP_SPREAD * self.unit_weight() / shape[-1] ** 0.5
+        self.recurrent_weight = nn.Parameter(torch.randn(shape, dtype=dtype) * spread)
+        if isinstance(delay, str):
+            shape = (self.out_features,) if delay == "axonal" else shape
+            low, high = SHORTEST_LOOP, self.recurrent_max_delay
+            drawn = low + torch.rand(shape, dtype=dtype) * (high - low)
+            self.recurrent_delay = nn.Parameter(drawn)
+        else:
+            del self.recurrent_delay
+            self.register_buffer("recurrent_delay", torch.tensor(delay, dtype=torch.float64))
+
+    def delay_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits of the delays [s] by name of the parameter."""
+        limits = super().delay_limits()
+        if self.recurrent is not None and self.recurrent_delay_kind is not None:
+            limits["recurrent_delay"] = (SHORTEST_LOOP, self.recurrent_max_delay)
+        return limits
+
+    def tensors(self) -> dict[str, Tensor | None]:
+        """Return what `fire` takes, delays between their limits."""
+        found = super().tensors()
+        if self.recurrent is None:
+            return found
+        weight, delay = self.recurrent_weight, self.recurrent_delay
+        n, kind = self.out_features, self.recurrent_delay_kind
+        if self.recurrent == "conv":
+            weight = banded(weight, n)
+            delay = banded(delay, n) if kind == "synaptic" else delay
+        if kind is None:
+            delay = delay.expand(n)
+        if self.recurrent_mask is not None:
+            weight = weight * self.recurrent_mask
+        found["recurrent_weight"] = weight
+        name = "recurrent_delay" if kind == "synaptic" else "recurrent_axonal_delay"
+        found[name] = delay
+        return found
+
+    def forward(self, spikes: Spikes) -> Spikes:
+        """Return the spikes of the layer.
+
+        Parameters
+        ----------
+        spikes : Spikes
+            Input, of arrays or tensors.
+
+        Returns
+        -------
+        Spikes
+            Of tensors, sorted by recording, time, unit; ``times`` carry the autograd graph.
+
+        Raises
+        ------
+        ValueError
+            If the spikes have more units than the layer inputs, or a parameter is not legal.
+        RunawayError
+            If the layer fires without bound.
+        """
+        job = self.job(spikes)
+        job.bound = self.bound
+        fired = fire(job, **self.tensors())
+        self.diagnostics = Diagnostics.of(job.run)
+        return fired
+
+    def peak_voltage(self, spikes: Spikes, fired: Spikes) -> Tensor:
+        """Return the largest voltage of each unit that stayed silent, above its threshold's 0.
+
+        The remedy for silent neurons: unlike the spikes that they don't have, it has an
+        exact gradient.
+
+        Parameters
+        ----------
+        spikes : Spikes
+            What the layer was given.
+        fired : Spikes
+            What it returned.
+
+        Returns
+        -------
+        float64 tensor [recording, unit]
+            Peak minus threshold, negative; 0 without a gradient for units that fired.
+        """
+        found = self.tensors()
+        threshold = found.pop("threshold")
+        for name in ("reset", "refractory"):
+            found.pop(name, None)
+        spikes = spikes.torch()
+        job = self._peak_job(spikes, fired, found)
+        peaks = observe(job, **found)
+        counts = torch.from_numpy(fired.numpy().counts())
+        assert threshold is not None
+        return torch.where(counts == 0, peaks - threshold.double(), torch.zeros_like(peaks))
+
+    def _peak_job(self, spikes: Spikes, fired: Spikes, found: dict[str, Tensor | None]) -> Job:
+        """Make the layer's own spikes a part of its input, and ``found`` fit that."""
+        own = [found.pop(f"recurrent_{name}", None) for name in ("weight", "axonal_delay", "delay")]
+        if own[0] is not None:
+            late = _full_delay(found.pop("axonal_delay", None), found.pop("delay", None), found)
+            late_own = _full_delay(own[1], own[2], {"weight": own[0]})
+            found["delay"] = torch.cat([late, late_own], dim=1)
+            found["weight"] = torch.cat([found["weight"], own[0]], dim=1)
+            spikes = joined(spikes, fired, self.in_features)
+        self._peak_cells(found)
+        return Job("CubaLI", spikes, {"output": "max"})
+
+    def _peak_cells(self, found: dict[str, Tensor | None]) -> None:
+        """Make the parameters those of a readout whose voltage is that of a silent unit."""
+
+
+def _full_delay(axonal: Tensor | None, synaptic: Tensor | None, found: dict[str, Any]) -> Tensor:
+    """Return the delay of every synapse, [post, pre]."""
+    total = torch.zeros_like(found["weight"])
+    for part in (axonal, synaptic):
+        total = total if part is None else total + part
+    return total
+
+
+def banded(kernel: Tensor, n: int) -> Tensor:
+    """Return the matrix [n, n] of a kernel that all units share; 0 away from the diagonal.
+
+    Examples
+    --------
+    >>> banded(torch.tensor([1., 2., 3.]), 3)
+    tensor([[2., 3., 0.],
+            [1., 2., 3.],
+            [0., 1., 2.]])
+    """
+    reach = len(kernel) // 2
+    units = torch.arange(n)
+    place = units[None, :] - units[:, None] + reach
+    inside = (place >= 0) & (place < len(kernel))
+    return torch.where(inside, kernel[place.clamp(0, len(kernel) - 1)], kernel.new_zeros(()))
+
+
+def positive(name: str, value: float) -> float:
+    """Return a number that must be positive."""
+    if not value > 0:
+        raise ValueError(f"{name} = {value}, must be > 0")
+    return float(value)
+
+
+def checked_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Tensor | None:
+    """Return a mask as a bool tensor."""
+    if mask is None:
+        return None
+    mask = torch.as_tensor(mask, dtype=torch.bool)
+    if mask.shape != shape:
+        raise ValueError(f"{name}: shape {list(mask.shape)}, must be {list(shape)}")
+    return mask

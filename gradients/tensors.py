@@ -1,0 +1,92 @@
+"""`Spikes` of torch tensors: what layers take and return.
+
+A `Spikes` of tensors has float64 ``times`` that may stand in the autograd graph, and int64
+``units``, ``offsets`` and ``labels``. Its times need not be sorted: a delay moves them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from evsim import Spikes
+
+
+def to_torch(spikes: Spikes) -> Spikes:
+    """Return the spikes with tensors in place of numpy arrays; they share memory.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        Of either kind; tensors are left as they are.
+
+    Returns
+    -------
+    Spikes
+        Of tensors.
+    """
+    return _converted(spikes, lambda a: a if torch.is_tensor(a) else torch.from_numpy(a))
+
+
+def to_numpy(spikes: Spikes) -> Spikes:
+    """Return the spikes with numpy arrays in place of tensors, out of the graph.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        Of either kind; arrays are left as they are.
+
+    Returns
+    -------
+    Spikes
+        Of arrays, sorted by recording, time, unit.
+    """
+    if not torch.is_tensor(spikes.times):
+        return spikes
+    plain = _converted(spikes, lambda a: a.detach().cpu().numpy())
+    return Spikes(plain.times, plain.units, plain.offsets, plain.size, plain.duration, plain.labels)
+
+
+def with_times(spikes: Spikes, times: torch.Tensor) -> Spikes:
+    """Return the spikes at other times, in any order within a recording."""
+    return spikes.replace(times, spikes.units, spikes.offsets)  # type: ignore[arg-type]
+
+
+def joined(first: Spikes, second: Spikes, size: int) -> Spikes:
+    """Return both batches as one population: units of ``second`` count from ``size`` on."""
+    recordings = torch.cat([_recordings(first), _recordings(second)])
+    order = torch.argsort(recordings, stable=True)
+    times = torch.cat([first.times, second.times])[order]  # type: ignore[list-item]
+    units = torch.cat([first.units, second.units + size])[order]  # type: ignore[list-item]
+    offsets = first.offsets + second.offsets
+    return first.replace(times, units, offsets, size=size + second.size)  # type: ignore[arg-type]
+
+
+def _recordings(spikes: Spikes) -> torch.Tensor:
+    counts = torch.diff(spikes.offsets)  # type: ignore[arg-type]
+    return torch.repeat_interleave(torch.arange(len(spikes)), counts)
+
+
+def _converted(spikes: Spikes, convert: Any) -> Spikes:
+    labels = None if spikes.labels is None else convert(spikes.labels)
+    return spikes.replace(
+        convert(spikes.times), convert(spikes.units), convert(spikes.offsets), labels=labels
+    )
+
+
+def sorted_numpy(spikes: Spikes) -> tuple[Spikes, np.ndarray | None]:
+    """Return the spikes as sorted arrays, and which spike each was; None if as before."""
+    times = spikes.times.detach().numpy()  # type: ignore[attr-defined]
+    units, offsets = (a.numpy() for a in (spikes.units, spikes.offsets))  # type: ignore[attr-defined]
+    step = np.diff(times)
+    in_order = (step > 0) | ((step == 0) & (np.diff(units) >= 0))
+    borders = offsets[(offsets > 0) & (offsets < len(times))] - 1
+    in_order[borders] = True
+    if in_order.all():
+        return spikes.replace(times, units, offsets), None
+    order = np.empty(len(times), np.int64)
+    for first, last in zip(offsets[:-1], offsets[1:], strict=True):
+        order[first:last] = first + np.lexsort((units[first:last], times[first:last]))
+    return spikes.replace(times[order], units[order], offsets), order
