@@ -1,7 +1,37 @@
 """Data sets, encoders and transforms for evsim."""
 
+from evsim.datasets.address_events import read_camera_events as read_camera_events
+from evsim.datasets.address_events import read_channel_events as read_channel_events
+from evsim.datasets.audio import read_audio as read_audio
+from evsim.datasets.binning import bin_spikes as bin_spikes
+from evsim.datasets.binning import unbin_spikes as unbin_spikes
+from evsim.datasets.blending import blend as blend
+from evsim.datasets.cochlea import Cochlea as Cochlea
+from evsim.datasets.coincidence import Coincidence as Coincidence
 from evsim.datasets.dataset import Dataset as Dataset
 from evsim.datasets.dataset import collate as collate
+from evsim.datasets.dvs_gesture import DVSGesture as DVSGesture
+from evsim.datasets.encode import encode_files as encode_files
+from evsim.datasets.event_file import EventFile as EventFile
+from evsim.datasets.frames import plot_frames as plot_frames
 from evsim.datasets.heidelberg import SHD as SHD
 from evsim.datasets.heidelberg import SSC as SSC
+from evsim.datasets.idx import read_idx as read_idx
+from evsim.datasets.latency_mnist import LatencyMNIST as LatencyMNIST
+from evsim.datasets.mnist import mnist_images as mnist_images
+from evsim.datasets.nmnist import NMNIST as NMNIST
+from evsim.datasets.ntidigits import NTIDIGITS as NTIDIGITS
+from evsim.datasets.recognise import recognise as recognise
+from evsim.datasets.sequential_mnist import SequentialMNIST as SequentialMNIST
 from evsim.datasets.spike_file_data import SpikeFileData as SpikeFileData
+from evsim.datasets.spoken_digits import SpokenDigits as SpokenDigits
+from evsim.datasets.spoken_digits import make_spoken_digits as make_spoken_digits
+from evsim.datasets.transforms import add_noise as add_noise
+from evsim.datasets.transforms import delete_spikes as delete_spikes
+from evsim.datasets.transforms import jitter_times as jitter_times
+from evsim.datasets.transforms import scale_times as scale_times
+from evsim.datasets.transforms import shift_channels as shift_channels
+from evsim.datasets.transforms import shift_times as shift_times
+from evsim.datasets.transforms import sum_channels as sum_channels
+from evsim.datasets.yin_yang import YinYang as YinYang
+from evsim.datasets.yin_yang import yin_yang_points as yin_yang_points

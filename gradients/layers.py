@@ -43,7 +43,7 @@ class Delay(nn.Module):
     >>> spikes = Spikes([0.1, 0.2], [0, 1], size=2, duration=1.0).torch()
     >>> shift = Delay(2, max_delay=0.1)
     >>> _ = torch.nn.init.constant_(shift.delay, 0.05)
-    >>> [round(float(t), 6) for t in shift(spikes).times]
+    >>> [round(t, 6) for t in shift(spikes).times.tolist()]
     [0.15, 0.25]
     """
 
@@ -133,7 +133,7 @@ class CubaLIF(Spiking):
     >>> layer = CubaLIF(3, 4, tau_mem=20e-3, tau_syn=5e-3, delay="axonal")
     >>> spikes = Spikes([0.01, 0.02, 0.03], [0, 1, 2], size=3, duration=0.1)
     >>> layer(spikes)
-    Spikes(1 recordings, 3 spikes, size=4, duration=0.1)
+    Spikes(1 recordings, 10 spikes, size=4, duration=0.1)
     """
 
     model = "CubaLIF"
