@@ -73,6 +73,7 @@ class LatencyMNIST(MNIST):
             raise ValueError(f"threshold = {threshold}, must be a grey value, 0 to 255")
         self._t_max, self._threshold = t_max, threshold
         super().__init__(folder, split, download, SIDE * SIDE, duration)
+        self.sensor = (1, SIDE, SIDE)
 
     def _read(self, recordings: npt.NDArray[np.int64]) -> Spikes:
         pixels = self._images(recordings).reshape(len(recordings), self.size)

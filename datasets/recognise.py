@@ -7,6 +7,7 @@ are told by their suffix.
 from __future__ import annotations
 
 import os
+import re
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
@@ -21,11 +22,13 @@ from evsim.datasets.dataset import Dataset
 from evsim.datasets.dvs_gesture import GESTURES, labels_path, read_labels
 from evsim.datasets.event_file import COLUMNS, EventFile
 from evsim.datasets.files import PerProcess
+from evsim.datasets.latency_mnist import LatencyMNIST
 from evsim.datasets.ntidigits import NTIDIGITS
 from evsim.hdf5 import InputFile, library_errors
 from evsim.spikes import default_duration
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_MNIST = re.compile(r"(train|t10k)-(?:images|labels)[-.]idx[13]-ubyte(?:\.gz)?")
 # N-MNIST's camera, the DVS128, and all that two bytes can say.
 _SENSORS: tuple[Sensor, ...] = ((2, 34, 34), (2, 128, 128), (2, 256, 256))
 
@@ -37,8 +40,9 @@ def recognise(path: str | PathLike[str]) -> Dataset | None:
     ----------
     path : path
         Of an HDF5 file of N-TIDIGITS18 (its training part is taken) or of packed camera
-        events, an AEDAT 3.1 recording (with its ``<name>_labels.csv`` beside it, if there is
-        one), or five bytes an event: N-MNIST ``.bin``, SLAYER ``.bs1``, ``.bs2``.
+        events, one of MNIST's IDX files (the images as latencies), an AEDAT 3.1 recording
+        (with its ``<name>_labels.csv`` beside it, if there is one), or five bytes an event:
+        N-MNIST ``.bin``, SLAYER ``.bs1``, ``.bs2``.
 
     Returns
     -------
@@ -65,6 +69,9 @@ def recognise(path: str | PathLike[str]) -> Dataset | None:
         return _camera(read_camera_events(path))
     if path.suffix == ".bs1":
         return _Channels(path)
+    mnist = _MNIST.fullmatch(path.name)
+    if mnist:
+        return LatencyMNIST(path.parent, "train" if mnist[1] == "train" else "test")
     return None
 
 
