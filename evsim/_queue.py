@@ -79,13 +79,16 @@ def window_of(t, width):
 
 @kernel
 def clear(head, flight, n_due, n):
-    """Empty the ring and the current bucket."""
-    head[:] = -1
+    """Empty the ring and the current bucket; what is still in flight is free again."""
     n_due[:] = 0
-    for item in range(len(flight)):
-        flight[item, NEXT] = item + 1
-    flight[len(flight) - 1, NEXT] = -1
-    n[FREE] = 0
+    for bucket in range(len(head)):
+        item = head[bucket]
+        while item >= 0:
+            later = flight[item, NEXT]
+            flight[item, NEXT] = n[FREE]
+            n[FREE] = item
+            item = later
+        head[bucket] = -1
     n[IN_FLIGHT] = 0
     n[LOADED] = -1
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim._engine import run_group
-from evsim._layout import FloatArray, Inputs, IntArray, Out, Samples, Scratch
+from evsim._layout import NEXT, FloatArray, Inputs, IntArray, Out, Samples, Scratch
 from evsim._plan import Plan
 from evsim._queue import (
     GROW_DUE,
@@ -54,19 +54,21 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
     """Allocate the working arrays of one thread for one group."""
     n, classes = plan.group.unit.shape[1], len(plan.group.flow)
     words = np.zeros((n + 7) // 8, np.uint64)
+    flight = np.empty((room.flight, 8), np.int64)
+    flight[:, NEXT] = np.append(np.arange(1, room.flight), -1)  # all free, one after the other
 
     def floats(*shape: int) -> FloatArray:
-        return np.zeros(shape)
+        return np.empty(shape)  # everything is written before it is read
 
     def ints(*shape: int) -> IntArray:
-        return np.zeros(shape, np.int64)
+        return np.empty(shape, np.int64)
 
     return Scratch(
         state=floats(16, n),
         busy=words.view(np.bool_),
         words=words,
-        head=ints(RING),
-        flight=ints(room.flight, 8),
+        head=np.full(RING, -1),
+        flight=flight,
         sent=floats(room.flight),
         row_time=floats(WINDOWS, room.rows),
         row_from=ints(2, WINDOWS, room.rows),
@@ -85,7 +87,7 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         spike_unit=ints(room.fired),
         spike_record=floats(2, room.fired),
         pieces=floats(2, 4),
-        n=ints(3),
+        n=np.zeros(3, np.int64),
         cursor=ints(len(plan.sources)),
         fired_by=ints(len(plan.names)),
     )

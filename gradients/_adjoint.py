@@ -218,9 +218,10 @@ def _sweep(
 ):  # fmt: skip
     """Go through the events backwards and write the table."""
     n_rows, n_units = state.shape
+    full = n_rows > NU_S
     state[:] = 0.0
     for j in range(n_units):
-        spread(len(slots) * width - duration, cells[TAU_MEM, j], cells[TAU_SYN, j], terms)
+        _look(len(slots) * width - duration, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
         recall(ends[0, j], ends[1, j], 0.0, terms, state[:, j])
     inner[:] = 0.0
     held[:] = 0.0
@@ -240,7 +241,8 @@ def _sweep(
             borders[0, slots[w]] = borders[1, slots[w]] = m
         while m >= 0 and int(events[AT, m] / width) >= w:
             j = marks[UNIT, m]
-            spread((w + 1) * width - events[AT, m], cells[TAU_MEM, j], cells[TAU_SYN, j], terms)
+            late = (w + 1) * width - events[AT, m]
+            _look(late, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
             worth = 0.0
             if marks[KIND, m] == SPIKE and len(own_weight) > 0:
                 # With this spike not yet undone, its arrivals find the table as it is.
@@ -272,7 +274,7 @@ def _carry_all(state, cells, uniform, span, terms):
         span -= step
         for j in range(state.shape[1]):
             if j == 0 or not uniform:
-                spread(step, cells[TAU_MEM, j], cells[TAU_SYN, j], terms)
+                _look(step, cells[TAU_MEM, j], cells[TAU_SYN, j], len(state) > NU_S, terms)
             carry(state[:, j], terms)
 
 

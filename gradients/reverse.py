@@ -9,7 +9,6 @@ order, so the sums are the same to the last bit.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +26,8 @@ from evsim._run import Room, run_plan
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-PORTIONS = 8  # of a batch, each with sums of its own
+PORTIONS = 8  # of a batch at most, each with sums of its own
+WORTHWHILE = 200_000  # synaptic events of a portion
 WIDEST = 1.0  # of the shortest time constant; kicks grow by e^WIDEST at most on the way back
 MAX_RATE = 1e4
 _FLOW = {"CubaLIF": CUBA, "CubaLI": CUBA, "LI": LIF, "SRM": SRM}
@@ -135,7 +135,7 @@ def forward(
             plan, inputs, samples, places, len(batch), spikes.duration, MAX_RATE, Room(), first
         )
 
-    outs = _spread(run, len(spikes), threads)
+    outs = _spread(run, spikes, size, threads)
     counts = [out.offsets[-1] for out in outs]
     starts = np.cumsum([0, *counts])
     offsets = [out.offsets[:-1] + start for out, start in zip(outs, starts, strict=False)]
@@ -198,7 +198,7 @@ def backward(
                 scratch = layer.scratch(n_rows, most, n_slots + n_slots // 4)
         return sums
 
-    parts = _spread(work, len(run.inputs), threads)
+    parts = _spread(work, run.inputs, run.spikes.size, threads)
     total = parts[0]
     for part in parts[1:]:
         for sum_, more in zip(total[:-1], part[:-1], strict=True):
@@ -319,16 +319,15 @@ def _most(run: Run, kicks: Kicks, first: int, last: int) -> int:
     return int((2 * spikes + np.diff(kicks.offsets[first : last + 1])).max(initial=0)) + 1
 
 
-def _spread(work: Callable[[int, int], Any], n: int, threads: int) -> list[Any]:
+def _spread(
+    work: Callable[[int, int], Any], spikes: Spikes, size: int, threads: int
+) -> list[Any]:
     """Do the portions of a batch on some threads; return their results in order."""
-    borders = np.unique(np.linspace(0, n, min(n, PORTIONS) + 1).astype(int))
+    n = len(spikes)
+    portions = min(max(len(spikes.times) * size // WORTHWHILE, 1), PORTIONS, max(n, 1))
+    borders = np.unique(np.linspace(0, n, portions + 1).astype(int))
     jobs = list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)) or [(0, n)]
     if threads == 1 or len(jobs) == 1:
         return [work(a, b) for a, b in jobs]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda job: work(*job), jobs))
-
-
-def cores() -> int:
-    """Return the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
