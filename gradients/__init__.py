@@ -9,3 +9,10 @@ from evsim.gradients.layers import SRM as SRM
 from evsim.gradients.layers import CubaLI as CubaLI
 from evsim.gradients.layers import CubaLIF as CubaLIF
 from evsim.gradients.layers import Delay as Delay
+from evsim.gradients.losses import FirstSpikeCrossEntropy as FirstSpikeCrossEntropy
+from evsim.gradients.losses import RelativeTime as RelativeTime
+from evsim.gradients.losses import TargetTime as TargetTime
+from evsim.gradients.losses import first_spikes as first_spikes
+from evsim.gradients.regularisers import silent_loss as silent_loss
+from evsim.gradients.regularisers import spike_count_regulariser as spike_count_regulariser
+from evsim.gradients.regularisers import spike_counts as spike_counts

@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd.function import once_differentiable
 
 from evsim import Dense, Network, Population, Spikes
+from evsim._layout import SLOPE
 from evsim.gradients.readouts import pull, read
 from evsim.gradients.reverse import FloatArray, Gradients, Kicks, Run, backward, forward
 from evsim.gradients.tensors import sorted_numpy, with_times
@@ -89,6 +91,30 @@ def fire(job: Job, **tensors: torch.Tensor | None) -> Spikes:
     )
 
 
+def slopes(fired: Spikes) -> torch.Tensor:
+    """Return the slope of the voltage just before each of the spikes that `fire` returned.
+
+    Parameters
+    ----------
+    fired : Spikes
+        As `fire` returned them, in the autograd graph.
+
+    Returns
+    -------
+    float64 tensor [spike]
+        [1/s].
+
+    Raises
+    ------
+    ValueError
+        If they come from elsewhere.
+    """
+    job = getattr(fired.times.grad_fn, "job", None)  # type: ignore[attr-defined]
+    if job is None:
+        raise ValueError("the spikes must be those that a spiking layer returned, unchanged")
+    return torch.from_numpy(job.run.records[SLOPE])
+
+
 def observe(job: Job, **tensors: torch.Tensor | None) -> torch.Tensor:
     """Run a readout population.
 
@@ -115,7 +141,8 @@ class _Fire(torch.autograd.Function):
         return torch.from_numpy(job.run.spikes.times)
 
     @staticmethod
-    def backward(ctx: Any, g_times: torch.Tensor) -> Any:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, g_times: torch.Tensor) -> Any:
         return _gradients(ctx, g_times.contiguous().numpy(), None, {})
 
 
@@ -126,14 +153,17 @@ class _Observe(torch.autograd.Function):
         return torch.from_numpy(read(job.run, job.at is not None))
 
     @staticmethod
-    def backward(ctx: Any, g: torch.Tensor) -> Any:  # type: ignore[override]
+    @once_differentiable
+    def backward(ctx: Any, g: torch.Tensor) -> Any:
         kicks, *direct = pull(ctx.job.run, g.contiguous().numpy(), ctx.job.at)
         names = ("tau_mem", "tau_syn", "v_leak")
         return _gradients(ctx, np.empty(0), kicks, dict(zip(names, direct, strict=True)))
 
 
 def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
-    ctx.job, ctx.like = job, tensors
+    ctx.job = job
+    # The run shares their memory: torch refuses to go back if they were changed meanwhile.
+    ctx.save_for_backward(*tensors)
     spikes, job.order = sorted_numpy(job.spikes)
     values = {
         name: tensor.detach().double().numpy()
@@ -194,7 +224,7 @@ def _gradients(
         g_in = torch.from_numpy(_unsorted(g.in_times, job.order))
     parts = [
         _like(found[name], tensor) if wanted[name] else None
-        for name, tensor in zip(NAMES, ctx.like, strict=True)
+        for name, tensor in zip(NAMES, ctx.saved_tensors, strict=True)
     ]
     return None, g_in, *parts
 

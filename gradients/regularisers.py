@@ -1,0 +1,147 @@
+"""Terms that keep units firing neither too little nor too much, to be added to a loss.
+
+`silent_loss` lifts units that don't fire, by an exact gradient. A spike count has none, or
+only 0: `spike_counts` has one made by hand, for `spike_count_regulariser` and any other loss
+on counts. All are means over the recordings of a batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from evsim import Spikes
+from evsim.gradients.functional import slopes
+from evsim.gradients.losses import batch_mean, places, positive
+
+
+def silent_loss(peaks: Tensor) -> Tensor:
+    """Return how far silent units stay below their threshold; exact, it wakes them up.
+
+    Parameters
+    ----------
+    peaks : tensor [recording, unit]
+        Peak voltages minus thresholds, 0 where a unit fired, as ``layer.peak_voltage`` gives.
+
+    Returns
+    -------
+    tensor []
+        Mean over the recordings; 0 if there are none.
+
+    Notes
+    -----
+    Sum over units of threshold - peak. It is linear because a square would fade before the
+    unit fires. Where it is enough that a unit fires in some recording of the batch, pass
+    ``peaks[:, (peaks < 0).all(dim=0)]``. A unit whose voltage never rises has no gradient.
+
+    Examples
+    --------
+    >>> silent_loss(torch.tensor([[-0.5, 0.0], [-0.25, -0.25]]))
+    tensor(0.5000)
+    """
+    if peaks.ndim != 2:
+        raise ValueError(f"peaks: shape {list(peaks.shape)}, must be [recording, unit]")
+    return batch_mean(-peaks.sum(dim=1))
+
+
+def spike_counts(spikes: Spikes) -> Tensor:
+    """Return how often every unit fired, with a gradient made by hand.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        As a spiking layer returned them.
+
+    Returns
+    -------
+    float64 tensor [recording, unit]
+        Counts.
+
+    Raises
+    ------
+    ValueError
+        If the spikes have a gradient, but do not come from a spiking layer directly.
+
+    Notes
+    -----
+    The derivative of a count is 0 or does not exist. In its place, that with respect to the
+    voltage just before each of the spikes is taken to be 1 per unit of voltage: dN/dV(t_k) = 1.
+    A voltage higher by dV makes the spike earlier by dV / V'(t_k), so what the layer is told is
+    dN/dt_k = -V'(t_k). Units without a spike get nothing, see `silent_loss`.
+
+    Examples
+    --------
+    >>> spike_counts(Spikes([0.1, 0.2, 0.2], [0, 0, 2], size=3, duration=0.5))
+    tensor([[2., 0., 1.]], dtype=torch.float64)
+    """
+    spikes = spikes.torch()
+    times = torch.as_tensor(spikes.times)
+    slope = slopes(spikes) if times.requires_grad else times
+    n_places = len(spikes) * spikes.size
+    counts: Tensor = _Count.apply(times, slope, places(spikes), n_places)
+    return counts.reshape(len(spikes), spikes.size)
+
+
+def spike_count_regulariser(
+    spikes: Spikes, target: float | npt.ArrayLike | Tensor, strength: float = 1.0
+) -> Tensor:
+    """Return how far the spike counts of units are from a target, to be added to a loss.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        As a spiking layer returned them.
+    target : float or array [unit]
+        Spikes per recording, on average over the batch, >= 0.
+    strength : float
+        Factor, > 0.
+
+    Returns
+    -------
+    float64 tensor []
+        The term; 0 if there are no recordings.
+
+    Raises
+    ------
+    ValueError
+        As for `spike_counts`, or if a number is not legal.
+
+    Notes
+    -----
+    strength/2 sum over units of (n - target)^2, n the mean count over the B recordings. Its
+    gradient is made by hand, see `spike_counts`: at each spike the costate of the voltage,
+    dL/dV, gets strength (n - target) / B. That is the kick of Nowotny, Turner and Knight,
+    arXiv 2212.01232, whose lambda_V = -dL/dV / tau_mem changes by -(r/B^2) (N - target B) for
+    N = n B spikes in the batch: strength = r tau_mem.
+
+    Examples
+    --------
+    >>> spikes = Spikes([0.1, 0.2, 0.2], [0, 0, 2], size=3, duration=0.5)
+    >>> float(spike_count_regulariser(spikes, target=1.0))
+    1.0
+    """
+    wanted = torch.as_tensor(target, dtype=torch.float64)
+    if wanted.shape not in ((), (spikes.size,)):
+        raise ValueError(f"target: shape {list(wanted.shape)}, must be [] or [{spikes.size}]")
+    if not ((wanted >= 0) & wanted.isfinite()).all():
+        raise ValueError("target: must be finite and >= 0")
+    strength = positive("strength", strength)
+    counts = spike_counts(spikes)
+    if len(counts) == 0:
+        return counts.sum()
+    return strength / 2 * (counts.mean(dim=0) - wanted).square().sum()
+
+
+class _Count(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, times: Tensor, slope: Tensor, places: Tensor, n: int) -> Tensor:
+        ctx.save_for_backward(slope, places)
+        return torch.bincount(places, minlength=n).to(times.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, g_counts: Tensor) -> Any:
+        slope, places = ctx.saved_tensors
+        return -slope * g_counts[places], None, None, None
