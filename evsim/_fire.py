@@ -167,7 +167,7 @@ def pass_cuba(
             if solve:
                 if u >= threshold:
                     after = 0.0
-                elif u_end >= threshold or (i > threshold and i_end < u_end):
+                elif u_end >= threshold or (i > threshold and i_end <= u_end):
                     after = first_crossing(u, i, span, u_end, i_end, tau_mem, tau_syn, threshold)
                 at = min(t + after, to)
             elif n_fired < replay_end and spike_time[n_fired] <= to:

@@ -72,7 +72,7 @@ def first_crossing(u, i, span, u_end, i_end, tau_mem, tau_syn, threshold):
     """
     if u_end >= threshold:
         return _solve(u, i, span, tau_mem, tau_syn, threshold)
-    if i <= threshold or i_end >= u_end:  # too weak, or still rising at the end
+    if i <= threshold or i_end > u_end:  # too weak, or still rising at the end
         return -1.0
     top = peak_time(u, i, tau_mem, tau_syn)
     if top >= span or i * exp(-top / tau_syn) < threshold:

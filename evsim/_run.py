@@ -79,7 +79,7 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         response=floats(2, max(room.rows, room.due)),
         chained=ints(room.due),
         series=floats(3, DEGREE + 1, classes),
-        factors=floats(7, classes),
+        factors=np.zeros((7, classes)),  # some have no meaning for some models
         work=ints(4, max(n + 1, room.rows)),
         new=floats(6, n),
         train=floats(6, room.rows + room.due + 1),

@@ -384,6 +384,7 @@ def _arrive(
             # A maximum that stands on an arrival moves with it.
             if weight[i, j] != 0.0:
                 worth += events[VALUE, m] * events[SLANT, m]
+                events[SLANT, m] = 0.0  # but once, if others arrive at the same instant
             if flow != LIF:  # whose maximum is the arrival's own doing
                 continue
         if not uniform:
@@ -416,6 +417,7 @@ def _arrive_each(
             if events[AT, m] == at:
                 if weight[j] != 0.0:
                     worth += events[VALUE, m] * events[SLANT, m]
+                    events[SLANT, m] = 0.0
                 if flow != LIF:
                     continue
             worth += _read(flow, j, cells, weight[j], changes[m], terms, d_weight, d_cells)

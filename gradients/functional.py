@@ -239,5 +239,7 @@ def _unsorted(values: FloatArray, order: Any) -> FloatArray:
 
 def _like(value: FloatArray, tensor: torch.Tensor) -> torch.Tensor:
     """Return a gradient in the type and shape of its tensor, summed where it was shared."""
-    found = torch.from_numpy(np.ascontiguousarray(value)).to(tensor.dtype)
-    return found if found.shape == tensor.shape else found.sum().reshape(tensor.shape)
+    found = torch.from_numpy(np.ascontiguousarray(value))
+    if found.shape != tensor.shape:
+        found = found.sum().reshape(tensor.shape)
+    return found.to(tensor.dtype)

@@ -125,7 +125,8 @@ def forward(
     plan = plan_network(net)[0]
     size = plan.sizes[0]
     at = np.empty(0) if sample_times is None else sample_times
-    samples = Samples(at, np.zeros(len(at), np.int64), size * np.arange(len(at)))
+    order = np.argsort(at, kind="stable")
+    samples = Samples(at[order], np.zeros(len(at), np.int64), size * order)
 
     def run(first: int, last: int) -> Out:
         batch = spikes[first:last]
@@ -319,9 +320,7 @@ def _most(run: Run, kicks: Kicks, first: int, last: int) -> int:
     return int((2 * spikes + np.diff(kicks.offsets[first : last + 1])).max(initial=0)) + 1
 
 
-def _spread(
-    work: Callable[[int, int], Any], spikes: Spikes, size: int, threads: int
-) -> list[Any]:
+def _spread(work: Callable[[int, int], Any], spikes: Spikes, size: int, threads: int) -> list[Any]:
     """Do the portions of a batch on some threads; return their results in order."""
     n = len(spikes)
     portions = min(max(len(spikes.times) * size // WORTHWHILE, 1), PORTIONS, max(n, 1))
