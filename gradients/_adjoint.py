@@ -5,41 +5,50 @@ costates of a unit; only its own spikes, its releases from the refractory period
 the loss do. So one sweep backwards through these events writes, for every window that
 something arrives in, the costates of all units at its right edge, and how the events inside
 change them. An arrival then reads its gradient off that table with two multiply-adds per
-synapse, in any order. A spike of the population itself reads what its arrivals are worth at
-the moment the sweep comes to it: they are later, so their part of the table is complete.
+synapse, in any order (`evsim.gradients._arrivals`). A spike of the population itself reads
+what its arrivals are worth at the moment the sweep comes to it: they are later, so their part
+of the table is complete.
 """
 
-from math import exp, inf
+from math import inf
 
 from evsim._compile import inlined, kernel
-from evsim._flows import psp
-from evsim._layout import BEFORE, LIF, SLOPE, SRM
+from evsim._layout import BEFORE, SLOPE, SRM
 from evsim._queue import first_gap
 from evsim.gradients._adjoint_flows import (
-    I_TO_NU_S,
-    KEEP_I,
     KEEP_V,
     MU_I,
     MU_V,
     NU_I,
     NU_S,
     NU_V,
-    V_TO_I,
-    V_TO_NU_I,
-    V_TO_NU_S,
     V_TO_NU_V,
     carry,
     recall,
     spread,
 )
+from evsim.gradients._arrivals import (
+    AT,
+    KICK,
+    KIND,
+    LATER,
+    REFRACTORY,
+    RELEASE,
+    RESET,
+    SLANT,
+    SPIKE,
+    TAU_MEM,
+    TAU_R,
+    TAU_SYN,
+    THRESHOLD,
+    UNIT,
+    VALUE,
+    WHICH,
+    arrive,
+    drive_on,
+    look,
+)
 
-# Rows of cells and of their gradients, a column per unit; voltages are measured from v_leak.
-TAU_MEM, TAU_SYN, TAU_R, THRESHOLD, RESET, REFRACTORY = range(6)
-# Kinds of events.
-RELEASE, KICK, SPIKE = range(3)
-# Rows of events (floats) and of marks (integers).
-AT, VALUE, SLANT = range(3)
-KIND, UNIT, WHICH = range(3)
 # Rows of stats.
 SMALLEST_SLOPE, N_BOUNDED = 0, 1
 E = 2.718281828459045
@@ -48,10 +57,10 @@ E = 2.718281828459045
 @kernel
 def adjoint(
     flow, uniform, cells, width, duration, bound,
-    in_weight, in_axonal, in_delay, own_weight, own_axonal, own_delay,
+    in_weight, in_axonal, in_delay, in_growth, own_weight, own_axonal, own_delay, own_growth,
     in_times, in_units, in_offsets, times, units, records, offsets, freed, g_times,
     kick_times, kick_units, kick_values, kick_slants, kick_offsets, ends, drives, rates,
-    table, slots, borders, state, inner, events, marks, changes, held, terms, steps,
+    table, slots, borders, heads, state, inner, events, marks, changes, held, terms, steps, edges,
     d_in_times, d_in_weight, d_in_delay, d_own_axonal, d_own_weight, d_own_delay, d_cells, stats,
     first, last,
 ):  # fmt: skip
@@ -77,39 +86,23 @@ def adjoint(
         )  # fmt: skip
         _sweep(
             flow, uniform, cells, width, duration, bound, own_weight, own_axonal, own_delay,
-            times[spikes], records[:, spikes], g_times[spikes], n_events, ends[b],
-            table, slots, borders, state, inner, events, marks, changes, held, terms, steps,
-            d_own_axonal, d_own_weight, d_own_delay, d_cells, stats,
+            own_growth, times[spikes], records[:, spikes], g_times[spikes], n_events, ends[b],
+            table, slots, borders, heads, state, inner, events, marks, changes, held, terms,
+            steps, edges, d_own_axonal, d_own_weight, d_own_delay, d_cells, stats,
         )  # fmt: skip
         for m in range(in_offsets[b], in_offsets[b + 1]):
             i = in_units[m]
-            d_in_times[m] = _arrive(
+            d_in_times[m] = arrive(
                 i, in_times[m] + in_axonal[i], flow, uniform, cells, width, duration,
-                in_weight, in_delay, table, slots, borders, events, marks, changes, terms,
-                d_in_weight, d_in_delay, d_cells,
+                in_weight, in_delay, in_growth, table, slots, borders, heads, events, marks,
+                changes, terms, edges, d_in_weight, d_in_delay, d_cells,
             )  # fmt: skip
             if len(drives) > 0:
-                d_in_times[m] += _drive(
+                d_in_times[m] += drive_on(
                     i, in_times[m] + in_axonal[i], duration, in_weight, in_delay, drives[b], rates,
                     d_in_weight, d_in_delay,
                 )  # fmt: skip
     return last, 0
-
-
-@kernel
-def _drive(i, start, duration, weight, delay, drive, rates, d_weight, d_delay):
-    """Add the part of a voltage integral that is drive e^(-rate t) for an arrival at t."""
-    total = 0.0
-    for j in range(weight.shape[1]):
-        at = start + delay[i, j] if len(delay) > 0 else start
-        if at < duration:
-            value = drive[j] * exp(-rates[j] * at)
-            d_weight[i, j] += value
-            worth = -weight[i, j] * rates[j] * value
-            total += worth
-            if len(delay) > 0:
-                d_delay[i, j] += worth
-    return total
 
 
 @kernel
@@ -211,9 +204,9 @@ def _is_later(time, kind, which, than, kind_than, which_than):
 
 @kernel
 def _sweep(
-    flow, uniform, cells, width, duration, bound, own_weight, own_axonal, own_delay,
+    flow, uniform, cells, width, duration, bound, own_weight, own_axonal, own_delay, own_growth,
     times, records, g_times, n_events, ends,
-    table, slots, borders, state, inner, events, marks, changes, held, terms, steps,
+    table, slots, borders, heads, state, inner, events, marks, changes, held, terms, steps, edges,
     d_own_axonal, d_own_weight, d_own_delay, d_cells, stats,
 ):  # fmt: skip
     """Go through the events backwards and write the table."""
@@ -221,7 +214,7 @@ def _sweep(
     full = n_rows > NU_S
     state[:] = 0.0
     for j in range(n_units):
-        _look(len(slots) * width - duration, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
+        look(len(slots) * width - duration, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
         recall(ends[0, j], ends[1, j], 0.0, terms, state[:, j])
     inner[:] = 0.0
     held[:] = 0.0
@@ -238,18 +231,19 @@ def _sweep(
             for row in range(n_rows):
                 for j in range(n_units):
                     table[slots[w], row, j] = state[row, j]
+            heads[slots[w]] = -1
             borders[0, slots[w]] = borders[1, slots[w]] = m
         while m >= 0 and int(events[AT, m] / width) >= w:
             j = marks[UNIT, m]
             late = (w + 1) * width - events[AT, m]
-            _look(late, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
+            look(late, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
             worth = 0.0
             if marks[KIND, m] == SPIKE and len(own_weight) > 0:
                 # With this spike not yet undone, its arrivals find the table as it is.
-                worth = _arrive(
+                worth = arrive(
                     j, events[AT, m] + own_axonal[j], flow, uniform, cells, width, duration,
-                    own_weight, own_delay, table, slots, borders, events, marks, changes, steps,
-                    d_own_weight, d_own_delay, d_cells,
+                    own_weight, own_delay, own_growth, table, slots, borders, heads, events, marks,
+                    changes, steps, edges, d_own_weight, d_own_delay, d_cells,
                 )  # fmt: skip
                 d_own_axonal[j] += worth
             _undo(
@@ -258,9 +252,11 @@ def _sweep(
             )  # fmt: skip
             for row in range(n_rows):
                 state[row, j] += changes[m, row]
-            m -= 1
             if slots[w] >= 0:
-                borders[1, slots[w]] = m
+                marks[LATER, m] = heads[slots[w], j]
+                heads[slots[w], j] = m
+                borders[1, slots[w]] = m - 1
+            m -= 1
 
 
 @kernel
@@ -274,7 +270,7 @@ def _carry_all(state, cells, uniform, span, terms):
         span -= step
         for j in range(state.shape[1]):
             if j == 0 or not uniform:
-                _look(step, cells[TAU_MEM, j], cells[TAU_SYN, j], len(state) > NU_S, terms)
+                look(step, cells[TAU_MEM, j], cells[TAU_SYN, j], len(state) > NU_S, terms)
             carry(state[:, j], terms)
 
 
@@ -347,154 +343,3 @@ def _bounded(value, bound, stats, j):
         stats[N_BOUNDED, j] += 1.0
         return bound if value > 0.0 else -bound
     return value
-
-
-@kernel
-def _arrive(
-    i, start, flow, uniform, cells, width, duration, weight, delay,
-    table, slots, borders, events, marks, changes, terms, d_weight, d_delay, d_cells,
-):  # fmt: skip
-    """Read the gradients of one spike of pre unit ``i`` off the table; return that of its time."""
-    if len(delay) > 0:
-        return _arrive_each(
-            start, flow, cells, width, duration, weight[i], delay[i], table, slots, borders,
-            events, marks, changes, terms, d_weight[i], d_delay[i], d_cells,
-        )  # fmt: skip
-    if start >= duration:
-        return 0.0
-    w = int(start / width)
-    slot = slots[w]
-    costates = table[slot]
-    full = len(costates) > NU_S
-    worth = 0.0
-    if uniform:
-        _look((w + 1) * width - start, cells[TAU_MEM, 0], cells[TAU_SYN, 0], full, terms)
-        worth = _read_row(flow, cells, weight[i], costates, terms, d_weight[i], d_cells)
-    else:
-        for j in range(len(weight[i])):
-            _look((w + 1) * width - start, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
-            worth += _read(
-                flow, j, cells, weight[i, j], costates[:, j], terms, d_weight[i], d_cells
-            )
-    for m in range(borders[0, slot], borders[1, slot], -1):
-        if events[AT, m] < start:
-            break
-        j = marks[UNIT, m]
-        if events[AT, m] == start:
-            # A maximum that stands on an arrival moves with it.
-            if weight[i, j] != 0.0:
-                worth += events[VALUE, m] * events[SLANT, m]
-                events[SLANT, m] = 0.0  # but once, if others arrive at the same instant
-            if flow != LIF:  # whose maximum is the arrival's own doing
-                continue
-        if not uniform:
-            _look((w + 1) * width - start, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
-        worth += _read(flow, j, cells, weight[i, j], changes[m], terms, d_weight[i], d_cells)
-    return worth
-
-
-@kernel
-def _arrive_each(
-    start, flow, cells, width, duration, weight, delay, table, slots, borders,
-    events, marks, changes, terms, d_weight, d_delay, d_cells,
-):  # fmt: skip
-    """As `_arrive`, for synapses that have a delay of their own."""
-    total = 0.0
-    full = table.shape[1] > NU_S
-    for j in range(len(weight)):
-        at = start + delay[j]
-        if at >= duration:
-            continue
-        w = int(at / width)
-        slot = slots[w]
-        _look((w + 1) * width - at, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
-        worth = _read(flow, j, cells, weight[j], table[slot, :, j], terms, d_weight, d_cells)
-        for m in range(borders[0, slot], borders[1, slot], -1):
-            if events[AT, m] < at:
-                break
-            if marks[UNIT, m] != j:
-                continue
-            if events[AT, m] == at:
-                if weight[j] != 0.0:
-                    worth += events[VALUE, m] * events[SLANT, m]
-                    events[SLANT, m] = 0.0
-                if flow != LIF:
-                    continue
-            worth += _read(flow, j, cells, weight[j], changes[m], terms, d_weight, d_cells)
-        d_delay[j] += worth
-        total += worth
-    return total
-
-
-@inlined
-def _look(s, tau_mem, tau_syn, full, terms):
-    """Write what becomes of the costates over ``s``; those of the time constants if ``full``."""
-    if full:
-        spread(s, tau_mem, tau_syn, terms)
-    else:
-        terms[KEEP_V] = exp(-s / tau_mem)
-        terms[KEEP_I] = exp(-s / tau_syn)
-        terms[V_TO_I] = psp(s, tau_mem, tau_syn)
-
-
-@inlined
-def _read(flow, j, cells, weight, mu, terms, d_weight, d_cells):
-    """Add what the costates ``mu`` of unit ``j`` say about one arrival; return dL/dtime."""
-    mu_v = terms[KEEP_V] * mu[MU_V]
-    mu_i = terms[KEEP_I] * mu[MU_I] + terms[V_TO_I] * mu[MU_V]
-    if len(mu) > NU_S:
-        nu_v = terms[KEEP_V] * mu[NU_V] + terms[V_TO_NU_V] * mu[MU_V]
-        nu_i = terms[KEEP_I] * mu[NU_I] + terms[V_TO_I] * mu[NU_V] + terms[V_TO_NU_I] * mu[MU_V]
-        nu_s = terms[KEEP_I] * mu[NU_S] + terms[I_TO_NU_S] * mu[MU_I] + terms[V_TO_NU_S] * mu[MU_V]
-        if flow == LIF:
-            d_cells[TAU_MEM, j] += weight * nu_v
-        else:
-            d_cells[TAU_MEM, j] += weight * nu_i
-            d_cells[TAU_SYN, j] += weight * nu_s
-    if flow == LIF:
-        d_weight[j] += mu_v
-        return weight * mu_v / cells[TAU_MEM, j]
-    d_weight[j] += mu_i
-    return weight * (mu_i / cells[TAU_SYN, j] - mu_v / cells[TAU_MEM, j])
-
-
-@kernel(fastmath={"contract", "reassoc", "nsz"})
-def add_row(weight, mu_v, mu_i, a_v, a_i, d_weight):
-    """Add a_v mu_v + a_i mu_i to ``d_weight``; return the products of the weights with both.
-
-    The sums may be taken in any order, so that they fit vector registers; it is the same
-    order every time.
-    """
-    from_v = from_i = 0.0
-    for j in range(len(weight)):
-        d_weight[j] += a_v * mu_v[j] + a_i * mu_i[j]
-        from_v += weight[j] * mu_v[j]
-        from_i += weight[j] * mu_i[j]
-    return from_v, from_i
-
-
-@inlined
-def _read_row(flow, cells, weight, mu, terms, d_weight, d_cells):
-    """As `_read` for all units at once, which have equal time constants."""
-    tau_mem, tau_syn = cells[TAU_MEM, 0], cells[TAU_SYN, 0]
-    keep_v, keep_i, v_to_i = terms[KEEP_V], terms[KEEP_I], terms[V_TO_I]
-    if flow == LIF:
-        keep_i, v_to_i = 0.0, keep_v
-    from_v, from_i = add_row(weight, mu[MU_V], mu[MU_I], v_to_i, keep_i, d_weight)
-    if len(mu) > NU_S:
-        for j in range(len(weight)):
-            nu_v = keep_v * mu[NU_V, j] + terms[V_TO_NU_V] * mu[MU_V, j]
-            if flow == LIF:
-                d_cells[TAU_MEM, j] += weight[j] * nu_v
-                continue
-            d_cells[TAU_MEM, j] += weight[j] * (
-                keep_i * mu[NU_I, j] + v_to_i * mu[NU_V, j] + terms[V_TO_NU_I] * mu[MU_V, j]
-            )
-            d_cells[TAU_SYN, j] += weight[j] * (
-                keep_i * mu[NU_S, j]
-                + terms[I_TO_NU_S] * mu[MU_I, j]
-                + terms[V_TO_NU_S] * mu[MU_V, j]
-            )
-    if flow == LIF:
-        return keep_v * from_v / tau_mem
-    return (keep_i * from_i + v_to_i * from_v) / tau_syn - keep_v * from_v / tau_mem

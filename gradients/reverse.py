@@ -29,6 +29,9 @@ IntArray = npt.NDArray[np.int64]
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
 WIDEST = 1.0  # of the shortest time constant; kicks grow by e^WIDEST at most on the way back
+# Where exponentials of the delays may be used: not if the time constants are so close that
+# their difference cancels, nor if the delays are so long that digits get lost.
+NEARLY_EQUAL, LONGEST = 0.05, 200.0
 MAX_RATE = 1e4
 _FLOW = {"CubaLIF": CUBA, "CubaLI": CUBA, "LI": LIF, "SRM": SRM}
 
@@ -179,7 +182,7 @@ def backward(
     """Return the gradients of a loss, given those with respect to spike times and voltages."""
     from evsim.gradients._adjoint import adjoint
 
-    layer = _Layer(run.net, run.spikes.duration)
+    layer = _Layer(run.net, run.spikes.duration, time_constants)
     kicks = no_kicks(len(run.inputs), run.spikes.size) if kicks is None else kicks
     d_in_times = np.zeros(len(run.inputs.times))
     n_rows = 5 if time_constants else 2
@@ -212,7 +215,7 @@ def backward(
 class _Layer:
     """The arrays of a population and its projections, as the kernels want them."""
 
-    def __init__(self, net: Network, duration: float) -> None:
+    def __init__(self, net: Network, duration: float, time_constants: bool) -> None:
         (self.population,) = (p for p in net.populations.values() if p.model != "Input")
         size, pre_size = self.population.size, net.populations[net.input].size
         flow = _FLOW[self.population.model]
@@ -228,7 +231,9 @@ class _Layer:
         into = next((p for p in projections if p.pre == net.input), None)
         self.into = self._arrays(into, pre_size, size)
         self.own = self._arrays(own, size, size)
-        self.projections = (*self.into, *self.own)
+        alike = uniform and flow != LIF and not time_constants
+        growth = [self._growth(arrays[2], alike) for arrays in (self.into, self.own)]
+        self.projections = (*self.into, growth[0], *self.own, growth[1])
 
     def _arrays(
         self, projection: Any, pre_size: int, size: int
@@ -241,6 +246,17 @@ class _Layer:
         late = np.zeros((0, size)) if synaptic is None else np.ascontiguousarray(synaptic.T)
         weight = np.ascontiguousarray(projection.weight.T) * self.scale
         return weight, projection.axonal(pre_size), late
+
+    def _growth(self, delay: FloatArray, alike: bool) -> FloatArray:
+        """Return e^(delay/tau) for both time constants, [2, pre, post], or none if it won't do."""
+        none = np.empty((0, 1, 1))
+        if not (alike and len(delay)):
+            return none
+        tau = self.constants[2][:2, 0]
+        apart = abs(tau[0] - tau[1]) / tau.max()
+        if 0 < apart < NEARLY_EQUAL or delay.max() > LONGEST * tau.min():
+            return none
+        return np.exp(delay / tau[:, None, None])
 
     def zeros(self) -> list[FloatArray]:
         """Return room for the sums of a portion of the batch."""
@@ -264,14 +280,16 @@ class _Layer:
             np.empty((n_slots, n_rows, size)),
             np.empty(self.n_windows, np.int64),
             np.empty((2, n_slots), np.int64),
+            np.empty((n_slots, size), np.int64),
             np.empty((n_rows, size)),
             np.empty((n_rows + 1, size)),
             np.empty((3, n_events)),
-            np.empty((3, n_events), np.int64),
+            np.empty((4, n_events), np.int64),
             np.zeros((n_events, n_rows)),
             np.empty(size),
             np.empty(7),
             np.empty(7),
+            np.empty((2, self.n_windows + 1)),
         ]
 
     def gradients(self, in_times: FloatArray, sums: list[FloatArray]) -> Gradients:

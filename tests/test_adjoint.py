@@ -286,3 +286,36 @@ def test_no_spikes_no_gradients():
     g = backward(run, np.empty(0), time_constants=True)
     for name, values in arrays(g).items():
         assert np.all(values == (np.inf if name == "smallest_slope" else 0)), name
+
+
+@pytest.mark.parametrize("tau_syn", [5e-3, 20e-3, 19.9e-3])
+@pytest.mark.parametrize("refractory", [0.0, 2e-3])
+def test_exponentials_of_delays_give_the_same_as_those_of_times(tau_syn, refractory):
+    # With time constants asked for, the general way is gone; without, the quick one.
+    rng = np.random.default_rng(4)
+    cells = {"tau_mem": 20e-3, "tau_syn": tau_syn, "refractory": refractory}
+    net = evsim.Network(
+        [evsim.Population("in", "Input", 9), evsim.Population("out", "CubaLIF", 7, **cells)],
+        [
+            evsim.Dense(
+                pre="in",
+                post="out",
+                weight=rng.normal(1.5, 2, (7, 9)) * 5e-3 / tau_syn,
+                delay=rng.uniform(0, 60e-3, (7, 9)),
+            ),
+            evsim.Dense(
+                pre="out",
+                post="out",
+                weight=rng.normal(0, 1, (7, 7)) * 5e-3 / tau_syn,
+                delay=rng.uniform(1e-3, 60e-3, (7, 7)),
+            ),
+        ],
+    )
+    spikes = evsim.Spikes(rng.uniform(0, 0.2, 300), rng.integers(0, 9, 300), size=9, duration=0.3)
+    run = forward(net, spikes)
+    g_times = rng.normal(size=len(run.spikes.times))
+    assert len(g_times) > 20
+    quick, general = (backward(run, g_times, time_constants=t) for t in (False, True))
+    for name in ("in_times", "weight", "delay", "own_weight", "own_delay", "own_axonal"):
+        a, b = getattr(quick, name), getattr(general, name)
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * abs(b).max())
