@@ -90,11 +90,11 @@ class SpokenDigits(SpikeFileData):
         with InputFile(path) as file:
             extra = file.root.folder("extra")
             self.speaker_names = as_texts(extra, "speaker_name")
-            takes = as_integers(extra, "take")
+            takes, speakers = as_integers(extra, "take"), as_integers(extra, "speaker")
         if held_out is None:
             testing = takes < TEST_TAKES
         elif held_out in self.speaker_names:
-            testing = self.speakers == self.speaker_names.index(held_out)
+            testing = speakers == self.speaker_names.index(held_out)
         else:
             known = ", ".join(self.speaker_names)
             raise ValueError(f"held_out = {held_out!r}, must be one of {known}")

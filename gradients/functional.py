@@ -176,15 +176,13 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
 def _network(job: Job, spikes: Spikes, values: dict[str, FloatArray]) -> Network:
     """Build the network of the input and the population."""
     size, pre_size = values["weight"].shape
-    cells = {name: values[name] for name in NAMES[6:] if name in values}
-    into, own = (
-        {
-            name.removeprefix("recurrent_"): value
-            for name, value in values.items()
-            if name in NAMES[:6] and name.startswith("recurrent_") == recurrent
-        }
-        for recurrent in (False, True)
-    )
+    cells: dict[str, Any] = {name: values[name] for name in NAMES[6:] if name in values}
+    into: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for name in NAMES[:6]:
+        if name in values:
+            side = own if name.startswith("recurrent_") else into
+            side[name.removeprefix("recurrent_")] = values[name]
     projections = [Dense(pre="input", post="population", **into)]
     if own:
         projections.append(Dense(pre="population", post="population", **own))
@@ -202,7 +200,7 @@ def _gradients(
     g = backward(job.run, g_times, kicks, taus, job.bound, torch.get_num_threads())
     job.gradients = g
     inputs = job.run.inputs
-    found = {
+    found: dict[str, Any] = {
         "weight": g.weight,
         "axonal_delay": np.bincount(inputs.units, g.in_times, g.weight.shape[1]),
         "delay": g.delay,

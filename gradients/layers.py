@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import e, exp, log
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,7 @@ class Delay(nn.Module):
                 f"the spikes come from {spikes.size} units, but there are {len(self.delay)} delays"
             )
         spikes = spikes.torch()
-        late = self.delay.double()[spikes.units]  # type: ignore[index]
+        late = self.delay.double()[spikes.units]
         return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
@@ -245,13 +246,13 @@ class Readout(Synapses):
 
     def __init__(
         self,
-        *synapses: object,
+        *synapses: Any,
         output: str | None,
         tau_output: float | None,
         at: npt.ArrayLike | None,
         dtype: torch.dtype | None,
     ) -> None:
-        super().__init__(*synapses, dtype)  # type: ignore[arg-type, misc]
+        super().__init__(*synapses, dtype=dtype)
         if at is not None:
             output = None
         elif output not in ("max", "last", "integral"):
@@ -387,7 +388,7 @@ class LI(Readout):
         return 1.0
 
 
-def _peak(of_mem: Tensor, of_syn: Tensor) -> float:
+def _peak(of_mem: Any, of_syn: Any) -> float:
     """Return the largest voltage that a unit arrival makes, e^-1 for equal time constants."""
     tau_mem, tau_syn = float(of_mem.detach().mean()), float(of_syn.detach().mean())
     if abs(tau_mem - tau_syn) < 1e-6 * tau_mem:

@@ -56,7 +56,8 @@ def pull(run: Run, g: FloatArray, at: FloatArray | None = None) -> Pull:
         _, _, _, _, when, slope = run.final.transpose(1, 0, 2)
         order = np.argsort(when, axis=1, kind="stable")
         sorted_ = [np.take_along_axis(a, order, axis=1).ravel() for a in (when, g, slope)]
-        kicks = _at_instants(kicks, *sorted_, n, size)._replace(units=order.ravel())
+        kicks = _at_instants(kicks, sorted_[0], sorted_[1], sorted_[2], n, size)
+        kicks = kicks._replace(units=order.ravel())
         return Pull(kicks, none, none, total)
     if population.output == "last":
         kicks.ends[:, 0] = g

@@ -58,6 +58,7 @@ class Synapses(nn.Module):
         delay: str | None,
         max_delay: float,
         mask: Tensor | None,
+        *,
         dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
@@ -177,7 +178,7 @@ class Spiking(Synapses):
         bound: float,
         dtype: torch.dtype | None,
     ) -> None:
-        super().__init__(*synapses, dtype)
+        super().__init__(*synapses, dtype=dtype)
         if recurrent not in (None, "dense", "conv"):
             raise ValueError(f"recurrent = {recurrent!r}, must be None, 'dense' or 'conv'")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -227,7 +228,8 @@ class Spiking(Synapses):
         found = super().tensors()
         if self.recurrent is None:
             return found
-        weight, delay = self.recurrent_weight, self.recurrent_delay
+        weight: Tensor = self.recurrent_weight
+        delay: Tensor = self.recurrent_delay
         n, kind = self.out_features, self.recurrent_delay_kind
         if self.recurrent == "conv":
             weight = banded(weight, n)
@@ -299,11 +301,12 @@ class Spiking(Synapses):
     def _peak_job(self, spikes: Spikes, fired: Spikes, found: dict[str, Tensor | None]) -> Job:
         """Make the layer's own spikes a part of its input, and ``found`` fit that."""
         own = [found.pop(f"recurrent_{name}", None) for name in ("weight", "axonal_delay", "delay")]
-        if own[0] is not None:
+        weight = found["weight"]
+        if own[0] is not None and weight is not None:
             late = _full_delay(found.pop("axonal_delay", None), found.pop("delay", None), found)
             late_own = _full_delay(own[1], own[2], {"weight": own[0]})
             found["delay"] = torch.cat([late, late_own], dim=1)
-            found["weight"] = torch.cat([found["weight"], own[0]], dim=1)
+            found["weight"] = torch.cat([weight, own[0]], dim=1)
             spikes = joined(spikes, fired, self.in_features)
         self._peak_cells(found)
         return Job("CubaLI", spikes, {"output": "max"})
