@@ -1,4 +1,4 @@
-"""The command line: ``evsim simulate``, ``encode``, ``info`` and ``plot``.
+"""The command line: ``evsim simulate``, ``train``, ``encode``, ``info`` and ``plot``.
 
 Commands read files, call the library and print; whatever is wrong with what the user gave
 ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
@@ -19,6 +19,7 @@ import click
 from evsim import __version__
 from evsim.demo import demo_names, resolve
 from evsim.errors import RunawayError
+from evsim.training import TrainSettings, run_training
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +35,11 @@ Try it:
   evsim simulate digits-demo.h5 digits-spikes.h5 -o out.h5 --record input --record hidden
   evsim plot out.h5 -o out.png
 """
+
+
+def _default(text: str, name: str) -> str:
+    """Return the help of an option of ``train``; its default is not click's."""
+    return f"{text}  [default: {getattr(TrainSettings, name)}]"
 
 
 @click.group(invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
@@ -194,6 +200,66 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
 
     _check_output(output, overwrite, audio)
     click.echo(encode_files(audio, output, overwrite=overwrite, **options))
+
+
+@cli.command()
+@click.argument("dataset")
+@click.option("-o", "--output", required=True, metavar="RUN", help="Folder for all that is made.")
+@click.option("--hidden", type=int, metavar="N", help=_default("Hidden units.", "hidden"))
+@click.option(
+    "--delay",
+    type=click.Choice(["none", "axonal", "synaptic"]),
+    help=_default("Learnt delays: none, one per input unit, one per synapse.", "delay"),
+)
+@click.option(
+    "--recurrent",
+    type=click.Choice(["none", "dense", "conv"]),
+    help=_default("Loop of the hidden layer: none, all to all, a shared kernel.", "recurrent"),
+)
+@click.option(
+    "--max-delay",
+    type=float,
+    metavar="S",
+    help="Longest delay [s].  [default: 0.15, or a quarter of a recording]",
+)
+@click.option("--epochs", type=int, metavar="N", help=_default("Passes over the data.", "epochs"))
+@click.option("--batch", type=int, metavar="N", help=_default("Recordings of a batch.", "batch"))
+@click.option("--seed", type=int, metavar="N", help=_default("Of weights and batches.", "seed"))
+@click.option(
+    "--lr", type=float, metavar="X", help=_default("Step of weights, as a share of them.", "lr")
+)
+@click.option(
+    "--delay-lr", type=float, metavar="S", help=_default("Step of delays [s].", "delay_lr")
+)
+@click.option(
+    "--held-out",
+    metavar="SPEAKER",
+    help="Test on this speaker, who is then left out of the training.",
+)
+@click.option(
+    "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
+)
+@click.option("--resume", is_flag=True, help="Go on with the training in RUN.")
+@click.option("--overwrite", is_flag=True, help="Replace the training in RUN.")
+def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: Any) -> None:
+    """Train a network to tell the classes of DATASET apart, with exact gradients.
+
+    DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
+    file with labels, or a folder with SHD or SSC.
+
+    RUN then holds network.h5, that of the epoch with the best validation accuracy; test.h5,
+    the recordings to test it on; log.csv; pictures; and a checkpoint. A training that was
+    interrupted goes on with --resume, and ends as if it had not been.
+    """
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other.")
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        click.echo(run_training(dataset, output, resume, overwrite, **given))
+    except KeyboardInterrupt:
+        if os.path.exists(os.path.join(output, "checkpoint.pt")):
+            click.echo(f"evsim: {output} can go on: --resume", err=True)
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

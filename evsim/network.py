@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from evsim.models import MODELS, OUTPUTS, RESET_MODES, Model
 from evsim.projections import Projection
+
+if TYPE_CHECKING:
+    from torch import nn
 
 FloatArray = npt.NDArray[np.float64]
 Named = TypeVar("Named", "Population", Projection)
@@ -185,6 +188,25 @@ class Network:
         from evsim.files import save_network
 
         save_network(path, self, overwrite=overwrite)
+
+    @classmethod
+    def from_torch(cls, model: nn.Module) -> Network:
+        """Return the network that a torch model of evsim's layers is.
+
+        See `evsim.gradients.network_export.to_network`.
+        """
+        from evsim.gradients.network_export import to_network
+
+        return to_network(model)
+
+    def to_torch(self) -> nn.Sequential:
+        """Return the torch model of evsim's layers that this network is.
+
+        See `evsim.gradients.network_import.to_torch`.
+        """
+        from evsim.gradients.network_import import to_torch
+
+        return to_torch(self)
 
 
 def _parameters(

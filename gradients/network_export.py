@@ -1,0 +1,185 @@
+"""From a model of layers to a `Network`: what was trained can be saved, simulated and drawn.
+
+A layer is a population with the projection into it and, if it is recurrent, one onto itself.
+A `Delay` is the axonal delay of the projection that follows it. The way back is
+`evsim.gradients.network_import`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from evsim import Conv1d, Dense, Network, Population, Sparse
+from evsim.gradients.delays import keep_delays
+from evsim.gradients.layers import Delay, Readout
+from evsim.gradients.synapses import Spiking, Synapses
+from evsim.projections import Projection
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@torch.no_grad()
+def to_network(model: nn.Module) -> Network:
+    """Return the network that a model of layers is.
+
+    Parameters
+    ----------
+    model : Module
+        A layer, or a ``Sequential`` (of ``Sequential``) of layers.
+
+    Returns
+    -------
+    Network
+        Populations ``"input"``, ``"hidden"`` (``"hidden1"``, ... if there are several) and
+        ``"readout"``; without a readout, the last one is ``"output"``. Masked projections
+        become `Sparse`, kernels along the units `Conv1d`.
+
+    Raises
+    ------
+    ValueError
+        If a module is none of evsim's layers, or sizes don't fit.
+
+    Examples
+    --------
+    >>> from evsim import gradients as g
+    >>> to_network(g.Delay(3)) is None
+    Traceback (most recent call last):
+        ...
+    ValueError: the model has no layer of neurons
+    >>> to_network(nn.Sequential(g.Delay(3), g.CubaLIF(3, 4, tau_mem=20e-3, tau_syn=5e-3)))
+    Network(input: Input[3], output: CubaLIF[4]; 1 projections)
+    """
+    layers = _with_shifts(model)
+    names = _names([layer for layer, _ in layers])
+    populations = [Population("input", "Input", layers[0][0].in_features)]
+    projections: list[Projection] = []
+    for name, (layer, shift) in zip(names, layers, strict=True):
+        keep_delays(layer)
+        pre = populations[-1]
+        if layer.in_features != pre.size:
+            raise ValueError(
+                f"layer {name!r} has {layer.in_features} inputs, but {pre.name!r} before it has "
+                f"{pre.size} units"
+            )
+        projections.append(_into(layer, shift, pre.name, name))
+        populations.append(_population(name, layer))
+        if isinstance(layer, Spiking) and layer.recurrent is not None:
+            projections.append(_loop(layer, name))
+    return Network(populations, projections)
+
+
+def _with_shifts(model: nn.Module) -> list[tuple[Synapses, FloatArray | None]]:
+    """Return the layers of neurons, each with the delays of the `Delay`s before it."""
+    found: list[tuple[Synapses, FloatArray | None]] = []
+    shift: FloatArray | None = None
+    for module in _flat(model):
+        if isinstance(module, Delay):
+            keep_delays(module)
+            late = _array(module.delay)
+            if shift is not None and shift.shape != late.shape:
+                raise ValueError(f"two Delays in a row, of {len(shift)} and {len(late)} units")
+            shift = late if shift is None else shift + late
+            continue
+        if not isinstance(module, Synapses):
+            raise ValueError(
+                f"{type(module).__name__} is none of evsim's layers; a network can't hold it"
+            )
+        if found and isinstance(found[-1][0], Readout):
+            raise ValueError("a readout sends no spikes; nothing may follow it")
+        if shift is not None and len(shift) != module.in_features:
+            raise ValueError(
+                f"a Delay of {len(shift)} units stands before a layer of {module.in_features} "
+                "inputs"
+            )
+        found.append((module, shift))
+        shift = None
+    if not found:
+        raise ValueError("the model has no layer of neurons")
+    if shift is not None:
+        raise ValueError("the model ends with a Delay; a network needs a layer behind it")
+    return found
+
+
+def _flat(model: nn.Module) -> Iterator[nn.Module]:
+    if not isinstance(model, nn.Sequential):
+        yield model
+        return
+    for module in model:
+        yield from _flat(module)
+
+
+def _names(layers: list[Synapses]) -> list[str]:
+    end = "readout" if isinstance(layers[-1], Readout) else "output"
+    n = len(layers) - 1
+    return ["hidden" if n == 1 else f"hidden{i + 1}" for i in range(n)] + [end]
+
+
+def _population(name: str, layer: Synapses) -> Population:
+    cells: dict[str, Any] = {cell: _array(getattr(layer, cell)) for cell in layer.cells}
+    if isinstance(layer, Readout):
+        return Population(
+            name, layer.model, layer.out_features,
+            output=layer.output, tau_output=layer.tau_output, **cells,
+        )  # fmt: skip
+    return Population(name, layer.model, layer.out_features, **cells)
+
+
+def _into(layer: Synapses, shift: FloatArray | None, pre: str, post: str) -> Projection:
+    delay = None if layer.delay is None else _array(layer.delay)
+    late: dict[str, Any] = {"axonal_delay": shift}
+    if layer.delay_kind == "synaptic":
+        late["delay"] = delay
+    elif delay is not None:
+        late["axonal_delay"] = delay if shift is None else shift + delay
+    return _joined(pre, post, _array(layer.weight), layer.mask, late)
+
+
+def _loop(layer: Spiking, name: str) -> Projection:
+    weight, delay = _array(layer.recurrent_weight), _array(layer.recurrent_delay)
+    n, kind = layer.out_features, layer.recurrent_delay_kind
+    late: dict[str, Any] = {"axonal_delay" if kind == "axonal" else "delay": delay}
+    if layer.recurrent == "dense":
+        return _joined(name, name, weight, layer.recurrent_mask, late)
+    taps = (1, 1, len(weight))
+    shared = late | {"delay": delay.reshape(taps)} if kind == "synaptic" else late
+    kernel = Conv1d(
+        pre=name, post=name, kernel=weight.reshape(taps), input_shape=(n,),
+        padding=(len(weight) // 2,), **shared,
+    )  # fmt: skip
+    if layer.recurrent_mask is None:
+        return kernel
+    synapses = kernel.synapses(n)
+    there = _array(layer.recurrent_mask)[synapses.post, synapses.pre] > 0
+    if kind == "synaptic":
+        late["delay"] = synapses.delay[there]
+    return _listed(name, name, n, synapses.pre[there], synapses.post[there],
+                   synapses.weight[there], late)  # fmt: skip
+
+
+def _joined(
+    pre: str, post: str, weight: FloatArray, mask: Tensor | None, late: dict[str, Any]
+) -> Projection:
+    """Return a projection with the synapses that the mask leaves."""
+    if mask is None:
+        return Dense(pre=pre, post=post, weight=weight, **late)
+    from_, to = np.nonzero(_array(mask).T)
+    if np.shape(late.get("delay", 0.0)) == weight.shape:
+        late = late | {"delay": late["delay"][to, from_]}
+    return _listed(pre, post, weight.shape[1], from_, to, weight[to, from_], late)
+
+
+def _listed(
+    pre: str, post: str, n: int, from_: Any, to: Any, weight: FloatArray, late: dict[str, Any]
+) -> Projection:
+    indptr = np.searchsorted(from_, np.arange(n + 1))
+    return Sparse(pre=pre, post=post, indptr=indptr, indices=to, weight=weight, **late)
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    return tensor.detach().double().numpy().copy()

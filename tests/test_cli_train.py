@@ -1,0 +1,267 @@
+"""``evsim train``: the folder it makes, interruptions, and what it refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+import evsim
+from evsim import Spikes
+from evsim.cli import main
+from evsim.training import open_parts
+
+SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
+FILES = {
+    "options.json", "initial.h5", "network.h5", "test.h5", "log.csv", "checkpoint.pt",
+    "accuracy.png", "delays.png", "raster.png",
+}  # fmt: skip
+
+
+class Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(folder: Path, *arguments: object) -> Done:
+    """Run a command in this process, where torch is there already."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main([str(argument) for argument in arguments])
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+    return Done(status, out.getvalue(), err.getvalue())
+
+
+def refused(folder: Path, *arguments: object) -> str:
+    """Run a training that must fail, and return its message."""
+    before = sorted(folder.rglob("*"))
+    done = run(folder, "train", *arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert re.fullmatch(r"evsim: error: [^\n]+\n", done.stderr)
+    assert sorted(folder.rglob("*")) == before, "something was left behind"
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small labelled spike file: class k fires more in half k of the units."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(120) % 2
+    parts = [
+        (0.1 * rng.random(24), np.where(rng.random(24) < 0.8, label, 1 - label) + 2 * (b % 2))
+        for b, label in enumerate(labels)
+    ]
+    folder = tmp_path_factory.mktemp("data")
+    evsim.save_spikes(folder / "spikes.h5", Spikes.from_recordings(parts, 4, 0.1, labels))
+    return folder / "spikes.h5"
+
+
+@pytest.fixture(scope="module")
+def trained(recordings: Path) -> tuple[Path, str]:
+    done = run(recordings.parent, "train", "spikes.h5", "-o", "run", *SMALL, "--epochs", 4)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return recordings.parent / "run", done.stdout
+
+
+@pytest.fixture
+def copied(trained: tuple[Path, str], recordings: Path, tmp_path: Path) -> Path:
+    shutil.copytree(trained[0], tmp_path / "run")
+    shutil.copy(recordings, tmp_path)
+    return tmp_path
+
+
+def state(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = torch.load(run / "checkpoint.pt", weights_only=True)
+    for record in found["history"]:
+        del record["seconds"]
+    return found
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if torch.is_tensor(a) else bool(a == b)
+
+
+# What works
+
+
+def test_the_folder_holds_everything(trained: tuple[Path, str]) -> None:
+    folder, told = trained
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert "86 recordings to train, 10 to validate, 24 to test; 4 units, 0.1 s, 2 class" in told
+    with open(folder / "log.csv", newline="") as file:
+        log = list(csv.DictReader(file))
+    assert [row["epoch"] for row in log] == ["1", "2", "3", "4"]
+    best = max(float(row["validation_accuracy"]) for row in log)
+    assert f"validation accuracy {best:.1%}" in told
+    options = json.loads((folder / "options.json").read_text())
+    assert options["dataset"] == "spikes.h5" and options["hidden"] == 6
+
+
+def test_the_network_file_has_the_accuracy_that_was_told(trained: tuple[Path, str]) -> None:
+    folder, told = trained
+    simulate = [sys.executable, "-m", "evsim", "simulate", "network.h5", "test.h5"]
+    done = subprocess.run(
+        [*simulate, "-o", "../out.h5"], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    right, n = re.search(r"test accuracy .* \((\d+) of (\d+)\)", told).groups()  # type: ignore[union-attr]
+    assert f"({right} of {n})" in done.stdout
+    assert int(right) > 0.7 * int(n)
+
+
+def test_a_longer_training_is_the_same_as_one_that_goes_on(copied: Path) -> None:
+    done = run(copied, "train", "spikes.h5", "-o", "run", "--resume", "--epochs", 6)
+    assert done.returncode == 0, done.stderr
+    before = torch.get_num_threads()
+    done = run(copied, "train", "spikes.h5", "-o", "whole", *SMALL, "--epochs", 6, "--threads", 1)
+    torch.set_num_threads(before)
+    assert done.returncode == 0, done.stderr
+    assert same(state(copied / "run"), state(copied / "whole"))
+    for name in ("network.h5", "initial.h5", "test.h5"):
+        networks = [(copied / run / name).read_bytes() for run in ("run", "whole")]
+        assert networks[0] == networks[1], name
+
+
+def test_an_interrupted_training_goes_on(copied: Path) -> None:
+    options = ("spikes.h5", "-o", "long", *SMALL, "--epochs", 8)
+    command = [sys.executable, "-m", "evsim", "train", *map(str, options)]
+    process = subprocess.Popen(command, cwd=copied, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (copied / "long" / "log.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode in (0, 130)
+    if process.returncode == 130:
+        assert told == "evsim: long can go on: --resume\n\nevsim: interrupted\n"
+        assert evsim.Network.load(copied / "long" / "network.h5").output == "readout"
+    done = run(copied, "train", "spikes.h5", "-o", "long", "--resume")
+    assert done.returncode == 0, done.stderr
+    done = run(copied, "train", "spikes.h5", "-o", "whole", *SMALL, "--epochs", 8)
+    assert same(state(copied / "long"), state(copied / "whole"))
+
+
+def test_overwrite_starts_anew_and_leaves_other_files(copied: Path) -> None:
+    (copied / "run" / "notes.txt").touch()
+    options = ("--overwrite", *SMALL, "--epochs", 1, "--delay", "none", "--seed", 5)
+    done = run(copied, "train", "spikes.h5", "-o", "run", *options)
+    assert done.returncode == 0, done.stderr
+    found = {path.name for path in (copied / "run").iterdir()}
+    assert found == FILES - {"delays.png"} | {"notes.txt"}
+    assert len(state(copied / "run")["history"]) == 1
+
+
+@pytest.mark.parametrize("recurrent", ["dense", "conv"])
+@pytest.mark.parametrize("delay", ["none", "axonal", "synaptic"])
+def test_every_kind_of_network(delay: str, recurrent: str, copied: Path) -> None:
+    options = ("--delay", delay, "--recurrent", recurrent, *SMALL, "--epochs", 1)
+    done = run(copied, "train", "spikes.h5", "-o", "other", *options)
+    assert done.returncode == 0, done.stderr
+    told = re.search(r"\(\d+ of \d+\)", done.stdout).group()  # type: ignore[union-attr]
+    done = run(copied, "simulate", "other/network.h5", "other/test.h5", "-o", "out.h5")
+    assert told in done.stdout, done.stderr
+
+
+# What is refused
+
+
+def test_an_existing_folder_is_refused(copied: Path) -> None:
+    message = refused(copied, "spikes.h5", "-o", "run")
+    assert "run: exists already; give --resume" in message
+    assert "is a file" in refused(copied, "spikes.h5", "-o", "spikes.h5")
+    assert "does not exist" in refused(copied, "spikes.h5", "-o", "no/run")
+
+
+def test_a_run_goes_on_as_it_began(copied: Path) -> None:
+    options = ("spikes.h5", "-o", "run", "--resume", "--hidden", 7)
+    assert "was trained with hidden = 6, not 7" in refused(copied, *options)
+    assert "dataset = spikes.h5, not yin-yang" in refused(
+        copied, "yin-yang", "-o", "run", "--resume"
+    )
+    assert "exclude each other" in refused(
+        copied, "spikes.h5", "-o", "run", "--resume", "--overwrite"
+    )
+    assert "holds no training" in refused(copied, "spikes.h5", "-o", "none", "--resume")
+
+
+@pytest.mark.parametrize("name", ["options.json", "checkpoint.pt"])
+def test_a_broken_run_is_refused(name: str, copied: Path) -> None:
+    path = copied / "run" / name
+    path.write_bytes(path.read_bytes()[:-30])
+    assert name in refused(copied, "spikes.h5", "-o", "run", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("nothing.h5",), "nothing.h5: is neither a file nor one of digits, yin-yang"),
+        (("spikes.h5", "--hidden", 0), "hidden = 0"),
+        (("spikes.h5", "--epochs", 0), "epochs = 0"),
+        (("spikes.h5", "--threads", 0), "threads = 0"),
+        (("spikes.h5", "--max-delay", -1), "max_delay = -1"),
+        (("spikes.h5", "--held-out", "theo"), "--held-out theo: speakers of this set are numbers"),
+        (("spikes.h5", "--held-out", 1), "does not tell who spoke"),
+        (("yin-yang", "--held-out", 1), "--held-out: yin-yang does not tell"),
+        ((".",), "shd_train.h5"),
+    ],
+)
+def test_bad_requests(
+    options: tuple[Any, ...], message: str, recordings: Path, tmp_path: Path
+) -> None:
+    shutil.copy(recordings, tmp_path)
+    assert message in refused(tmp_path, *options, "-o", "run")
+
+
+def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError('No module named torch')")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "evsim", "train", "yin-yang", "-o", "run"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "pip install evsim[torch]" in done.stderr
+
+
+# The parts of data sets
+
+
+def test_parts_are_disjoint_and_the_same_every_time(recordings: Path) -> None:
+    trains = []
+    for _ in range(2):
+        parts = open_parts(str(recordings))
+        chosen = [part._chosen for part in (parts.train, parts.validation, parts.test)]
+        assert sorted(np.concatenate(chosen)) == list(range(120))
+        trains.append(chosen[0])
+    np.testing.assert_array_equal(*trains)
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("yin-yang", (5000, 1000, 1000)), ("coincidence", (2000, 500, 500))]
+)
+def test_sets_with_parts_of_their_own(name: str, sizes: tuple[int, ...]) -> None:
+    parts = open_parts(name)
+    assert (len(parts.train), len(parts.validation), len(parts.test)) == sizes

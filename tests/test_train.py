@@ -1,0 +1,227 @@
+"""The training loop: it learns, it can be interrupted, and its files are sound."""
+
+from __future__ import annotations
+
+import copy
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evsim import FileError, Spikes
+from evsim import gradients as g
+from evsim.datasets.coincidence import Coincidence
+from evsim.gradients.checkpoints import load_checkpoint, save_checkpoint
+from evsim.gradients.models import delay_model, fit_weights, spiking_layers
+from evsim.gradients.step_sizes import parameter_groups
+from evsim.gradients.train import Trainer, TrainOptions, score, train
+
+DATA = Coincidence(240, seed=0, channels=5, classes=2, max_offset=20e-3, events=4, duration=0.2)
+TRAINING, VALIDATION = DATA.split(0.25, seed=0)
+
+
+def raw_model(delay: str = "axonal", recurrent: str = "none", hidden: int = 8) -> Any:
+    return delay_model(DATA.size, hidden, 2, delay, recurrent, max_delay=25e-3)
+
+
+def new_model(delay: str = "axonal", recurrent: str = "none", hidden: int = 8) -> Any:
+    torch.manual_seed(1)
+    model = raw_model(delay, recurrent, hidden)
+    fit_weights(model, TRAINING.spikes())
+    return model
+
+
+def new_trainer(epochs: int = 4, model: Any = None, **options: Any) -> Trainer:
+    model = new_model() if model is None else model
+    return Trainer(model, TRAINING, VALIDATION, TrainOptions(epochs, **options), shaken)
+
+
+def shaken(spikes: Spikes, rng: np.random.Generator) -> Spikes:
+    times = np.clip(spikes.times + rng.normal(0, 1e-4, len(spikes.times)), 0, 0.1999)
+    return Spikes(times, spikes.units, spikes.offsets, spikes.size, spikes.duration, spikes.labels)
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a if k != "seconds")
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return torch.equal(a, b) if torch.is_tensor(a) else bool(a == b)
+
+
+@pytest.mark.parametrize("delay", ["axonal", "synaptic"])
+def test_delays_solve_what_needs_delays(delay: str) -> None:
+    model = new_model(delay, hidden=16)
+    history = train(model, TRAINING, VALIDATION, TrainOptions(epochs=12))
+    assert [record["epoch"] for record in history] == list(range(1, 13))
+    assert max(record["validation_accuracy"] for record in history) > 0.95
+    assert score(model, VALIDATION).accuracy == max(r["validation_accuracy"] for r in history)
+
+
+def test_the_model_ends_with_its_best_epoch() -> None:
+    trainer = new_trainer(5)
+    states = []
+    trainer.run(lambda t: states.append(copy.deepcopy(t.model.state_dict())))
+    ranks = [(r["validation_accuracy"], -r["validation_loss"]) for r in trainer.history]
+    best = ranks.index(max(ranks))
+    assert trainer.best["epoch"] == best + 1
+    assert same(dict(trainer.model.state_dict()), dict(states[best]))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize(("delay", "recurrent"), [("axonal", "none"), ("synaptic", "conv")])
+def test_an_interrupted_training_ends_with_the_same_bits(
+    delay: str, recurrent: str, tmp_path: Path
+) -> None:
+    whole = new_trainer(4, new_model(delay, recurrent), seed=3)
+    whole.run()
+    path, interrupted = tmp_path / "c.pt", new_trainer(4, new_model(delay, recurrent), seed=3)
+
+    def stop(trainer: Trainer) -> None:
+        save_checkpoint(path, trainer.state())
+        if len(trainer.history) == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        interrupted.run(stop)
+    torch.manual_seed(99)
+    again = new_trainer(4, raw_model(delay, recurrent), seed=3)
+    again.go_on_from(load_checkpoint(path))
+    again.run(lambda trainer: save_checkpoint(path, trainer.state()))
+    assert same(again.state(), whole.state())
+    assert same(load_checkpoint(path)["optimizer"], whole.state()["optimizer"])
+
+
+def test_the_seed_decides_and_threads_do_not() -> None:
+    runs = []
+    for seed, threads in ((0, 1), (0, 2), (1, 1)):
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        trainer = new_trainer(2, seed=seed)
+        trainer.run()
+        torch.set_num_threads(before)
+        runs.append(trainer.state()["model"])
+    assert same(dict(runs[0]), dict(runs[1]))
+    assert not same(dict(runs[0]), dict(runs[2]))
+
+
+def test_delays_stay_between_their_limits() -> None:
+    trainer = new_trainer(2, delay_lr=0.02)
+    trainer.run()
+    delay = trainer.model.state_dict()["hidden.delay"]
+    assert delay.min() == 0 and delay.max() <= np.float32(25e-3)
+
+
+def test_step_sizes() -> None:
+    layer = g.CubaLIF(4, 3, 20e-3, 5e-3, delay="axonal", learn=("tau_mem", "reset"))
+    groups = {group["name"]: group for group in parameter_groups(layer, 0.1, 1e-3, 0.01)}
+    usual = float(layer.weight.detach().double().square().mean().sqrt())
+    assert groups["weight"]["lr"] == 0.1 * usual
+    assert groups["delay"]["lr"] == 1e-3
+    assert groups["tau_mem"]["lr"] == pytest.approx(0.01 * 20e-3)
+    assert groups["reset"]["lr"] == 0.1  # it is 0 now
+    assert len(groups) == len(list(layer.parameters()))
+
+
+def test_step_sizes_decay() -> None:
+    trainer = new_trainer(3, lr_decay=0.5)
+    trainer.run()
+    for group in trainer.optimizer.param_groups:
+        assert group["lr"] == group["first_lr"] * 0.25
+
+
+def test_first_weights_make_units_fire() -> None:
+    spikes = TRAINING.spikes()
+    model = new_model(hidden=32)
+    counts = model.hidden(spikes).numpy().counts().mean(axis=0)
+    wanted = 15.0 * np.mean([one.times[-1] for one in spikes])
+    np.testing.assert_allclose(counts, wanted, rtol=0.1)
+    assert float(model(spikes).detach().std(dim=1).mean()) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_silent_units_wake_up() -> None:
+    silent = {}
+    for wake in (0.0, 1.0):
+        model = new_model(hidden=16)
+        with torch.no_grad():
+            model.hidden.weight[:8] *= 0.1
+        trainer = new_trainer(4, model, wake=wake)
+        trainer.run()
+        silent[wake] = trainer.history[-1]["silent"]
+        assert not any(layer._forward_hooks for layer in spiking_layers(model))
+    assert silent[1.0] <= 1 < 4 < silent[0.0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"epochs": 0}, {"batch": 0}, {"seed": -1}, {"lr": -1.0}, {"delay_lr": float("nan")},
+        {"lr_decay": 0.0}, {"lr_decay": 1.1}, {"wake": float("inf")},
+    ],
+)  # fmt: skip
+def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        TrainOptions(**options)
+
+
+def test_nothing_to_train_on() -> None:
+    with pytest.raises(ValueError, match="validation part has no recordings"):
+        Trainer(new_model(), TRAINING, VALIDATION[:0])
+    with pytest.raises(ValueError, match="delay = 'dendritic'"):
+        delay_model(3, 2, 1, delay="dendritic")
+
+
+# Checkpoints
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    trainer = new_trainer(1)
+    trainer.run()
+    save_checkpoint(tmp_path / "c.pt", trainer.state())
+    return tmp_path / "c.pt"
+
+
+def test_a_truncated_checkpoint_is_refused(checkpoint: Path) -> None:
+    whole = checkpoint.read_bytes()
+    rng = random.Random(0)
+    for cut in [0, 1, len(whole) - 1, *rng.sample(range(len(whole)), 60)]:
+        checkpoint.write_bytes(whole[:cut])
+        with pytest.raises(FileError, match="c.pt: "):
+            load_checkpoint(checkpoint)
+
+
+def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
+    torch.save({"model": 1}, tmp_path / "other.pt")
+    with pytest.raises(FileError, match="is no checkpoint of evsim"):
+        load_checkpoint(tmp_path / "other.pt")
+    torch.save(Path("code"), tmp_path / "code.pt")
+    with pytest.raises(FileError, match="code.pt: can't be read"):
+        load_checkpoint(tmp_path / "code.pt")
+    with pytest.raises(FileError, match="No such file"):
+        load_checkpoint(tmp_path / "none.pt")
+    with pytest.raises(FileError, match="another version"):
+        save_checkpoint(tmp_path / "c.pt", {"version": 2})
+        load_checkpoint(tmp_path / "c.pt")
+
+
+def test_the_checkpoint_of_another_model_is_refused(checkpoint: Path) -> None:
+    state = load_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match="not one of this model"):
+        new_trainer(1, new_model(hidden=9)).go_on_from(state)
+    with pytest.raises(ValueError, match="not one of this model"):
+        new_trainer(1).go_on_from({key: state[key] for key in state if key != "optimizer"})
+
+
+def test_a_failed_write_leaves_the_checkpoint(checkpoint: Path) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(AttributeError):
+        save_checkpoint(checkpoint, {"model": lambda: 0})
+    assert checkpoint.read_bytes() == before
+    assert [path.name for path in checkpoint.parent.iterdir()] == ["c.pt"]
