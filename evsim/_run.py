@@ -50,12 +50,18 @@ class Room:
         setattr(self, name, 2 * getattr(self, name))
 
 
+def empty_calendar(size: int) -> tuple[IntArray, IntArray]:
+    """Return the heads of all buckets and ``size`` items, all of them free."""
+    flight = np.empty((size, 8), np.int64)
+    flight[:, NEXT] = np.append(np.arange(1, size), -1)
+    return np.full(RING, -1), flight
+
+
 def make_scratch(plan: Plan, room: Room) -> Scratch:
     """Allocate the working arrays of one thread for one group."""
     n, classes = plan.group.unit.shape[1], len(plan.group.flow)
     words = np.zeros((n + 7) // 8, np.uint64)
-    flight = np.empty((room.flight, 8), np.int64)
-    flight[:, NEXT] = np.append(np.arange(1, room.flight), -1)  # all free, one after the other
+    head, flight = empty_calendar(room.flight)
 
     def floats(*shape: int) -> FloatArray:
         return np.empty(shape)  # everything is written before it is read
@@ -67,7 +73,7 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         state=floats(16, n),
         busy=words.view(np.bool_),
         words=words,
-        head=np.full(RING, -1),
+        head=head,
         flight=flight,
         sent=floats(room.flight),
         row_time=floats(WINDOWS, room.rows),

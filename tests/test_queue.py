@@ -20,7 +20,6 @@ from evsim._layout import (
 )
 from evsim._queue import (
     OK,
-    RING,
     WINDOWS,
     clear,
     consume_due,
@@ -31,6 +30,7 @@ from evsim._queue import (
     sort_rows,
     window_of,
 )
+from evsim._run import empty_calendar
 
 PRE, POSTS, DURATION = 20, 30, 1.0
 
@@ -54,8 +54,8 @@ class Calendar:
         self.synapses = np.stack([late, rng.normal(size=len(late)), target], axis=1).ravel()
         self.rows = np.array([[DENSE, 0, POSTS, 0, 0, 0, 1], [LISTED, 0, POSTS, PRE, 0, 0, 1]])
         self.maps = np.zeros((0, 12), np.int64)
-        self.head = np.zeros(RING, np.int64)
-        self.flight, self.sent = np.zeros((500, 8), np.int64), np.zeros(500)
+        self.head, self.flight = empty_calendar(500)
+        self.sent = np.zeros(500)
         self.row_time = np.zeros((WINDOWS, 500))
         self.row_from = np.zeros((2, WINDOWS, 500), np.int64)
         self.due = np.zeros((2, WINDOWS, 2000))
@@ -152,3 +152,14 @@ def test_consume_keeps_what_is_not_yet_due():
     after = sorted(calendar.due[TIME, 0, : calendar.n_due[N_DUE, 0]])
     assert after == [t for t in before if t >= 0.02]
     assert len(after) < len(before)
+
+
+def test_a_cleared_calendar_has_all_its_items_again():
+    calendar = Calendar(1, 0.3)
+    for pre in range(PRE):
+        calendar.send(0.1, pre, 0)
+        calendar.send(0.5, pre, 1)
+    assert calendar.n[IN_FLIGHT] > 0
+    clear(calendar.head, calendar.flight, calendar.n_due, calendar.n)
+    calendar.check()
+    assert calendar.n[IN_FLIGHT] == 0
