@@ -81,6 +81,12 @@ class Population:
             raise ValueError(f"{where}: reset_mode = {reset_mode!r}, must be 'hard' or 'soft'")
         _check_output(where, MODELS[model], output, tau_output)
         values = _parameters(where, MODELS[model], size, parameters)
+        if output == "integral" and tau_output is None and np.isinf(values["tau_mem"]).any():
+            j = int(np.argmax(np.isinf(values["tau_mem"])))
+            raise ValueError(
+                f"{where}: tau_mem[{j}] = inf has no plain integral as output; give tau_output, "
+                "or a long finite tau_mem"
+            )
         for key, value in (
             ("name", name),
             ("model", model),

@@ -154,3 +154,9 @@ def test_memory_and_time_don_t_depend_on_silence():
     net = network(0)
     spikes = evsim.Spikes([0.0, 5e5], [0, 1], size=6, duration=1e6)
     assert evsim.simulate(net, spikes).spikes["a"].times.max(initial=0) < 1e6
+
+
+def test_an_integral_without_any_leak_is_refused():
+    with pytest.raises(ValueError, match=r"tau_mem\[1\] = inf has no plain integral"):
+        evsim.Population("out", "LI", 2, tau_mem=[0.02, np.inf], output="integral")
+    evsim.Population("out", "LI", 2, tau_mem=np.inf, output="integral", tau_output=0.1)
