@@ -1,5 +1,7 @@
 """``evsim encode``, and info and plot of the files of other data sets, as subprocesses."""
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from test_cli import refused, run
 import evsim
 
 soundfile = pytest.importorskip("soundfile")
-DATA = evsim.demo_path("digits-spikes.h5").parents[2] / "tests" / "data"
+DATA = Path(__file__).parent / "data"
 RATE = 16000
 
 
