@@ -13,6 +13,11 @@ from evsim.gradients.losses import FirstSpikeCrossEntropy as FirstSpikeCrossEntr
 from evsim.gradients.losses import RelativeTime as RelativeTime
 from evsim.gradients.losses import TargetTime as TargetTime
 from evsim.gradients.losses import first_spikes as first_spikes
+from evsim.gradients.models import delay_model as delay_model
+from evsim.gradients.models import fit_weights as fit_weights
 from evsim.gradients.regularisers import silent_loss as silent_loss
 from evsim.gradients.regularisers import spike_count_regulariser as spike_count_regulariser
 from evsim.gradients.regularisers import spike_counts as spike_counts
+from evsim.gradients.step_sizes import parameter_groups as parameter_groups
+from evsim.gradients.train import Trainer as Trainer
+from evsim.gradients.train import TrainOptions as TrainOptions
