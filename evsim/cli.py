@@ -2,8 +2,8 @@
 
 Commands read files, call the library and print; whatever is wrong with what the user gave
 ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
-are imported by the commands that need them, so that ``evsim --help`` is there at once; so is
-`evsim.datasets`, which nothing else in this folder knows of.
+are imported by the commands that need them, so that ``evsim --help`` is there at once; so are
+`evsim.datasets` and `evsim.gradients`.
 """
 
 from __future__ import annotations
