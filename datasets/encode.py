@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 
 import h5py
@@ -17,6 +17,7 @@ from evsim.hdf5 import FileError
 from evsim.info import count
 from evsim.new_hdf5 import NewHdf5
 from evsim.new_spike_files import append_ragged
+from evsim.spikes import Spikes
 
 _ENDINGS = (".wav", ".flac")
 LABELS: dict[str, Callable[[str], str]] = {
@@ -86,28 +87,23 @@ def encode_files(
     files = _found(paths)
     cochlea = Cochlea(channels, constants)
     start = time.perf_counter()
-    longest, total, n_spikes = 0.0, 0.0, 0
+    durations, n_spikes = [], 0
     with NewHdf5(output, overwrite) as new:
         with new.writing():
             _write_header(new.h5, cochlea, seed, files)
             classes = None if label_by is None else _write_labels(new.h5, files, label_by)
-        for b, path in enumerate(_watched(files, progress)):
-            audio, rate = read_audio(path)
-            try:
-                spikes = cochlea.encode(audio, rate, (seed, b))
-            except ValueError as error:
-                raise FileError(f"{path}: {error}") from error
+        for spikes in _encoded(cochlea, files, seed, progress):
             with new.writing():
                 append_ragged(new.h5.require_group("spikes"), spikes)
-            longest = max(longest, spikes.duration)
-            total += spikes.duration
+            durations.append(spikes.duration)
             n_spikes += len(spikes.times)
         with new.writing():
-            new.h5.attrs["duration"] = longest
+            new.h5.attrs["duration"] = max(durations)
+    total = sum(durations)
     seconds = time.perf_counter() - start
     grouped = "" if classes is None else f" of {len(classes)} classes"
     return (
-        f"{count(len(files), 'recording')}{grouped}, the longest {longest:.3g} s, "
+        f"{count(len(files), 'recording')}{grouped}, the longest {max(durations):.3g} s, "
         f"{count(n_spikes, 'spike')} of {channels} units\n"
         f"encoded {total:.3g} s in {seconds:.3g} s, {total / seconds:.3g} times real time\n"
         f"spikes in {os.fspath(output)}"
@@ -157,8 +153,16 @@ def _write_labels(file: h5py.File, files: list[str], label_by: str) -> list[str]
     return list(classes)
 
 
-def _watched(files: list[str], progress: bool) -> Iterable[str]:
+def _encoded(cochlea: Cochlea, files: list[str], seed: int, progress: bool) -> Iterator[Spikes]:
+    """Yield the spikes of one file after the other, under a progress bar."""
     from tqdm import tqdm
 
     hidden = not (progress and sys.stderr.isatty())
-    return tqdm(files, unit=" recordings", delay=1.0, disable=hidden, leave=False)
+    bar = tqdm(files, unit=" recordings", delay=1.0, disable=hidden, leave=False)
+    for b, path in enumerate(bar):
+        audio, rate = read_audio(path)
+        try:
+            spikes = cochlea.encode(audio, rate, (seed, b))
+        except ValueError as error:
+            raise FileError(f"{path}: {error}") from error
+        yield spikes
