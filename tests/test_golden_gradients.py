@@ -83,3 +83,16 @@ def test_arrivals_at_once_move_a_maximum_once():
             layer.delay[:] = 0.0
         layer(inputs).sum().backward()
         np.testing.assert_allclose(layer.delay.grad, KINK["t_in"], rtol=1e-13)
+
+
+@pytest.mark.parametrize("learn", [(), ("tau_mem",)])  # two ways to the same numbers
+def test_a_maximum_on_an_arrival_with_a_delay_of_its_own_moves_with_it(learn):
+    inputs = evsim.Spikes([1.0, 3.0], [0, 1], size=2, duration=END)
+    layer = g.CubaLI(2, 1, 20.0, 5.0, delay="synaptic", max_delay=5.0, learn=learn)
+    layer = layer.double()
+    with torch.no_grad():
+        layer.weight[:] = torch.tensor([2.0, -5.0])
+        layer.delay[:] = torch.tensor([1.0, 2.0])
+    layer(inputs).sum().backward()
+    np.testing.assert_allclose(layer.delay.grad[0], KINK["t_in"], rtol=1e-13)
+    np.testing.assert_allclose(layer.weight.grad[0], KINK["weight"], rtol=1e-13, atol=1e-15)
