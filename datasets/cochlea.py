@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from evsim.datasets.audio import resampled
 from evsim.datasets.filterbank import RATE, FilterBank, resampling_buffers
+from evsim.datasets.membrane import LENGTH
 from evsim.spikes import Spikes
 
 FloatArray = npt.NDArray[np.float64]
@@ -113,6 +114,9 @@ class Cochlea:
         program that made it (the whole recording under one Hann window).
     n_fibres : int
         Auditory-nerve fibres of a channel, 1 to 255.
+    first_place : float
+        Of the first channel [cm], for sounds without high frequencies: 0 is the base, 1.0
+        answers to 4.5 kHz, 1.6 to 1.8 kHz, 3.5 is the apex.
 
     Attributes
     ----------
@@ -152,19 +156,27 @@ class Cochlea:
 
     rate = STEPS_PER_SECOND
 
-    def __init__(self, channels: int = 700, constants: str = "article", n_fibres: int = 40) -> None:
+    def __init__(
+        self,
+        channels: int = 700,
+        constants: str = "article",
+        n_fibres: int = 40,
+        first_place: float = 0.0,
+    ) -> None:
         if not 1 <= channels <= MAX_CHANNELS:
             raise ValueError(f"channels = {channels}, must be from 1 to {MAX_CHANNELS}")
         if constants not in HAIR_CELLS:
             raise ValueError(f"constants = {constants!r}, must be 'article' or 'default'")
         if not 1 <= n_fibres <= 255:
             raise ValueError(f"n_fibres = {n_fibres}, must be from 1 to 255")
+        if not 0 <= first_place < LENGTH:
+            raise ValueError(f"first_place = {first_place}, must be at least 0 and below {LENGTH}")
         _require_scipy()
         self.channels = int(channels)
         self.constants = constants
         self.n_fibres = int(n_fibres)
         self._hair_cell = HAIR_CELLS[constants]
-        self._bank = FilterBank(self.channels)
+        self._bank = FilterBank(self.channels, float(first_place))
 
     def encode(self, audio: npt.ArrayLike, rate: float, seed: int | Sequence[int] = 0) -> Spikes:
         """Turn a sound into spikes.

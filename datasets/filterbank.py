@@ -51,11 +51,13 @@ class FilterBank:
     ----------
     channels : int
         Number of places.
+    first_place : float
+        Of the first channel, from the base [cm].
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, first_place: float = 0.0) -> None:
         self.channels = channels
-        self._tables = _tables(channels)
+        self._tables = _tables(channels, first_place)
 
     def __len__(self) -> int:
         """Return the number of blocks."""
@@ -156,7 +158,7 @@ def _window_table() -> npt.NDArray[np.float32]:
 
 
 @lru_cache(maxsize=4)
-def _tables(channels: int) -> tuple[npt.NDArray[np.float32], ...]:
+def _tables(channels: int, first_place: float) -> tuple[npt.NDArray[np.float32], ...]:
     """Return for each block the gains [row, (real, imaginary), lane], as far as they matter.
 
     The highest frequencies that matter are those of the block's first unit. The last
@@ -166,7 +168,7 @@ def _tables(channels: int) -> tuple[npt.NDArray[np.float32], ...]:
 
     n_rows = math.ceil(math.log(TOP) / _LOG_STEP) + TAPS
     frequency = np.exp((np.arange(n_rows) - (TAPS // 2 - 1)) * _LOG_STEP)
-    where = places(channels)
+    where = places(channels, first_place)
     tables: list[Any] = []
     for b in range(0, channels, LANES):
         units = np.minimum(np.arange(b, b + LANES), channels - 1)

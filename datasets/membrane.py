@@ -23,15 +23,15 @@ HEIGHT = 0.1  # of the scala [cm]
 DAMPING = 0.15 * np.sqrt(STIFFNESS * MASS)  # at the base [g s^-1 cm^-2]
 
 
-def places(channels: int) -> FloatArray:
-    """Return equally spaced places from the base to the apex, both included [cm].
+def places(channels: int, first: float = 0.0) -> FloatArray:
+    """Return equally spaced places from the first, or the base, to the apex, both included [cm].
 
     Examples
     --------
     >>> places(3)
     array([0.  , 1.75, 3.5 ])
     """
-    return np.linspace(0.0, LENGTH, channels)
+    return np.linspace(first, LENGTH, channels)
 
 
 def impedance(frequency: npt.ArrayLike, place: npt.ArrayLike) -> ComplexArray:

@@ -220,7 +220,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     "--max-delay",
     type=float,
     metavar="S",
-    help="Longest delay [s].  [default: 0.15, or a quarter of a recording]",
+    help="Longest delay [s].  [default: 0.3, or a quarter of a recording]",
 )
 @click.option("--epochs", type=int, metavar="N", help=_default("Passes over the data.", "epochs"))
 @click.option("--batch", type=int, metavar="N", help=_default("Recordings of a batch.", "batch"))
@@ -230,6 +230,11 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
 )
 @click.option(
     "--delay-lr", type=float, metavar="S", help=_default("Step of delays [s].", "delay_lr")
+)
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Stretch, shift and thin out recordings, anew every epoch.  [default: speech only]",
 )
 @click.option(
     "--held-out",

@@ -13,6 +13,9 @@ from evsim.files import FileError
 from evsim.info import count
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from evsim import Spikes
     from evsim.datasets import Dataset
     from evsim.gradients.train import Trainer
 
@@ -20,7 +23,8 @@ NAMED = ("digits", "yin-yang", "coincidence")
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
 _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
 _MAY_CHANGE = ("epochs",)  # when a training goes on
-_MAX_DELAY, _TAU_OUTPUT = 0.15, 0.2  # where recordings are long enough [s]
+_MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
+_STRETCH, _SHIFT, _DROPPED = 0.05, 1, 0.1  # of augmentation
 _FIT = 256  # recordings that the first weights are fitted to
 
 
@@ -39,22 +43,25 @@ class TrainSettings:
     delay, recurrent : str
         See `evsim.gradients.models.delay_model`.
     max_delay : float or None
-        Longest delay [s]; 0.15, or a quarter of a recording if that is less.
+        Longest delay [s]; 0.3, or a quarter of a recording if that is less.
     epochs, batch, seed, lr, delay_lr
         See `evsim.gradients.train.TrainOptions`.
+    augment : bool or None
+        Whether recordings are varied from epoch to epoch (`varied`); if left out, speech is.
     """
 
     dataset: str
     held_out: str | None = None
     hidden: int = 128
-    delay: str = "axonal"
+    delay: str = "synaptic"
     recurrent: str = "none"
     max_delay: float | None = None
-    epochs: int = 30
+    epochs: int = 45
     batch: int = 32
     seed: int = 0
-    lr: float = 0.02
-    delay_lr: float = 1e-3
+    lr: float = 0.1
+    delay_lr: float = 3e-3
+    augment: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -253,7 +260,34 @@ def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
     )  # fmt: skip
     if new:
         fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
-    return Trainer(model, parts.train, parts.validation, options)
+    speech = s.dataset == "digits" or os.path.isdir(s.dataset)
+    vary = speech if s.augment is None else s.augment
+    return Trainer(model, parts.train, parts.validation, options, varied if vary else None)
+
+
+def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:
+    """Return recordings as other speakers or another day might have given them.
+
+    Each is stretched in time by up to 5 %, shifted by up to one channel, and loses a tenth of
+    its spikes.
+
+    Parameters
+    ----------
+    batch : Spikes
+        Of a cochlea, or with neighbouring units alike in some other way.
+    rng : Generator
+        Of all that is random.
+
+    Returns
+    -------
+    Spikes
+        As many recordings.
+    """
+    from evsim.datasets import transforms
+
+    batch = transforms.scale_times(batch, 1 - _STRETCH, 1 + _STRETCH, rng)
+    batch = transforms.shift_channels(batch, _SHIFT, rng)
+    return transforms.delete_spikes(batch, _DROPPED, rng)
 
 
 def _told(trainer: Trainer, tested: Any, run: Any, names: list[str], parts: Parts) -> list[str]:

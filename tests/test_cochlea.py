@@ -335,11 +335,21 @@ def test_bad_audio_is_refused(audio, rate, message):
         ({"constants": "meddis"}, "'article' or 'default'"),
         ({"n_fibres": 0}, "n_fibres = 0"),
         ({"n_fibres": 256}, "n_fibres = 256"),
+        ({"first_place": -0.1}, "first_place = -0.1"),
+        ({"first_place": 3.5}, "first_place = 3.5, must be at least 0 and below 3.5"),
     ],
 )
 def test_bad_parameters_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         Cochlea(**wrong)
+
+
+def test_the_first_place_may_lie_anywhere():
+    tone = np.sin(2 * np.pi * 440 * np.arange(4800) / 48000)
+    whole, part = Cochlea(36), Cochlea(26, first_place=1.0)  # places 0.1 cm apart
+    velocity, sound = part.velocity(part.sound(tone, 48000)), whole.sound(tone, 48000)
+    expected = whole.velocity(sound)[10:]
+    np.testing.assert_allclose(velocity, expected, rtol=0, atol=2e-6 * expected.max())
 
 
 def test_bad_stage_values_are_refused():

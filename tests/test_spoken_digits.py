@@ -62,6 +62,11 @@ def test_the_embedded_set_is_whole():
     assert os.path.getsize(evsim.demo_path("spoken-digits-70.h5")) < 5e6
 
 
+def test_hardly_a_unit_of_the_embedded_set_is_silent():
+    counts = SpokenDigits().spikes().counts().sum(axis=0)
+    assert counts.min() > 1000
+
+
 def test_the_sets_own_split_is_by_take():
     train, test = SpokenDigits("train"), SpokenDigits("test")
     assert (len(train), len(test)) == (1800, 200)
@@ -109,7 +114,7 @@ def test_a_recording_is_what_the_cochlea_makes_of_it(packed, tmp_path):
     path = tmp_path / "out.h5"
     make_spoken_digits(packed, path, channels=20, seed=3)
     spikes = evsim.load_spikes(path)
-    cochlea = Cochlea(20)
+    cochlea = Cochlea(20, first_place=1.6)
     for b, one in enumerate(read_fsdd(packed)):
         expected = cochlea.encode(one.audio, one.rate, (3, b))
         np.testing.assert_array_equal(spikes[b].times, expected.times)
