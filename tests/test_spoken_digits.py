@@ -103,7 +103,7 @@ def test_other_channels_are_made_once_and_kept(folder, tmp_path, monkeypatch):
     data = SpokenDigits(channels=20, source=folder)
     assert (len(data), data.size, data.speaker_names) == (16, 20, ["ann", "bob"])
     assert len(SpokenDigits("test", channels=20, source=folder)) == 8
-    (made,) = (tmp_path / "cache" / "evsim").iterdir()
+    (made,) = (tmp_path / "cache" / "evsim").glob("spoken-digits-*")
     written = made.stat().st_mtime_ns
     again = SpokenDigits(channels=20, source=folder)
     assert made.stat().st_mtime_ns == written
