@@ -127,7 +127,8 @@ def _population(name: str, layer: Synapses) -> Population:
             name, layer.model, layer.out_features,
             output=layer.output, tau_output=layer.tau_output, **cells,
         )  # fmt: skip
-    return Population(name, layer.model, layer.out_features, **cells)
+    mode = getattr(layer, "reset_mode", "hard")  # dense layers have one
+    return Population(name, layer.model, layer.out_features, reset_mode=mode, **cells)
 
 
 def _into(layer: Synapses, shift: FloatArray | None, pre: str, post: str) -> Projection:

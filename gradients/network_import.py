@@ -6,7 +6,7 @@ what they can't is an error that names the population or projection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from evsim.gradients.synapses import MAX_DELAY, SHORTEST_LOOP
 from evsim.projections import Projection
 
 FloatArray = npt.NDArray[np.float64]
-_LAYERS: dict[str, Any] = {"CubaLIF": CubaLIF, "SRM": SRM, "CubaLI": CubaLI, "LI": LI}
+Layers = Mapping[str, Callable[..., nn.Module]]
+_LAYERS: Layers = {"CubaLIF": CubaLIF, "SRM": SRM, "CubaLI": CubaLI, "LI": LI, "Delay": Delay}
 
 
 def to_torch(net: Network) -> nn.Sequential:
@@ -54,18 +55,37 @@ def to_torch(net: Network) -> nn.Sequential:
       (cells): CubaLIF(3, 2, delay='axonal')
     )
     """
+    return chain_of_layers(net, _LAYERS)
+
+
+def chain_of_layers(net: Network, layers: Layers) -> nn.Sequential:
+    """Return the model that a network is, of any layers with the parameters of evsim's.
+
+    Parameters
+    ----------
+    net : Network
+        As for `to_torch`.
+    layers : mapping of str to function
+        What makes the layer of each model, and a ``"Delay"``, from the arguments of
+        evsim's layers.
+
+    Returns
+    -------
+    Sequential
+        Of layers named as the populations.
+    """
     model = nn.Sequential()
     pre = net.populations[net.input]
     for population, into, own in _chain(net):
         synapses = _feedforward(into, pre.size, population.size)
         if synapses.axonal is not None and synapses.synaptic is not None:
-            model.add_module(f"{pre.name} delay", _shift(synapses.axonal))
+            model.add_module(f"{pre.name} delay", _shift(synapses.axonal, layers))
             synapses.axonal = None
-        options = {**_cells(population), **synapses.options()}
+        options = {**_cells(population, layers), **synapses.options()}
         loop = None if own is None else _loop(own, population.size)
         if loop is not None:
             options |= {"recurrent": "dense", **loop.options("recurrent_")}
-        layer = _LAYERS[population.model](pre.size, population.size, dtype=torch.float64, **options)
+        layer = layers[population.model](pre.size, population.size, dtype=torch.float64, **options)
         synapses.fill(layer)
         if loop is not None:
             loop.fill(layer, "recurrent_")
@@ -139,10 +159,10 @@ def _chain(net: Network) -> Iterator[tuple[Population, Projection, Projection | 
         raise ValueError(f"the output is {net.output!r}, but the chain of layers ends at {pre!r}")
 
 
-def _cells(population: Population) -> dict[str, Any]:
+def _cells(population: Population, layers: Layers) -> dict[str, Any]:
     """Return the parameters of the neurons, one number where all are alike."""
     where = f"population {population.name!r}"
-    if population.model not in _LAYERS:
+    if population.model not in layers:
         raise ValueError(
             f"{where}: spike times of {population.model} do not move smoothly, so there are no "
             "exact gradients; use CubaLIF or SRM"
@@ -240,10 +260,10 @@ def _is_one_number(projection: Projection) -> bool:
     )
 
 
-def _shift(axonal: FloatArray) -> Delay:
-    layer = Delay(len(axonal), _limit(axonal), torch.float64)
+def _shift(axonal: FloatArray, layers: Layers) -> nn.Module:
+    layer = layers["Delay"](len(axonal), _limit(axonal), torch.float64)
     with torch.no_grad():
-        layer.delay.copy_(torch.from_numpy(axonal))
+        layer.get_parameter("delay").copy_(torch.from_numpy(axonal))
     return layer
 
 

@@ -1,0 +1,262 @@
+"""Dense, time-stepped twins of the spiking layers of `evsim.gradients`.
+
+They have the same parameters, so that a ``state_dict`` moves both ways, but take and return
+rasters [batch, step, unit], step n at time n dt, and a spike has a surrogate derivative.
+Between steps the state follows the exact solution; only spikes are rounded to steps. A spike
+without a delay arrives in the same step in the next layer; in a loop it takes a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evsim.gradients import layers as events
+from evsim.gradients.delays import keep_delays
+from evsim.gradients.dense.cells import CubaLIFCells, Firing, LIFCells, SRMCells
+from evsim.gradients.dense.delays import in_steps, late
+from evsim.gradients.dense.grid import OnGrid, checked_delays, checked_raster, counting_arrivals
+from evsim.gradients.dense.raster import step_length
+from evsim.gradients.dense.surrogates import Surrogate, find_surrogate
+from evsim.gradients.synapses import LOOP_DELAY, MAX_DELAY, Spiking, Value
+from evsim.models import RESET_MODES
+
+
+class Delay(events.Delay):
+    """Axonal delays: every unit's row of the raster is shifted.
+
+    Parameters
+    ----------
+    size, max_delay, dtype
+        As for `evsim.gradients.Delay`.
+    dt : float
+        Length of a step [s].
+    delays : {"round", "interpolate"}
+        Shift by the nearest number of steps, or share each spike between the two steps that
+        the delay lies between. Rounded delays have no gradient.
+
+    Examples
+    --------
+    >>> shift = Delay(1, max_delay=0.1, dt=0.01, delays="interpolate")
+    >>> _ = torch.nn.init.constant_(shift.delay, 0.0125)
+    >>> shift(torch.tensor([[[1.0], [0.0], [0.0]]])).flatten()
+    tensor([0.0000, 0.7500, 0.2500], grad_fn=<ViewBackward0>)
+    """
+
+    def __init__(
+        self,
+        size: int,
+        max_delay: float = MAX_DELAY,
+        dtype: torch.dtype | None = None,
+        *,
+        dt: float,
+        delays: str = "round",
+    ) -> None:
+        super().__init__(size, max_delay, dtype)
+        self.dt, self.delays = step_length("dt", dt), checked_delays(delays)
+
+    def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the raster, later; what would come after its end is lost."""
+        keep_delays(self)
+        raster = checked_raster(raster, len(self.delay)).to(self.delay.dtype)
+        return late(raster, in_steps(self.delay, self.dt, self.delays))
+
+    def extra_repr(self) -> str:
+        """Return the size, the limit and the step."""
+        return f"{super().extra_repr()}, dt={self.dt:g}"
+
+
+class _Fires(OnGrid, Spiking):
+    """What the spiking layers have in common.
+
+    Parameters
+    ----------
+    *synapses, **options
+        As the layer of the same name takes them.
+    dt, delays
+        As for `Delay`.
+    surrogate : {"arctan", "triangle", "exponential", "gaussian"} or function
+        Derivative of a spike by the voltage, see `evsim.gradients.dense.surrogates`; a
+        function takes the voltage minus the threshold.
+    reset_mode : {"hard", "soft"}
+        At a spike V is put to ``reset``, or ``threshold - reset`` is subtracted.
+    detach_reset : bool
+        Whether gradients bypass what a spike does to its own unit.
+    """
+
+    cells_of_model: type[LIFCells] | type[CubaLIFCells] | type[SRMCells]
+
+    def __init__(
+        self,
+        *synapses: Any,
+        surrogate: str | Surrogate = "arctan",
+        reset_mode: str = "hard",
+        detach_reset: bool = True,
+        **options: Any,
+    ) -> None:
+        super().__init__(*synapses, **options)
+        if self.bound != float("inf"):
+            raise ValueError("bound: surrogate gradients have no costates to bound")
+        if reset_mode not in RESET_MODES:
+            raise ValueError(f"reset_mode = {reset_mode!r}, must be 'hard' or 'soft'")
+        self.surrogate, self.reset_mode = find_surrogate(surrogate), reset_mode
+        self.detach_reset = detach_reset
+
+    def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
+        """Return the spikes of the layer.
+
+        Parameters
+        ----------
+        raster : tensor [batch, step, in]
+            Spikes.
+
+        Returns
+        -------
+        tensor [batch, step, out]
+            0 or 1, in the type of the weights.
+
+        Raises
+        ------
+        ValueError
+            If the raster's shape does not fit, or a parameter is not legal.
+        """
+        return self._run(raster)[0]
+
+    def voltage(self, raster: Tensor) -> Tensor:
+        """Return the voltage [batch, step, out], after all that happens at each step."""
+        return self._run(raster)[1] + self._leak()
+
+    def _leak(self) -> Tensor | float:
+        return self.cell("v_leak") if "v_leak" in self.cells else 0.0
+
+    def _run(self, raster: Tensor) -> tuple[Tensor, Tensor]:
+        """Return spikes and voltages above v_leak."""
+        raster, found = self.checked(raster)
+        cells: dict[str, Any] = {name: found[name] for name in self.cells}
+        firing = Firing(self.surrogate, self.reset_mode == "soft", self.detach_reset)
+        if firing.soft and self.model == "LIF":
+            found = counting_arrivals(found)
+        batch = len(raster)
+        units = self.cells_of_model(
+            cells, self.dt, self.weight.new_zeros(batch, self.out_features), firing
+        )
+        loop = self.loop(batch, found)
+        fired, voltages = [], []
+        for arriving in self.arrivals(raster, found).unbind(1):
+            if loop is None:
+                fired.append(units.step(arriving))
+            else:
+                fired.append(units.step(arriving + loop.step()))
+                loop.send(fired[-1])
+            voltages.append(units.u)
+        return torch.stack(fired, 1), torch.stack(voltages, 1)
+
+
+class CubaLIF(_Fires, events.CubaLIF):
+    """Leaky integrate-and-fire neurons with an exponentially decaying synaptic current.
+
+    Parameters
+    ----------
+    dt, delays, surrogate, reset_mode, detach_reset
+        Keywords: ``dt`` is the length of a step [s]; ``delays`` are put on the grid by
+        ``"round"`` or ``"interpolate"``; ``surrogate`` is a name or a function, see
+        `evsim.gradients.dense.surrogates`; ``reset_mode`` is ``"hard"`` or ``"soft"``;
+        with ``detach_reset`` gradients bypass what a spike does to its own unit.
+    in_features, out_features, ...
+        As for `evsim.gradients.CubaLIF`. A loop takes a step or more; the refractory period
+        is rounded to steps.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> layer = CubaLIF(3, 4, tau_mem=20e-3, tau_syn=5e-3, delay="axonal", dt=1e-3)
+    >>> layer(torch.ones(2, 50, 3)).shape
+    torch.Size([2, 50, 4])
+    """
+
+    cells_of_model = CubaLIFCells
+
+
+class LIF(_Fires):
+    """Leaky integrate-and-fire neurons whose voltage an arrival steps.
+
+    tau_mem V' = -(V - v_leak); an arrival adds its weight to V. Arrivals in the refractory
+    period are lost. The spike times don't move smoothly, so there is no event layer of this
+    name; where all times are multiples of ``dt`` the spikes are those of `evsim.simulate`.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Sizes.
+    tau_mem : float or tensor [out]
+        Time constant [s]; inf for no leak.
+    threshold, reset, refractory, v_leak, delay, max_delay, recurrent, recurrent_delay
+    recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, dtype
+        As for `evsim.gradients.CubaLIF`.
+    dt, delays, surrogate, reset_mode, detach_reset
+        As for `CubaLIF`.
+    """
+
+    model = "LIF"
+    cells_of_model = LIFCells
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        tau_mem: Value,
+        threshold: Value = 1.0,
+        reset: Value = 0.0,
+        refractory: Value = 0.0,
+        v_leak: Value = 0.0,
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        recurrent: str | None = None,
+        recurrent_delay: float | str = LOOP_DELAY,
+        recurrent_max_delay: float = MAX_DELAY,
+        kernel_size: int = 3,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        recurrent_mask: Tensor | None = None,
+        dtype: torch.dtype | None = None,
+        **grid: Any,
+    ) -> None:
+        cells = {
+            "tau_mem": tau_mem,
+            "threshold": threshold,
+            "reset": reset,
+            "refractory": refractory,
+            "v_leak": v_leak,
+        }
+        super().__init__(
+            in_features, out_features, cells, learn, delay, max_delay, mask,
+            recurrent=recurrent, recurrent_delay=recurrent_delay,
+            recurrent_max_delay=recurrent_max_delay, kernel_size=kernel_size,
+            recurrent_mask=recurrent_mask, bound=float("inf"), dtype=dtype, **grid,
+        )  # fmt: skip
+
+    def unit_weight(self) -> float:
+        """Return the weight whose single arrival lifts the voltage by 1: 1."""
+        return 1.0
+
+
+class SRM(_Fires, events.SRM):
+    """Spike response neurons: alpha-shaped synaptic and refractory kernels, no reset.
+
+    Parameters
+    ----------
+    in_features, out_features, ...
+        As for `evsim.gradients.SRM`.
+    dt, delays, surrogate, detach_reset
+        As for `CubaLIF`; gradients bypass the refractory kernel with ``detach_reset``.
+    """
+
+    cells_of_model = SRMCells
+
+    def __init__(self, *synapses: Any, **options: Any) -> None:
+        if "reset_mode" in options:
+            raise ValueError("reset_mode: SRM neurons have no reset")
+        super().__init__(*synapses, **options)

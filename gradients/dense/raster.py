@@ -1,0 +1,114 @@
+"""Between spikes and rasters: counts [batch, step, unit], where step n stands for time n dt.
+
+A raster rounds every spike time to the nearest step; on the way back nothing is lost.
+"""
+
+from __future__ import annotations
+
+from math import ceil, inf
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evsim import Spikes
+
+
+def to_raster(
+    spikes: Spikes,
+    dt: float,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> Tensor:
+    """Return how many spikes each unit has at each step.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        Of arrays or tensors.
+    dt : float
+        Length of a step [s].
+    dtype : torch.dtype or None
+        Of the raster; torch's default if left out.
+    device : device or None
+        Where it goes.
+
+    Returns
+    -------
+    tensor [batch, step, unit]
+        As many steps as begin before ``spikes.duration``. A spike that rounds to the
+        horizon is beyond it, and left out.
+
+    Raises
+    ------
+    ValueError
+        If ``dt`` is not a positive number.
+
+    Examples
+    --------
+    >>> spikes = Spikes([0.001, 0.0011, 0.003], [0, 0, 1], size=2, duration=0.004)
+    >>> to_raster(spikes, 1e-3)[0].T
+    tensor([[0., 2., 0., 0.],
+            [0., 0., 0., 1.]])
+    """
+    step_length("dt", dt)
+    times, units, offsets = (
+        torch.as_tensor(a) for a in (spikes.times, spikes.units, spikes.offsets)
+    )
+    # A duration that is a multiple of dt, but for rounding, has no further step.
+    n_steps = max(1, ceil(spikes.duration / dt * (1 - 1e-9)))
+    step = (times.detach() / dt).round().long()
+    inside = step < n_steps
+    batch = torch.repeat_interleave(torch.arange(len(spikes)), torch.diff(offsets))
+    where = (batch[inside], step[inside], units[inside])
+    raster = torch.zeros(len(spikes), n_steps, spikes.size, dtype=dtype)
+    one = torch.ones((), dtype=raster.dtype)
+    return raster.index_put(where, one, accumulate=True).to(device)
+
+
+def to_spikes(raster: Tensor, dt: float) -> Spikes:
+    """Return the spikes of a raster.
+
+    Parameters
+    ----------
+    raster : tensor [batch, step, unit]
+        Whole numbers, not negative.
+    dt : float
+        Length of a step [s].
+
+    Returns
+    -------
+    Spikes
+        Of arrays; its duration is that of all steps.
+
+    Raises
+    ------
+    ValueError
+        If the raster has another shape, or an entry that is no count.
+
+    Examples
+    --------
+    >>> to_spikes(torch.tensor([[[0, 0], [2, 0], [0, 1]]]), 1e-3).times
+    array([0.001, 0.001, 0.002])
+    """
+    step_length("dt", dt)
+    counts = raster.detach().cpu()
+    if counts.ndim != 3 or counts.shape[1] == 0:
+        raise ValueError(f"raster: shape {list(raster.shape)}, must be [batch, step, unit]")
+    wrong = ~((counts >= 0) & (counts == counts.round()) & (counts < inf))
+    if wrong.any():
+        b, n, j = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"raster[{b}, {n}, {j}] = {counts[b, n, j].item():g}, must be a number of spikes"
+        )
+    where = counts.nonzero()
+    batch, step, units = where.repeat_interleave(counts[tuple(where.T)].long(), 0).numpy().T
+    offsets = np.searchsorted(batch, np.arange(len(counts) + 1))
+    return Spikes(step * dt, units, offsets, counts.shape[2], counts.shape[1] * dt)
+
+
+def step_length(name: str, value: float) -> float:
+    """Return the length of a step, which must be finite and positive."""
+    if not 0 < value < inf:
+        raise ValueError(f"{name} = {value}, must be finite and > 0 [s]")
+    return float(value)
