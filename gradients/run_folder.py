@@ -103,7 +103,7 @@ class RunFolder:
     def keep(self, trainer: Trainer) -> None:
         """Write the network if this epoch is the best so far, the log and the checkpoint."""
         if trainer.best["epoch"] == len(trainer.history):
-            save_network(self.path / "network.h5", to_network(trainer.model), overwrite=True)
+            save_network(self.path / "network.h5", to_network(trainer.averaged), overwrite=True)
         if trainer.history:
             self._write("log.csv", _table(trainer.history))
         # The last one: a run that stops in between does this epoch again, with the same result.

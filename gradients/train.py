@@ -1,9 +1,10 @@
 """The training loop: a model of layers with a readout learns to tell classes apart.
 
-Batches are drawn by (seed, epoch), the model with the best validation accuracy is kept, and
-everything that the rest of a run depends on is in `Trainer.state`: a training that goes on
-from it ends with the same bits as one that never stopped. Under ``torchrun`` each process
-computes its share of every batch.
+Batches are drawn by (seed, epoch). What is validated and kept is a running average of the
+parameters, for the last steps of a training with single recordings that weigh much leave them
+anywhere around a good place. Everything that the rest of a run depends on is in
+`Trainer.state`: a training that goes on from it ends with the same bits as one that never
+stopped. Under ``torchrun`` each process computes its share of every batch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from evsim import Spikes
@@ -58,16 +60,20 @@ class TrainOptions:
         Factor of the step sizes per epoch.
     wake : float
         Strength of the pull on units that were silent in a whole batch (`silent_loss`).
+    average : float
+        Share of the average of parameters that a step leaves as it was (less in the first
+        steps); 0 for no average.
     """
 
-    epochs: int = 30
+    epochs: int = 45
     batch: int = 32
     seed: int = 0
-    lr: float = 0.02
-    delay_lr: float = 1e-3
+    lr: float = 0.1
+    delay_lr: float = 3e-3
     time_lr: float = 2e-3
     lr_decay: float = 0.95
     wake: float = 0.1
+    average: float = 0.99
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
@@ -81,6 +87,8 @@ class TrainOptions:
                 raise ValueError(f"{name} = {getattr(self, name)}, must be finite and >= 0")
         if not 0 < self.lr_decay <= 1:
             raise ValueError(f"lr_decay = {self.lr_decay}, must be above 0 and at most 1")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average = {self.average}, must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -108,7 +116,7 @@ def train(
     options: TrainOptions | None = None,
     augment: Augment | None = None,
 ) -> list[dict[str, float]]:
-    """Train a model in place; it ends with the parameters of its best epoch.
+    """Train a model in place; it ends with the averaged parameters of its best epoch.
 
     Parameters
     ----------
@@ -147,8 +155,10 @@ class Trainer:
         For each epoch: ``epoch`` (from 1), ``train_loss``, ``train_accuracy``,
         ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units,
         ``silent`` units in a batch, ``seconds``.
+    averaged : Module
+        A copy of the model with averaged parameters.
     best : dict
-        ``epoch`` and ``model``, the parameters after it.
+        ``epoch`` and ``model``, the averaged parameters after it.
     """
 
     def __init__(
@@ -168,6 +178,8 @@ class Trainer:
         self.optimizer = torch.optim.Adam(parameter_groups(model, o.lr, o.delay_lr, o.time_lr))
         hold_delays(model, self.optimizer)
         self._parallel = shared(model)
+        self._average = AveragedModel(model, avg_fn=_moving_average(o.average))
+        self.averaged: nn.Module = self._average.module
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": copy.deepcopy(model.state_dict())}
 
@@ -201,6 +213,7 @@ class Trainer:
         """Return all that the rest of the training depends on."""
         return {
             "model": self.model.state_dict(),
+            "average": self._average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "history": self.history,
             "best": self.best,
@@ -217,6 +230,7 @@ class Trainer:
         """
         try:
             self.model.load_state_dict(state["model"])
+            self._average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.history, self.best = state["history"], state["best"]
             torch.set_rng_state(state["generator"])
@@ -241,7 +255,7 @@ class Trainer:
             firing += [layer.diagnostics for layer in layers if layer.diagnostics is not None]
             bar.update()
         loss, right, n = total(*sums)
-        validated = self.score(self.validation)
+        validated = score(self.averaged, self.validation, o.batch)
         record: dict[str, float] = {
             "epoch": epoch + 1,
             "train_loss": loss / n,
@@ -261,6 +275,7 @@ class Trainer:
         self.optimizer.zero_grad()
         sums = self.backward(batch)
         self.optimizer.step()
+        self._average.update_parameters(self.model)
         return sums
 
     def backward(self, batch: Spikes) -> tuple[float, int, int]:
@@ -292,8 +307,17 @@ class Trainer:
         """Keep the parameters if no epoch was more accurate; of equals, that of less loss."""
         before = self.history[self.best["epoch"] - 1] if self.best["epoch"] else None
         if before is None or _merit(record) > _merit(before):
-            parameters = copy.deepcopy(self.model.state_dict())
+            parameters = copy.deepcopy(self.averaged.state_dict())
             self.best = {"epoch": record["epoch"], "model": parameters}
+
+
+def _moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Return what an average becomes with its next value; the first values count for more."""
+
+    def average(before: Tensor, now: Tensor, n: Tensor | int) -> Tensor:
+        return before.lerp(now, 1 - min(kept, float((1 + n) / (10 + n))))
+
+    return average
 
 
 @torch.no_grad()

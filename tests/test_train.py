@@ -64,7 +64,7 @@ def test_delays_solve_what_needs_delays(delay: str) -> None:
 def test_the_model_ends_with_its_best_epoch() -> None:
     trainer = new_trainer(5)
     states = []
-    trainer.run(lambda t: states.append(copy.deepcopy(t.model.state_dict())))
+    trainer.run(lambda t: states.append(copy.deepcopy(t.averaged.state_dict())))
     ranks = [(r["validation_accuracy"], -r["validation_loss"]) for r in trainer.history]
     best = ranks.index(max(ranks))
     assert trainer.best["epoch"] == best + 1
@@ -112,10 +112,31 @@ def test_the_seed_decides_and_threads_do_not() -> None:
 
 
 def test_delays_stay_between_their_limits() -> None:
-    trainer = new_trainer(2, delay_lr=0.02)
-    trainer.run()
-    delay = trainer.model.state_dict()["hidden.delay"]
-    assert delay.min() == 0 and delay.max() <= np.float32(25e-3)
+    trainer = new_trainer(3, lr=0.02, delay_lr=0.02)
+    seen = []
+    trainer.run(lambda t: seen.append(t.model.hidden.delay.detach().clone()))
+    delays = torch.stack(seen)
+    assert delays.min() >= 0 and delays.max() == np.float32(25e-3)
+
+
+def test_what_is_kept_is_a_running_average() -> None:
+    trainer = new_trainer(1, average=0.8)
+    batches = list(TRAINING.batches(32))
+    expected = None
+    for n, batch in enumerate(batches):
+        trainer._step(batch)
+        now = trainer.model.hidden.weight.detach().double()
+        kept = min(0.8, (1 + n) / (10 + n)) if n else 0.0
+        expected = now if expected is None else kept * expected + (1 - kept) * now
+    torch.testing.assert_close(trainer.averaged.hidden.weight.double(), expected)
+    assert not torch.equal(trainer.averaged.hidden.weight, trainer.model.hidden.weight)
+
+
+def test_without_average_the_last_step_is_kept() -> None:
+    trainer = new_trainer(2, average=0.0)
+    trainer.run(lambda t: t.best.update(epoch=2, model=copy.deepcopy(t.averaged.state_dict())))
+    state = trainer.state()
+    assert same(dict(state["model"]), dict(trainer.averaged.state_dict()))
 
 
 def test_step_sizes() -> None:
@@ -163,6 +184,7 @@ def test_silent_units_wake_up() -> None:
     [
         {"epochs": 0}, {"batch": 0}, {"seed": -1}, {"lr": -1.0}, {"delay_lr": float("nan")},
         {"lr_decay": 0.0}, {"lr_decay": 1.1}, {"wake": float("inf")},
+        {"average": 1.0}, {"average": -0.1},
     ],
 )  # fmt: skip
 def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
