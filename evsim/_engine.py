@@ -168,7 +168,7 @@ def _run_recording(
     fill_series(flow, tau, width, series)
     state[:] = 0.0
     state[BELOW] = 1.0
-    clear(head, flight, n_due, n)
+    clear(head, n_due, n)
     fired_by[:] = 0
     for s in range(len(cursor)):
         cursor[s] = in_offsets[s, b]

@@ -65,7 +65,7 @@ KEEP_U, I_TO_U, KEEP_I, KEEP_R, K_TO_R, TO_U, TO_I = range(7)
 # crosses, and the current at the unit's last release from its refractory period before that.
 SLOPE, BEFORE = 0, 1
 # Scratch.n, counters.
-FREE, IN_FLIGHT, LOADED = range(3)
+FREE, FRESH, IN_FLIGHT, LOADED = range(4)
 
 
 class Group(NamedTuple):
@@ -112,7 +112,7 @@ class Scratch(NamedTuple):
     spike_unit: IntArray  # [spike]
     spike_record: FloatArray  # [2, spike]
     pieces: FloatArray  # [2, 4] see _srm
-    n: IntArray  # [3]
+    n: IntArray  # [4]
     cursor: IntArray  # [S] next input spike of each source
     fired_by: IntArray  # [P] spikes of the recording
 

@@ -30,6 +30,7 @@ from evsim._layout import (
     END,
     FIRST,
     FREE,
+    FRESH,
     HEIGHT,
     IN_FLIGHT,
     KIND,
@@ -78,17 +79,12 @@ def window_of(t, width):
 
 
 @kernel
-def clear(head, flight, n_due, n):
-    """Empty the ring and the current bucket; what is still in flight is free again."""
+def clear(head, n_due, n):
+    """Empty the ring and the current bucket; all items are fresh again."""
     n_due[:] = 0
-    for bucket in range(len(head)):
-        item = head[bucket]
-        while item >= 0:
-            later = flight[item, NEXT]
-            flight[item, NEXT] = n[FREE]
-            n[FREE] = item
-            item = later
-        head[bucket] = -1
+    head[:] = -1
+    n[FREE] = -1
+    n[FRESH] = 0
     n[IN_FLIGHT] = 0
     n[LOADED] = -1
 
@@ -119,9 +115,13 @@ def send(
     if first >= duration:
         return OK
     item = n[FREE]
-    if item < 0:
-        return GROW_FLIGHT
-    n[FREE] = flight[item, NEXT]
+    if item >= 0:  # one that has been in flight before
+        n[FREE] = flight[item, NEXT]
+    else:
+        item = n[FRESH]
+        if item == len(flight):
+            return GROW_FLIGHT
+        n[FRESH] += 1
     n[IN_FLIGHT] += 1
     sent[item] = start
     flight[item, PROJECTION] = projection

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim._engine import run_group
-from evsim._layout import NEXT, FloatArray, Inputs, IntArray, Out, Samples, Scratch
+from evsim._layout import FloatArray, Inputs, IntArray, Out, Samples, Scratch
 from evsim._plan import Plan
 from evsim._queue import (
     GROW_DUE,
@@ -50,18 +50,10 @@ class Room:
         setattr(self, name, 2 * getattr(self, name))
 
 
-def empty_calendar(size: int) -> tuple[IntArray, IntArray]:
-    """Return the heads of all buckets and ``size`` items, all of them free."""
-    flight = np.empty((size, 8), np.int64)
-    flight[:, NEXT] = np.append(np.arange(1, size), -1)
-    return np.full(RING, -1), flight
-
-
 def make_scratch(plan: Plan, room: Room) -> Scratch:
     """Allocate the working arrays of one thread for one group."""
     n, classes = plan.group.unit.shape[1], len(plan.group.flow)
     words = np.zeros((n + 7) // 8, np.uint64)
-    head, flight = empty_calendar(room.flight)
 
     def floats(*shape: int) -> FloatArray:
         return np.empty(shape)  # everything is written before it is read
@@ -73,8 +65,8 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         state=floats(16, n),
         busy=words.view(np.bool_),
         words=words,
-        head=head,
-        flight=flight,
+        head=ints(RING),
+        flight=ints(room.flight, 8),
         sent=floats(room.flight),
         row_time=floats(WINDOWS, room.rows),
         row_from=ints(2, WINDOWS, room.rows),
@@ -93,7 +85,7 @@ def make_scratch(plan: Plan, room: Room) -> Scratch:
         spike_unit=ints(room.fired),
         spike_record=floats(2, room.fired),
         pieces=floats(2, 4),
-        n=np.zeros(3, np.int64),
+        n=ints(4),
         cursor=ints(len(plan.sources)),
         fired_by=ints(len(plan.names)),
     )

@@ -7,6 +7,7 @@ from evsim._layout import (
     BY,
     DENSE,
     FREE,
+    FRESH,
     IN_FLIGHT,
     LATE,
     LISTED,
@@ -20,6 +21,7 @@ from evsim._layout import (
 )
 from evsim._queue import (
     OK,
+    RING,
     WINDOWS,
     clear,
     consume_due,
@@ -30,7 +32,6 @@ from evsim._queue import (
     sort_rows,
     window_of,
 )
-from evsim._run import empty_calendar
 
 PRE, POSTS, DURATION = 20, 30, 1.0
 
@@ -54,15 +55,15 @@ class Calendar:
         self.synapses = np.stack([late, rng.normal(size=len(late)), target], axis=1).ravel()
         self.rows = np.array([[DENSE, 0, POSTS, 0, 0, 0, 1], [LISTED, 0, POSTS, PRE, 0, 0, 1]])
         self.maps = np.zeros((0, 12), np.int64)
-        self.head, self.flight = empty_calendar(500)
+        self.head, self.flight = np.zeros(RING, np.int64), np.zeros((500, 8), np.int64)
         self.sent = np.zeros(500)
         self.row_time = np.zeros((WINDOWS, 500))
         self.row_from = np.zeros((2, WINDOWS, 500), np.int64)
         self.due = np.zeros((2, WINDOWS, 2000))
         self.due_post = np.zeros((WINDOWS, 2000), np.int64)
         self.n_due = np.zeros((2, WINDOWS), np.int64)
-        self.edges, self.n = np.zeros(WINDOWS + 1), np.zeros(3, np.int64)
-        clear(self.head, self.flight, self.n_due, self.n)
+        self.edges, self.n = np.zeros(WINDOWS + 1), np.zeros(4, np.int64)
+        clear(self.head, self.n_due, self.n)
         self.expected, self.arrived = [], []
 
     def send(self, t, pre, projection):
@@ -109,7 +110,7 @@ class Calendar:
         self.n_due[N_DUE, w] = consume_due(due[TIME], due[WEIGHT], post, m, limit)
 
     def check(self):
-        """Every item is either free or in exactly one bucket."""
+        """Every item is fresh, free or in exactly one bucket."""
         free, item = 0, self.n[FREE]
         while item >= 0:
             free, item = free + 1, self.flight[item, NEXT]
@@ -118,7 +119,7 @@ class Calendar:
             while item >= 0:
                 waiting, item = waiting + 1, self.flight[item, NEXT]
         assert waiting == self.n[IN_FLIGHT]
-        assert free + waiting == len(self.flight)
+        assert free + waiting == self.n[FRESH]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -160,6 +161,6 @@ def test_a_cleared_calendar_has_all_its_items_again():
         calendar.send(0.1, pre, 0)
         calendar.send(0.5, pre, 1)
     assert calendar.n[IN_FLIGHT] > 0
-    clear(calendar.head, calendar.flight, calendar.n_due, calendar.n)
+    clear(calendar.head, calendar.n_due, calendar.n)
     calendar.check()
-    assert calendar.n[IN_FLIGHT] == 0
+    assert calendar.n[IN_FLIGHT] == calendar.n[FRESH] == 0
