@@ -370,7 +370,7 @@ def _work_out(
             end, limit, width,
         )  # fmt: skip
     if not replay:
-        mark_busy(pops, unit, par, state, factors, start, busy)
+        mark_busy(pops, unit, par, tau, state, factors, start, busy)
         n_busy = list_busy(busy, words, work[UNIT])
     if n_due > 0 and n_busy > 0:
         chain_due(due_time, due_post, n_due, limit, busy, work, n_busy, chained)

@@ -10,7 +10,7 @@ longer than half the shortest time constant.
 from math import exp
 
 from evsim._compile import inlined, kernel
-from evsim._flows import psp
+from evsim._flows import may_reach, responses
 from evsim._layout import (
     ALIKE,
     BY,
@@ -92,13 +92,13 @@ def set_factors(flow, tau, span, factors):
     """Write the factors of all classes for a window of ``span`` seconds."""
     for c in range(len(flow)):
         tau_mem, tau_syn, tau_r = tau[TAU_MEM, c], tau[TAU_SYN, c], tau[TAU_R, c]
-        factors[KEEP_U, c] = exp(-span / tau_mem)
-        if flow[c] != LIF:
-            factors[I_TO_U, c] = psp(span, tau_mem, tau_syn)
-            factors[KEEP_I, c] = exp(-span / tau_syn)
+        if flow[c] == LIF:
+            factors[KEEP_U, c] = exp(-span / tau_mem)
+            continue
+        keep_u, i_to_u, keep_i = responses(span, tau_mem, tau_syn)
+        factors[KEEP_U, c], factors[I_TO_U, c], factors[KEEP_I, c] = keep_u, i_to_u, keep_i
         if flow[c] == SRM:
-            factors[KEEP_R, c] = exp(-span / tau_r)
-            factors[K_TO_R, c] = psp(span, tau_r, tau_r)
+            factors[KEEP_R, c], factors[K_TO_R, c], _ = responses(span, tau_r, tau_r)
 
 
 @inlined
@@ -282,23 +282,24 @@ def respond_each(series, time, out, n, end, width):
 
 
 @inlined
-def mark_busy(pops, unit, par, state, factors, start, busy):
+def mark_busy(pops, unit, par, tau, state, factors, start, busy):
     """Mark the units that may reach their threshold (or a new maximum) in the window.
 
     What positive arrivals make of u grows until the end of the window, which is shorter
     than the time to the peak, so `rise`, their sum there, is never exceeded. Without them
-    u moves towards a current of at most max(i, 0). For `LIF` an arrival decays instead, by
-    no more than over the whole window; for `SRM` comes a refractory part that is negative
-    and decays. Refractory units don't follow the flow at all.
+    u moves towards a current of at most max(i, 0), which decays (`may_reach`). For `LIF` an
+    arrival decays instead, by no more than over the whole window; for `SRM` comes a refractory
+    part that is negative and decays. Refractory units don't follow the flow at all.
     """
     for p in range(len(pops)):
         low, high, flow = pops[p, START], pops[p, STOP], pops[p, FLOW]
         bar = state[TOP] if pops[p, PEAK] else par[THRESHOLD]
         if flow == CUBA and pops[p, UNIFORM]:
+            c = unit[CLASS, low]
             _mark_cuba(
                 state[U, low:high], state[I, low:high], state[RISE, low:high], bar[low:high],
-                state[RELEASE, low:high], start, 1.0 - factors[KEEP_U, unit[CLASS, low]],
-                busy[low:high],
+                state[RELEASE, low:high], start, 1.0 - factors[KEEP_U, c], tau[TAU_MEM, c],
+                tau[TAU_SYN, c], busy[low:high],
             )  # fmt: skip
             continue
         for j in range(low, high):
@@ -315,10 +316,13 @@ def mark_busy(pops, unit, par, state, factors, start, busy):
 
 
 @inlined
-def _mark_cuba(u, i, rise, bar, release, start, gain, busy):
+def _mark_cuba(u, i, rise, bar, release, start, gain, tau_mem, tau_syn, busy):
     for j in range(len(u)):
+        level = bar[j] - rise[j]
         pull = max(i[j], 0.0) - u[j]
-        busy[j] = (u[j] + rise[j] + max(pull, 0.0) * gain >= bar[j]) | (release[j] > start)
+        near = u[j] + max(pull, 0.0) * gain >= level
+        reaches = near & may_reach(u[j], i[j], level, tau_mem, tau_syn)
+        busy[j] = reaches | (release[j] > start)
 
 
 @inlined

@@ -18,7 +18,7 @@ needs the state to be known again. nu_v and nu_i belong to tau_mem, nu_s to tau_
 from math import exp
 
 from evsim._compile import inlined
-from evsim._flows import psp
+from evsim._flows import responses
 
 # Rows of costates.
 MU_V, MU_I, NU_V, NU_I, NU_S = range(5)
@@ -55,9 +55,7 @@ def ramped(s, tau_mem, tau_syn):
 @inlined
 def spread(s, tau_mem, tau_syn, terms):
     """Write what becomes of the costates over ``s`` seconds, backwards in time."""
-    keep_v = exp(-s / tau_mem)
-    keep_i = exp(-s / tau_syn)
-    response = psp(s, tau_mem, tau_syn)
+    keep_v, response, keep_i = responses(s, tau_mem, tau_syn)
     once = ramped(s, tau_mem, tau_syn)
     terms[KEEP_V] = keep_v
     terms[KEEP_I] = keep_i

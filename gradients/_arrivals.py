@@ -10,7 +10,7 @@ the delays, which don't change from spike to spike, take the place of those of t
 from math import exp
 
 from evsim._compile import inlined, kernel
-from evsim._flows import psp
+from evsim._flows import responses
 from evsim._layout import LIF
 from evsim.gradients._adjoint_flows import (
     I_TO_NU_S,
@@ -201,9 +201,7 @@ def look(s, tau_mem, tau_syn, full, terms):
     if full:
         spread(s, tau_mem, tau_syn, terms)
     else:
-        terms[KEEP_V] = exp(-s / tau_mem)
-        terms[KEEP_I] = exp(-s / tau_syn)
-        terms[V_TO_I] = psp(s, tau_mem, tau_syn)
+        terms[KEEP_V], terms[V_TO_I], terms[KEEP_I] = responses(s, tau_mem, tau_syn)
 
 
 @inlined

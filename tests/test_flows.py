@@ -4,7 +4,7 @@ import mpmath as mp
 import numpy as np
 import pytest
 
-from evsim._flows import first_crossing, peak_time, propagate, psp
+from evsim._flows import first_crossing, may_reach, peak_time, propagate, responses
 from evsim._queue import window_of
 from evsim._srm import srm_crossing, srm_slope, srm_voltage
 
@@ -82,6 +82,21 @@ def test_crossings_solve_the_equation():
     assert found > 500
 
 
+def test_what_may_not_reach_a_level_never_does():
+    rng = np.random.default_rng(5)
+    dismissed = 0
+    for tau_mem, tau_syn in time_constants(rng, 2000):
+        u, i = rng.uniform(-1, 0.5), rng.uniform(-1, 4)
+        level = rng.uniform(-0.5, 1)
+        if may_reach(u, i, level, tau_mem, tau_syn):
+            continue
+        dismissed += 1
+        top = min(peak_time(u, i, tau_mem, tau_syn), 1e3 * tau_mem) if i > max(u, 0) else 0.0
+        assert exact(u, i, top, tau_mem, tau_syn)[0] < level
+        assert u < level and level > 0  # to which it decays
+    assert dismissed > 500
+
+
 def test_peak_time_is_where_u_meets_i():
     rng = np.random.default_rng(2)
     for tau_mem, tau_syn in time_constants(rng, 400):
@@ -90,8 +105,9 @@ def test_peak_time_is_where_u_meets_i():
         assert abs(v - c) <= 1e-13 * abs(c)
 
 
-def test_psp_of_no_time_is_nothing():
-    assert psp(0.0, 0.02, 0.005) == 0.0
+def test_no_time_changes_nothing():
+    for tau_syn in (0.005, 0.02):
+        assert responses(0.0, 0.02, tau_syn) == (1.0, 0.0, 1.0)
 
 
 def test_srm_crossings_solve_the_equation_and_are_the_first():
