@@ -213,8 +213,11 @@ def _sweep(
     n_rows, n_units = state.shape
     full = n_rows > NU_S
     state[:] = 0.0
+    if uniform:
+        look(len(slots) * width - duration, cells[TAU_MEM, 0], cells[TAU_SYN, 0], full, terms)
     for j in range(n_units):
-        look(len(slots) * width - duration, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
+        if not uniform:
+            look(len(slots) * width - duration, cells[TAU_MEM, j], cells[TAU_SYN, j], full, terms)
         recall(ends[0, j], ends[1, j], 0.0, terms, state[:, j])
     inner[:] = 0.0
     held[:] = 0.0
@@ -225,7 +228,7 @@ def _sweep(
         if slots[w] < 0 and not busy:
             continue
         if reference > w:
-            _carry_all(state, cells, uniform, (reference - w) * width, steps)
+            _carry_all(state, cells, uniform, (reference - w) * width, width, steps)
             reference = w
         if slots[w] >= 0:
             for row in range(n_rows):
@@ -260,16 +263,15 @@ def _sweep(
 
 
 @kernel
-def _carry_all(state, cells, uniform, span, terms):
+def _carry_all(state, cells, uniform, span, width, terms):
     """Carry the costates of all units back over ``span``."""
-    longest = inf
-    for j in range(state.shape[1]):
-        longest = min(longest, 500.0 * min(cells[TAU_MEM, j], cells[TAU_SYN, j]))
     while span > 0.0:
-        step = min(span, longest)
+        step = min(span, 500.0 * width)  # exponentials don't vanish over that
         span -= step
-        for j in range(state.shape[1]):
-            if j == 0 or not uniform:
+        if uniform:
+            look(step, cells[TAU_MEM, 0], cells[TAU_SYN, 0], len(state) > NU_S, terms)
+        for j in range(state.shape[1]):  # one sweep in vector registers if all are alike
+            if not uniform:
                 look(step, cells[TAU_MEM, j], cells[TAU_SYN, j], len(state) > NU_S, terms)
             carry(state[:, j], terms)
 
