@@ -48,7 +48,7 @@ def _plan_group(net: Network, names: list[str]) -> Plan:
     start = np.cumsum([0] + sizes)
     own, outside, sources = _order(net, names)
     units = _units(pops)
-    uniform = [len(np.unique(c)) == 1 for c in np.split(units["unit"][0], start[1:-1])]
+    uniform = [bool((c == c[0]).all()) for c in np.split(units["unit"][0], start[1:-1])]
     owned = np.searchsorted([names.index(p.pre) for p in own], np.arange(len(names) + 1))
     fed = np.searchsorted([sources.index(p.pre) for p in outside], np.arange(len(sources) + 1))
     group = Group(
@@ -102,9 +102,12 @@ def _units(pops: list[Population]) -> dict[str, Any]:
     flow = np.concatenate([np.full(p.size, _FLOW[p.model]) for p in pops])
     tau_mem, tau_syn, tau_r = (joined(name, 1.0) for name in ("tau_mem", "tau_syn", "tau_r"))
     tau_mem = np.where(flow == SRM, tau_syn, tau_mem)
-    keys, unit_class = np.unique(
-        np.stack([flow, tau_mem, tau_syn, tau_r]), axis=1, return_inverse=True
-    )
+    keys = np.stack([flow, tau_mem, tau_syn, tau_r])
+    unit_class = np.zeros(len(flow), np.int64)
+    if (keys == keys[:, :1]).all():  # one class; np.unique would take longer than a short run
+        keys = keys[:, :1]
+    else:
+        keys, unit_class = np.unique(keys, axis=1, return_inverse=True)
     v_leak = joined("v_leak", 0.0)
     pop = np.repeat(np.arange(len(pops)), [p.size for p in pops])
     par = [joined("threshold", np.inf) - v_leak, joined("reset", 0.0) - v_leak]

@@ -237,7 +237,7 @@ def _parameters(
             raise ValueError(
                 f"{where}: {name} has shape {list(array.shape)}, must be a scalar or [{size}]"
             )
-        array = np.array(np.broadcast_to(array, (size,)))
+        array = np.full(size, array)
         if not rule.infinite:
             _refuse(where, name, array, np.isfinite(array), "finite")
         if rule.positive:
@@ -338,6 +338,8 @@ def _refuse_instant_loops(net: Network, group: list[str]) -> None:
     Such a loop could fire without bound at one instant. Zero weights don't connect.
     """
     inside = [p for p in net.projections.values() if p.pre in group and p.post in group]
+    if not inside:
+        return
     start = np.cumsum([0] + [net.populations[name].size for name in group])
     base = {name: int(s) for name, s in zip(group, start, strict=False)}
     refractory = np.concatenate(

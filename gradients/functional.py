@@ -202,7 +202,6 @@ def _gradients(
     inputs = job.run.inputs
     found: dict[str, Any] = {
         "weight": g.weight,
-        "axonal_delay": np.bincount(inputs.units, g.in_times, g.weight.shape[1]),
         "delay": g.delay,
         "recurrent_weight": g.own_weight,
         "recurrent_axonal_delay": g.own_axonal,
@@ -217,6 +216,8 @@ def _gradients(
     }
     for name, more in direct.items():
         found[name] = found[name] + more
+    if wanted["axonal_delay"]:
+        found["axonal_delay"] = np.bincount(inputs.units, g.in_times, g.weight.shape[1])
     g_in = None
     if ctx.needs_input_grad[1]:
         g_in = torch.from_numpy(_unsorted(g.in_times, job.order))

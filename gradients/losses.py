@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from math import inf, isfinite
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.gradients.tensors import sorted_numpy
 
 
 def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
@@ -48,12 +50,14 @@ def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
     missing = spikes.duration if missing is None else missing
     if not missing >= 0:
         raise ValueError(f"missing = {missing}, must be >= 0 [s]")
-    times, n = torch.as_tensor(spikes.times), len(spikes.times)
-    order = torch.argsort(times.detach(), stable=True)
-    rank = torch.full((len(spikes) * spikes.size,), n)
-    rank = rank.scatter_reduce(0, places(spikes)[order], torch.arange(n), "amin")
-    found = torch.cat([times[order], times.new_tensor([missing])])[rank]
-    return found.reshape(len(spikes), spikes.size)
+    times = torch.as_tensor(spikes.times)
+    plain, order = sorted_numpy(spikes)
+    n, recordings = len(times), np.repeat(np.arange(len(spikes)), np.diff(plain.offsets))
+    first = np.full((len(spikes), spikes.size), n)
+    np.minimum.at(first, (recordings, plain.units), np.arange(n))
+    if order is not None:
+        first = np.append(order, n)[first]
+    return torch.cat([times, times.new_tensor([missing])])[torch.from_numpy(first)]
 
 
 class FirstSpikeLoss(nn.Module):

@@ -342,9 +342,11 @@ def _spread(work: Callable[[int, int], Any], spikes: Spikes, size: int, threads:
     """Do the portions of a batch on some threads; return their results in order."""
     n = len(spikes)
     portions = min(max(len(spikes.times) * size // WORTHWHILE, 1), PORTIONS, max(n, 1))
+    if portions == 1:
+        return [work(0, n)]
     borders = np.unique(np.linspace(0, n, portions + 1).astype(int))
-    jobs = list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)) or [(0, n)]
-    if threads == 1 or len(jobs) == 1:
+    jobs = list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True))
+    if threads == 1:
         return [work(a, b) for a, b in jobs]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(lambda job: work(*job), jobs))

@@ -16,6 +16,7 @@ from evsim import Spikes
 from evsim.gradients.delays import keep_delays
 from evsim.gradients.diagnostics import Diagnostics
 from evsim.gradients.functional import Job, fire, observe
+from evsim.gradients.reverse import Run
 from evsim.gradients.tensors import joined
 
 MAX_DELAY = 60e-3
@@ -122,7 +123,8 @@ class Synapses(nn.Module):
 
     def tensors(self) -> dict[str, Tensor | None]:
         """Return what `fire` and `observe` take, delays between their limits."""
-        keep_delays(self)
+        if self.delay_limits():
+            keep_delays(self)
         found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
         found["weight"] = self.weight if self.mask is None else self.weight * self.mask
         if self.delay_kind is not None:
@@ -191,7 +193,7 @@ class Spiking(Synapses):
         self.recurrent_delay_kind = recurrent_delay if isinstance(recurrent_delay, str) else None
         self.recurrent_max_delay = positive("recurrent_max_delay", recurrent_max_delay)
         self.bound = positive("bound", bound)
-        self.diagnostics: Diagnostics | None = None
+        self._last: Run | Diagnostics | None = None
         n = self.out_features
         self.recurrent_mask: Tensor | None
         recurrent_mask = checked_mask("recurrent_mask", recurrent_mask, (n, n))
@@ -215,6 +217,13 @@ class Spiking(Synapses):
         else:
             del self.recurrent_delay
             self.register_buffer("recurrent_delay", torch.tensor(delay, dtype=torch.float64))
+
+    @property
+    def diagnostics(self) -> Diagnostics | None:
+        """How the layer fired on the last batch; worked out when asked for."""
+        if isinstance(self._last, Run):
+            self._last = Diagnostics.of(self._last)
+        return self._last
 
     def delay_limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the delays [s] by name of the parameter."""
@@ -263,10 +272,11 @@ class Spiking(Synapses):
         RunawayError
             If the layer fires without bound.
         """
+        self._last = None
         job = self.job(spikes)
         job.bound = self.bound
         fired = fire(job, **self.tensors())
-        self.diagnostics = Diagnostics.of(job.run)
+        self._last = job.run
         return fired
 
     def peak_voltage(self, spikes: Spikes, fired: Spikes) -> Tensor:

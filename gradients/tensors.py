@@ -80,11 +80,10 @@ def sorted_numpy(spikes: Spikes) -> tuple[Spikes, np.ndarray | None]:
     """Return the spikes as sorted arrays, and which spike each was; None if as before."""
     times = spikes.times.detach().numpy()  # type: ignore[attr-defined]
     units, offsets = (a.numpy() for a in (spikes.units, spikes.offsets))  # type: ignore[attr-defined]
-    step = np.diff(times)
-    in_order = (step > 0) | ((step == 0) & (np.diff(units) >= 0))
-    borders = offsets[(offsets > 0) & (offsets < len(times))] - 1
-    in_order[borders] = True
-    if in_order.all():
+    rises = times[1:] > times[:-1]
+    rises[offsets[(offsets > 0) & (offsets < len(times))] - 1] = True
+    at = np.flatnonzero(~rises)
+    if ((times[at + 1] == times[at]) & (units[at + 1] >= units[at])).all():
         return spikes.replace(times, units, offsets), None
     order = np.empty(len(times), np.int64)
     for first, last in zip(offsets[:-1], offsets[1:], strict=True):
