@@ -24,7 +24,7 @@ _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
 _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
 _MAY_CHANGE = ("epochs",)  # when a training goes on
 _MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
-_STRETCH, _SHIFT, _DROPPED = 0.05, 1, 0.1  # of augmentation
+_STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
 _FIT = 256  # recordings that the first weights are fitted to
 
 
@@ -56,10 +56,10 @@ class TrainSettings:
     delay: str = "synaptic"
     recurrent: str = "none"
     max_delay: float | None = None
-    epochs: int = 45
+    epochs: int = 30
     batch: int = 32
     seed: int = 0
-    lr: float = 0.1
+    lr: float = 0.15
     delay_lr: float = 3e-3
     augment: bool | None = None
 
@@ -268,8 +268,8 @@ def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
 def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:
     """Return recordings as other speakers or another day might have given them.
 
-    Each is stretched in time by up to 5 %, shifted by up to one channel, and loses a tenth of
-    its spikes.
+    Each is stretched in time by up to 15 %, shifted by up to 10 ms and one channel, and loses
+    a fifth of its spikes.
 
     Parameters
     ----------
@@ -286,6 +286,7 @@ def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:
     from evsim.datasets import transforms
 
     batch = transforms.scale_times(batch, 1 - _STRETCH, 1 + _STRETCH, rng)
+    batch = transforms.shift_times(batch, _LATE, rng)
     batch = transforms.shift_channels(batch, _SHIFT, rng)
     return transforms.delete_spikes(batch, _DROPPED, rng)
 

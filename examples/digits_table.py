@@ -3,9 +3,10 @@
     python examples/digits_table.py RUNS          # 36 trainings; goes on where it was stopped
 
 32 and 128 hidden units, the takes split and a speaker held out, three seeds each, all with the
-options that `evsim train digits` has by default but for the number of epochs. RUNS gets a
-folder for every training and delays.png. Accuracies are those of the network files, run by the
-event engine on the test recordings; mean and standard deviation over seeds.
+options that `evsim train digits` has by default but for the number of epochs, which is 8 to
+keep it to half an hour. RUNS gets a folder for every training and delays.png. Accuracies are
+those of the network files, run by the event engine on the test recordings; mean and standard
+deviation over seeds.
 """
 
 import argparse
@@ -24,14 +25,14 @@ SPLITS = {"takes": None, "speaker": "theo"}
 COLOURS = ("#B8B8B8", "#0072B2", "#D55E00")
 
 
-def trained(folder, epochs, split, hidden, delay, seed):
+def trained(folder, epochs, threads, split, hidden, delay, seed):
     """Train a network, unless it is there, and return its accuracy on the test part [%]."""
     run = folder / f"{split}-{hidden}-{delay}-{seed}"
     if not is_complete(run, epochs):
         options = {"hidden": hidden, "delay": delay, "seed": seed, "held_out": SPLITS[split]}
         resume = (run / "checkpoint.pt").exists()
         run_training(
-            "digits", run, resume, overwrite=not resume, threads=2, epochs=epochs, **options
+            "digits", run, resume, overwrite=not resume, threads=threads, epochs=epochs, **options
         )
     test = SpokenDigits("test", held_out=SPLITS[split]).spikes()
     net = evsim.Network.load(run / "network.h5")
@@ -65,16 +66,18 @@ def draw(path, scores):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
+    epochs, threads = arguments.epochs, arguments.threads
     arguments.folder.mkdir(parents=True, exist_ok=True)
     scores = {}
-    print(f"{arguments.epochs} epochs   " + "".join(f"{delay:>16}" for delay in DELAYS))
+    print(f"{epochs:>3} epochs   " + "".join(f"{delay:>16}" for delay in DELAYS))
     for split, hidden in itertools.product(SPLITS, SIZES):
         print(f"{split:<8} {hidden:>4} ", end="", flush=True)
         for delay in DELAYS:
             found = [
-                trained(arguments.folder, arguments.epochs, split, hidden, delay, seed)
+                trained(arguments.folder, epochs, threads, split, hidden, delay, seed)
                 for seed in SEEDS
             ]
             scores[split, hidden, delay] = found

@@ -16,7 +16,7 @@ _TIMES = ("tau_mem", "tau_syn", "tau_r", "refractory")
 
 
 def parameter_groups(
-    model: nn.Module, lr: float = 0.1, delay_lr: float = 3e-3, time_lr: float = 2e-3
+    model: nn.Module, lr: float = 0.15, delay_lr: float = 3e-3, time_lr: float = 2e-3
 ) -> list[dict[str, Any]]:
     """Sort the parameters of a model into groups for an optimiser of torch.
 
@@ -28,7 +28,7 @@ def parameter_groups(
         Learning rate of weights, thresholds and all that is not told below, as a share of
         the root mean square that the parameter has now.
     delay_lr : float
-        Of delays [s]. With the defaults a delay, counted in ms, takes steps 30 times as
+        Of delays [s]. With the defaults a delay, counted in ms, takes steps 20 times as
         large as a weight, counted in usual weights.
     time_lr : float
         Of time constants and refractory periods, as a share like ``lr``.

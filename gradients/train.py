@@ -65,13 +65,13 @@ class TrainOptions:
         steps); 0 for no average.
     """
 
-    epochs: int = 45
+    epochs: int = 30
     batch: int = 32
     seed: int = 0
-    lr: float = 0.1
+    lr: float = 0.15
     delay_lr: float = 3e-3
     time_lr: float = 2e-3
-    lr_decay: float = 0.95
+    lr_decay: float = 0.93
     wake: float = 0.1
     average: float = 0.99
 
