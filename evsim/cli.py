@@ -1,4 +1,4 @@
-"""The command line: ``evsim simulate``, ``train``, ``encode``, ``info`` and ``plot``.
+"""The command line: ``evsim simulate``, ``train``, ``check``, ``encode``, ``info``, ``plot``.
 
 Commands read files, call the library and print; whatever is wrong with what the user gave
 ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
@@ -267,8 +267,118 @@ def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: A
         raise
 
 
+class _ListOfNumbers(click.Command):
+    """A command whose ``--dt`` takes several numbers: ``--dt 1e-3 5e-4``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each further number."""
+        spread: list[str] = []
+        in_list = False
+        for i, word in enumerate(args):
+            if word == "--":
+                spread += args[i:]
+                break
+            if in_list and spread[-1] != "--dt" and _is_number(word):
+                spread.append("--dt")
+            elif word.startswith("-") and not _is_number(word):
+                in_list = word == "--dt" or word.startswith("--dt=")
+            elif in_list and not _is_number(word):
+                in_list = False
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+@cli.command(cls=_ListOfNumbers, epilog=_DEMO)
+@click.argument("model")
+@click.argument("spikes")
+@click.option("-o", "--output", metavar="REPORT", help="Folder for the report and a picture.")
+@click.option(
+    "--dt",
+    type=float,
+    multiple=True,
+    metavar="S...",
+    help="Steps of the grid [s], one or several.  [default: 1e-3 5e-4 2e-4 1e-4]",
+)
+@click.option(
+    "--trained",
+    type=click.Choice(["exact", "grid"]),
+    default="exact",
+    show_default=True,
+    help="How MODEL was trained, which says what is right. With grid, delays and input of the "
+    "events are rounded to steps, too.",
+)
+@click.option(
+    "--recordings",
+    type=int,
+    default=200,
+    metavar="N",
+    show_default=True,
+    help="Run at most so many, evenly spaced over SPIKES.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Of torch, for the grid.")
+@click.option(
+    "--min-match",
+    type=float,
+    default=0.95,
+    metavar="X",
+    show_default=True,
+    help="Share of spikes that have a partner, at the smallest step.",
+)
+@click.option(
+    "--max-time-error",
+    type=float,
+    default=5.0,
+    metavar="STEPS",
+    show_default=True,
+    help="Median error of their times, at the smallest step.",
+)
+@click.option(
+    "--min-order",
+    type=float,
+    default=0.9,
+    metavar="X",
+    show_default=True,
+    help="Order at which time errors fall with the step.",
+)
+@click.option(
+    "--max-accuracy-loss",
+    type=float,
+    default=0.005,
+    metavar="X",
+    show_default=True,
+    help="From how it was trained to the other way, at the smallest step.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace REPORT if it exists.")
+def check(
+    model: str, spikes: str, output: str | None, dt: tuple[float, ...], **options: Any
+) -> None:
+    """Compare what MODEL does event by event with what it does on a grid of time steps.
+
+    Runs the recordings of SPIKES both ways, for several steps: spikes that are matched,
+    missing and extra, errors of times and voltages, the order at which they fall with the step
+    and, for a classifier, accuracy and agreement of decisions.
+
+    Exit status 1 says that a tolerance is not kept.
+    """
+    from evsim.checking import run_check
+
+    paths = os.fspath(resolve(model)), os.fspath(resolve(spikes))
+    report, passed = run_check(*paths, dt, output=output, **options)
+    click.echo(report)
+    if not passed:
+        sys.exit(1)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: status 0, 2 after an error, 130 when interrupted.
+    """Run the command line and exit: 0, 1 after a failed check, 2 an error, 130 interrupted.
 
     Parameters
     ----------

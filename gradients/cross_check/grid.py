@@ -1,0 +1,255 @@
+"""A network on a grid of time steps, run by the dense layers for no longer than it is active.
+
+Arrivals are listed, spike by spike, and not convolved: spikes are few and steps are many.
+Once nothing can happen any more the rest of the recording is a single step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from evsim import Network, Population, Spikes
+from evsim.gradients import dense
+from evsim.gradients.dense.grid import OnGrid
+from evsim.gradients.network_import import chain_of_layers
+from evsim.projections import Projection
+from evsim.simulate import readout_values
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+_SETTLED = 10.0  # time constants after which a neuron without arrivals is at rest
+_ARRIVALS = 1 << 22  # that are listed at a time
+
+
+@dataclass
+class GridRun:
+    """What a network did on a grid; voltages are at the sampled steps.
+
+    Attributes
+    ----------
+    spikes : dict of str to Spikes
+        By population, times are steps.
+    voltage : dict of str to float64 array [recording, sample, unit]
+        By population.
+    output : float64 array [recording, unit] or None
+        Of the readout.
+    """
+
+    spikes: dict[str, Spikes] = field(default_factory=dict)
+    voltage: dict[str, FloatArray] = field(default_factory=dict)
+    output: FloatArray | None = None
+
+
+class _Listed(OnGrid):
+    """A dense layer whose arrivals are added up one by one."""
+
+    def arrivals(self, raster: Tensor, found: dict[str, Tensor | None]) -> Tensor:
+        """Return what the input projection delivers, [batch, step, out]."""
+        axonal, synaptic = self._steps(found, "", least=0)
+        if synaptic is None:
+            return super().arrivals(raster, found)
+        weight = found["weight"]
+        assert weight is not None
+        late = synaptic.whole if axonal is None else synaptic.whole + axonal.whole
+        batch, n_steps, _ = raster.shape
+        n_out = len(weight)
+        # Whatever comes after the end is added to one more step, which is cut off.
+        total = weight.new_zeros(batch * (n_steps + 1) * n_out)
+        recording, step, unit = raster.nonzero().T
+        unit_out = torch.arange(n_out, device=weight.device)
+        for part in torch.arange(len(unit), device=weight.device).split(1 + _ARRIVALS // n_out):
+            b, n, i = recording[part], step[part], unit[part]
+            when = (n[:, None] + late.T[i]).clamp(max=n_steps)
+            place = (b[:, None] * (n_steps + 1) + when) * n_out + unit_out
+            total.index_add_(0, place.ravel(), (raster[b, n, i][:, None] * weight.T[i]).ravel())
+        return total.view(batch, n_steps + 1, n_out)[:, :-1]
+
+
+class _CubaLIF(_Listed, dense.CubaLIF):
+    pass
+
+
+class _LIF(_Listed, dense.LIF):
+    pass
+
+
+class _SRM(_Listed, dense.SRM):
+    pass
+
+
+class _CubaLI(_Listed, dense.CubaLI):
+    pass
+
+
+class _LI(_Listed, dense.LI):
+    pass
+
+
+_LAYERS: dict[str, Any] = {
+    "CubaLIF": _CubaLIF, "LIF": _LIF, "SRM": _SRM, "CubaLI": _CubaLI, "LI": _LI,
+    "Delay": dense.Delay,
+}  # fmt: skip
+
+
+def grid_model(net: Network, dt: float, device: str = "cpu") -> nn.Sequential:
+    """Return the dense layers that a network is, with rounded delays.
+
+    Raises
+    ------
+    ValueError
+        If the network holds what no dense layer does; the message names it.
+    """
+    makers = {name: partial(layer, dt=dt) for name, layer in _LAYERS.items()}
+    model = chain_of_layers(net, makers)
+    for name, layer in model.named_children():
+        if isinstance(layer, (dense.CubaLIF, dense.LIF)):
+            layer.reset_mode = net.populations[name].reset_mode
+    return model.to(device)
+
+
+def n_steps(duration: float, dt: float) -> int:
+    """Return the number of steps that begin before ``duration`` [s]."""
+    return max(1, ceil(duration / dt * (1 - 1e-9)))
+
+
+@torch.no_grad()
+def run_on_grid(
+    model: nn.Sequential, net: Network, spikes: Spikes, dt: float, until: float, kept: IntArray
+) -> GridRun:
+    """Run dense layers until nothing can happen any more.
+
+    Parameters
+    ----------
+    model : Sequential
+        See `grid_model`.
+    net : Network
+        What it was made of.
+    spikes : Spikes
+        Input.
+    dt : float
+        Length of a step [s].
+    until : float
+        When to look for the first time whether it is quiet [s].
+    kept : int64 array [sample]
+        Steps before then at which voltages are kept.
+
+    Returns
+    -------
+    GridRun
+        Of the whole duration.
+    """
+    while True:
+        duration = min(until, spikes.duration)
+        found = _run(model, net, spikes.before(duration), dt, spikes.duration, kept)
+        last = {name: dt * last_spikes(s) for name, s in found.spikes.items()}
+        quiet = quiet_after(net, {net.input: last_spikes(spikes), **last}, dt).max()
+        if duration >= spikes.duration or quiet <= until:
+            return found
+        until = float(quiet)
+
+
+def quiet_after(net: Network, last: dict[str, FloatArray], dt: float) -> FloatArray:
+    """Return when nothing can happen any more.
+
+    Parameters
+    ----------
+    net : Network
+        What is at rest then.
+    last : dict of str to float64 array [recording]
+        Last spike of every spiking population [s], -inf if there is none.
+    dt : float
+        Length of a step [s]: delays and refractory periods are rounded to it.
+
+    Returns
+    -------
+    float64 array [recording]
+        The last arrival, ten time constants and a refractory period later [s].
+    """
+    arrival = [last[p.pre] + longest_delay(net, p) for p in net.projections.values()]
+    settling = max(map(_settling, net.populations.values()))
+    return np.max(arrival, axis=0).clip(min=0) + settling + 3 * dt
+
+
+def last_spikes(spikes: Spikes) -> FloatArray:
+    """Return the time of the last spike of every recording, -inf if there is none."""
+    last = np.full(len(spikes), -np.inf)
+    some = np.diff(spikes.offsets) > 0
+    last[some] = spikes.times[spikes.offsets[1:][some] - 1]
+    return last
+
+
+def longest_delay(net: Network, projection: Projection) -> float:
+    """Return the longest delay of a projection [s]."""
+    axonal = projection.axonal(net.populations[projection.pre].size).max(initial=0.0)
+    own = 0.0 if projection.synaptic is None else projection.synaptic.max(initial=0.0)
+    return float(axonal + own)
+
+
+def _settling(population: Population) -> float:
+    """Return how long after the last arrival a unit may still fire or reach its maximum [s]."""
+    p = population.parameters
+    if "tau_syn" not in p:  # what happens to an input or a LIF, happens at an arrival
+        return 0.0
+    taus = [p[name].max() for name in ("tau_mem", "tau_syn", "tau_r") if name in p]
+    refractory = p["refractory"].max() if "refractory" in p else 0.0
+    return float(_SETTLED * max(taus) + refractory)
+
+
+def _run(
+    model: nn.Sequential,
+    net: Network,
+    spikes: Spikes,
+    dt: float,
+    horizon: float,
+    kept: IntArray,
+) -> GridRun:
+    """Run for the duration of the spikes, then in one step to the horizon."""
+    run = GridRun()
+    dtype, device = torch.float64, next(model.parameters()).device
+    raster = dense.to_raster(spikes, dt, dtype).to(device)
+    for name, layer in model.named_children():
+        if isinstance(layer, (_CubaLIF, _LIF, _SRM)):
+            raster, u = layer._run(raster)
+            run.spikes[name] = dense.to_spikes(raster, 1.0)
+            run.voltage[name] = (u[:, kept] + layer._leak()).cpu().numpy()
+        elif isinstance(layer, (_CubaLI, _LI)):
+            u, run.output = _read(layer, raster, net.populations[name], horizon)
+            run.voltage[name] = (u[:, kept] + layer.cell("v_leak")).cpu().numpy()
+        else:
+            raster = layer(raster)
+    return run
+
+
+def _read(
+    layer: Any, raster: Tensor, population: Population, horizon: float
+) -> tuple[Tensor, FloatArray]:
+    """Return the voltages of a readout at all steps, and its value at the horizon."""
+    raster, found = layer.checked(raster)
+    cells = {name: found[name] for name in layer.cells}
+    arriving = layer.arrivals(raster, found)
+    nothing = torch.zeros_like(arriving[:, 0])
+    units = layer.cells_of_model(cells, layer.dt, nothing)
+    voltages = []
+    for now in arriving.unbind(1):
+        units.step(now)
+        voltages.append(units.u)
+    u = torch.stack(voltages, 1)
+    times = layer.dt * torch.arange(len(voltages), dtype=torch.float64, device=u.device)
+    end = layer.cells_of_model(cells, horizon - float(times[-1]), nothing)
+    end.u = units.u
+    if population.model == "CubaLI":
+        end.i = units.i
+    end.step(nothing)
+    rate = 0.0 if population.tau_output is None else 1 / population.tau_output
+    weighted = torch.einsum("bnj,n->bj", arriving, torch.exp(-rate * times))
+    peak = u.max(dim=1).values.clamp(min=0)
+    final = torch.stack([end.u, end.i if hasattr(end, "i") else nothing, weighted, peak], 1)
+    return u, readout_values(population, final.cpu().numpy(), horizon)
