@@ -441,3 +441,16 @@ def test_reset_modes_come_from_the_network():
         for model, cells in (("CubaLIF", CUBA), ("LIF", {"tau_mem": np.inf})):
             layer = dense.from_network(net(model, reset_mode=mode, **cells), DT)[0]
             assert (type(layer).__name__, layer.reset_mode) == (model, mode)
+
+
+@pytest.mark.parametrize("delays", ["round", "interpolate"])
+@pytest.mark.parametrize("kind", ["axonal", "synaptic", 3e-3])
+def test_a_loop_without_gradients_is_the_same_loop(kind, delays):
+    layer = firing(recurrent="dense", recurrent_delay=kind, delays=delays)
+    with_graph = layer(raster(rate=0.3))
+    with torch.no_grad():
+        without = layer(raster(rate=0.3))
+        layer.recurrent_weight.zero_()
+        lonely = layer(raster(rate=0.3))
+    assert torch.equal(with_graph, without)
+    assert not torch.equal(lonely, without)

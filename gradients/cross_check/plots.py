@@ -68,12 +68,12 @@ def _draw_errors(axes: Axes, check: CrossCheck) -> None:
 
 
 def _draw_order(axes: Axes, order: Order, colour: str) -> None:
-    """Draw the mean errors before any loss, and the line through them."""
+    """Draw the median errors before any loss, and the line through them."""
     if order.order is None:
         return
     dt, error = 1e3 * np.array(order.dt), 1e3 * np.array(order.error)
     middle = np.exp(np.mean(np.log(error)) - order.order * np.mean(np.log(dt)))
-    axes.plot(dt, error, "x", color=colour, label=f"{order.population}: mean before any loss")
+    axes.plot(dt, error, "x", color=colour, label=f"{order.population}: median before any loss")
     label = f"order {order.order:.2f}"
     axes.plot(dt, middle * dt**order.order, color=colour, linewidth=0.8, label=label)
 

@@ -123,7 +123,7 @@ class Order:
         The same ones at every step: those before the first missing or extra spike of their
         recording at any of the steps.
     dt, error : list of float
-        Steps that were fitted, and the mean error at each [s]. The largest steps are left
+        Steps that were fitted, and the median error at each [s]. The largest steps are left
         out if fewer than ten spikes would remain.
     """
 

@@ -121,11 +121,11 @@ def fit_order(name: str, reference: Spikes, compared: Sequence[Compared]) -> Ord
         chosen &= np.isfinite(errors[first:]).all(axis=0)
         if chosen.sum() < _FEW:
             continue
-        mean = errors[first:, chosen].mean(axis=1)
+        typical = np.median(errors[first:, chosen], axis=1)
         order = None
-        if (mean > _NO_ERROR * steps[first:]).all():
-            order = float(np.polyfit(np.log(steps[first:]), np.log(mean), 1)[0])
-        return Order(name, order, int(chosen.sum()), steps[first:].tolist(), mean.tolist())
+        if (typical > _NO_ERROR * steps[first:]).all():
+            order = float(np.polyfit(np.log(steps[first:]), np.log(typical), 1)[0])
+        return Order(name, order, int(chosen.sum()), steps[first:].tolist(), typical.tolist())
     return Order(name, None, 0, [], [])
 
 

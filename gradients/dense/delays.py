@@ -172,3 +172,47 @@ class Loop:
             self.line = torch.addmm(self.line.flatten(1), fired, self.into).view(self.line.shape)
         else:
             self.line = torch.addcmul(self.line, fired[:, None], self.into)
+
+
+class Ring:
+    """The same as `Loop` where no gradient is wanted: a circular buffer of arrivals.
+
+    A spike costs its own arrivals, and a step without spikes costs nothing.
+
+    Parameters
+    ----------
+    weight, axonal, synaptic, batch
+        As for `Loop`.
+    """
+
+    def __init__(
+        self, weight: Tensor, axonal: Steps | None, synaptic: Steps | None, batch: int
+    ) -> None:
+        steps = axonal if synaptic is None else synaptic
+        assert steps is not None
+        whole = steps.whole.expand_as(weight)
+        self.routes = [(whole.T, weight.T)]  # [pre, post]
+        if steps.share is not None:
+            later = weight * steps.share.to(weight.dtype)
+            self.routes = [(whole.T, (weight - later).T), (whole.T + 1, later.T)]
+        post = len(weight)
+        self.line = weight.new_zeros(batch, steps.longest() + 1, post)
+        self.post = torch.arange(post, device=weight.device)
+        self.now = 0
+
+    def step(self) -> Tensor:
+        """Return what arrives now, [batch, post], and make room for what comes later."""
+        slot = self.now % self.line.shape[1]
+        first = self.line[:, slot].clone()
+        self.line[:, slot] = 0.0
+        return first
+
+    def send(self, fired: Tensor) -> None:
+        """Put the spikes [batch, pre] of this step on the line, and end the step."""
+        recording, unit = fired.nonzero().T
+        if len(unit):
+            for late, weight in self.routes:
+                slot = (self.now + late[unit]) % self.line.shape[1]
+                what = fired[recording, unit][:, None] * weight[unit]
+                self.line.index_put_((recording[:, None], slot, self.post), what, accumulate=True)
+        self.now += 1

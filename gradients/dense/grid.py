@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from evsim import Population
-from evsim.gradients.dense.delays import DELAYS, Loop, Steps, arrivals, in_steps
+from evsim.gradients.dense.delays import DELAYS, Loop, Ring, Steps, arrivals, in_steps
 from evsim.gradients.dense.raster import step_length
 from evsim.gradients.synapses import Synapses
 
@@ -62,13 +62,14 @@ class OnGrid(Synapses):
         axonal, synaptic = self._steps(found, "", least=0)
         return arrivals(raster, weight, axonal, synaptic)
 
-    def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | None:
+    def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | Ring | None:
         """Return the layer's projection onto itself, if it has one."""
         weight = found.get("recurrent_weight")
         if weight is None:
             return None
         axonal, synaptic = self._steps(found, "recurrent_", least=1)
-        return Loop(weight, axonal, synaptic, batch)
+        kind = Loop if torch.is_grad_enabled() else Ring
+        return kind(weight, axonal, synaptic, batch)
 
     def _steps(
         self, found: dict[str, Tensor | None], prefix: str, least: int
