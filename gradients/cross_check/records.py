@@ -123,8 +123,9 @@ class Order:
         The same ones at every step: those before the first missing or extra spike of their
         recording at any of the steps.
     dt, error : list of float
-        Steps that were fitted, and the median error at each [s]. The largest steps are left
-        out if fewer than ten spikes would remain.
+        Steps that were fitted, and the median error at each [s]. Steps above half the
+        shortest time constant are left out, and the largest ones if fewer than ten spikes
+        would remain.
     """
 
     population: str

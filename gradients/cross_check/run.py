@@ -109,7 +109,11 @@ def cross_check(
     compared = {name: [at.compared[name] for at in found] for name in found[0].compared}
     orders = []
     if trained == "exact":
-        orders = [fit_order(name, job.exact.spikes[name], c) for name, c in compared.items()]
+        # A longer step than that follows no current at all; its errors have no order.
+        fine = [at <= _shortest(net) / 2 for at in steps]
+        for name, pairs in compared.items():
+            used = [c for c, use in zip(pairs, fine, strict=True) if use]
+            orders.append(fit_order(name, job.exact.spikes[name], used or pairs))
     return CrossCheck(
         duration=spikes.duration,
         n_recordings=len(spikes),
@@ -205,6 +209,11 @@ def window(net: Network, dt: float) -> float:
     Half the shortest time constant of the spiking populations, so that a spike that is late
     is not taken for a lost one, however short the steps; at least five steps.
     """
+    return float(max(5 * dt, _shortest(net) / 2))
+
+
+def _shortest(net: Network) -> float:
+    """Return the shortest time constant of the spiking populations, 0 if there is none [s]."""
     taus = [
         population.parameters[name].min()
         for population in net.populations.values()
@@ -212,8 +221,7 @@ def window(net: Network, dt: float) -> float:
         for name in ("tau_mem", "tau_syn", "tau_r")
         if name in population.parameters
     ]
-    shortest = min((t for t in taus if np.isfinite(t)), default=0.0)
-    return float(max(5 * dt, shortest / 2))
+    return float(min((t for t in taus if np.isfinite(t)), default=0.0))
 
 
 def _joined(parts: list[GridRun], back: IntArray) -> GridRun:
