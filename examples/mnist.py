@@ -6,6 +6,8 @@ The folder holds MNIST's four IDX files, or Keras' mnist.npz. Bright pixels spik
 ones late, black ones never; settings after Wunderlich and Pehle (2021): tau_mem 20 ms, tau_syn
 5 ms, input spikes dropped with probability 0.2. The last 5000 training images choose the
 epoch; a running average of the parameters is what is validated and tested.
+Measured without that average, 12 epochs, rate 3e-3: 93.8 % in 24 minutes on one busy core. The
+aim, 97.5 %, is not reached.
 """
 
 import argparse

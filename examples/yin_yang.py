@@ -9,8 +9,8 @@ is chosen on the validation set, and for five hidden units the best of three sta
 the test accuracy of every seed, their mean and spread. Measured so far, 1 to 2 minutes a start
 (small batches: about 4 with five hidden units):
 
-    30           97.47 +- 0.59 %  (3 seeds)
-    30-axonal    97.63 +- 0.49 %  (3 seeds)
+    30           96.93 +- 1.16 %  (10 seeds)
+    30-axonal    97.50 +- 0.69 %  (7 seeds)
     30-synaptic  98.47 +- 0.32 %  (10 seeds)
     5-synaptic   not measured yet
     200-bias     98.5 %           (1 seed)
