@@ -10,7 +10,7 @@ the test accuracy of every seed, their mean and spread. Measured so far, 1 to 2 
 (small batches: about 4 with five hidden units):
 
     30           96.93 +- 1.16 %  (10 seeds)
-    30-axonal    97.50 +- 0.69 %  (7 seeds)
+    30-axonal    97.50 +- 0.70 %  (7 seeds)
     30-synaptic  98.47 +- 0.32 %  (10 seeds)
     5-synaptic   not measured yet
     200-bias     98.5 %           (1 seed)
