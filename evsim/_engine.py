@@ -225,38 +225,20 @@ def _run_recording(
                     n_due[N_ROWS, w], due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w],
                     limit, state[TOTAL],
                 )  # fmt: skip
-        if limit >= edges[w + 1]:
-            n_due[:, w] = 0
-        else:
-            n_due[N_ROWS, w] = consume_rows(row_time[w], row_from[:, w], n_due[N_ROWS, w], limit)
-            n_due[N_DUE, w] = consume_due(
-                due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w], limit
-            )
+        _consume(w, limit, edges, row_time, row_from, due, due_post, n_due)
         start = end
         # Nothing was due in a gap.
         n[LOADED] = max(n[LOADED], window_of(start, width) // WINDOWS - 1)
         if n_fired > 0:
-            _in_order(spike_time, spike_unit, spike_record, 0, n_fired, first_gap(n_fired))
-            if written + n_fired > len(out_times):
-                return GROW_SPIKES, 0, start, 0
-            for q in range(n_fired):
-                t, j = spike_time[q], spike_unit[q]
-                out_times[written] = t
-                out_units[written] = j
-                out_records[SLOPE, written] = spike_record[SLOPE, q]
-                out_records[BEFORE, written] = spike_record[BEFORE, q]
-                written += 1
-                p = unit[POP, j]
-                fired_by[p] += 1
-                if fired_by[p] > limits[p]:
-                    return RUNAWAY, p, t, fired_by[p]
-                for projection in range(pops[p, OWN_START], pops[p, OWN_STOP]):
-                    status = send(
-                        t, j - pops[p, START], projection, width, duration,
-                        rows, maps, axonal, indptr, synapses, head, flight, sent, n,
-                    )  # fmt: skip
-                    if status != OK:
-                        return status, 0, start, 0
+            status, q = _send_fired(
+                n_fired, written, pops, unit, spike_time, spike_unit, spike_record, fired_by,
+                limits, out_times, out_units, out_records, width, duration, rows, maps, axonal,
+                indptr, synapses, head, flight, sent, n,
+            )  # fmt: skip
+            if status != OK:
+                p = unit[POP, spike_unit[q]]
+                return status, p, spike_time[q], fired_by[p]
+            written += n_fired
             status = load(  # what they send may be due in this bucket
                 n[LOADED], width, duration, rows, maps, synapses,
                 head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
@@ -270,6 +252,49 @@ def _run_recording(
     # Ties on the border of two windows.
     _in_order(out_times, out_units, out_records, begin, written, 1)
     return OK, 0, duration, written
+
+
+@inlined
+def _consume(w, limit, edges, row_time, row_from, due, due_post, n_due):
+    """Take what arrives before ``limit`` out of window ``w``."""
+    if limit >= edges[w + 1]:
+        n_due[:, w] = 0
+        return
+    n_due[N_ROWS, w] = consume_rows(row_time[w], row_from[:, w], n_due[N_ROWS, w], limit)
+    n_due[N_DUE, w] = consume_due(due[TIME, w], due[WEIGHT, w], due_post[w], n_due[N_DUE, w], limit)
+
+
+@inlined
+def _send_fired(
+    n_fired, written, pops, unit, spike_time, spike_unit, spike_record, fired_by,
+    limits, out_times, out_units, out_records, width, duration, rows, maps, axonal,
+    indptr, synapses, head, flight, sent, n,
+):  # fmt: skip
+    """Write the spikes of a window from ``written`` on, and send them to the own group.
+
+    Returns a status and the spike at which it stopped.
+    """
+    _in_order(spike_time, spike_unit, spike_record, 0, n_fired, first_gap(n_fired))
+    if written + n_fired > len(out_times):
+        return GROW_SPIKES, 0
+    for q in range(n_fired):
+        t, j, at = spike_time[q], spike_unit[q], written + q
+        out_times[at] = t
+        out_units[at] = j
+        out_records[SLOPE, at] = spike_record[SLOPE, q]
+        out_records[BEFORE, at] = spike_record[BEFORE, q]
+        p = unit[POP, j]
+        fired_by[p] += 1
+        if fired_by[p] > limits[p]:
+            return RUNAWAY, q
+        for projection in range(pops[p, OWN_START], pops[p, OWN_STOP]):
+            status = send(
+                t, j - pops[p, START], projection, width, duration,
+                rows, maps, axonal, indptr, synapses, head, flight, sent, n,
+            )  # fmt: skip
+            if status != OK:
+                return status, q
+    return OK, n_fired
 
 
 @kernel

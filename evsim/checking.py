@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evsim.extras import need_torch
 from evsim.files import FileError, SpikeFile, load_network, network_digest
 from evsim.hdf5 import reason
 from evsim.plots import styled
@@ -68,7 +69,7 @@ def run_check(
     ModuleNotFoundError
         If torch, or for a report matplotlib, is not installed.
     """
-    _need_torch()
+    need_torch("the grid")
     from evsim.gradients.cross_check import DT, cross_check
     from evsim.gradients.cross_check.records import Tolerances
     from evsim.gradients.cross_check.report import report_data, report_text
@@ -149,12 +150,3 @@ def _write_folder(output: str, text: str, data: dict[str, Any], check: CrossChec
             old.rename(final)
         for folder in (new, old):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "the grid needs torch; install it with: pip install evsim[torch]"
-        ) from error

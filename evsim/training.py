@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from evsim.extras import need_torch
 from evsim.files import FileError
 from evsim.info import count
 
@@ -121,7 +122,7 @@ def run_training(
     """
     if threads is not None and threads < 1:
         raise ValueError(f"threads = {threads}, must be at least 1")
-    _need_torch()
+    need_torch("training")
     import torch
 
     from evsim.gradients.run_folder import RunFolder
@@ -309,12 +310,3 @@ def _told(trainer: Trainer, tested: Any, run: Any, names: list[str], parts: Part
     net, test = run.path / "network.h5", run.path / "test.h5"
     lines.append(f"network in {net}; to run it: evsim simulate {net} {test} -o out.h5")
     return lines
-
-
-def _need_torch() -> None:
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "training needs torch; install it with: pip install evsim[torch]"
-        ) from error

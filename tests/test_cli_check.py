@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
+from in_process import run
 
 import evsim
 from evsim import Dense, Network, Population, Spikes
 from evsim.checking import REPORT_FILES
-from evsim.cli import main
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(folder: Path, *arguments: object) -> Done:
-    """Run a command in this process, where torch is there already."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main(["check", *map(str, arguments)])
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-    return Done(status, out.getvalue(), err.getvalue())
 
 
 def refused(folder: Path, *arguments: object) -> str:
     before = sorted(folder.rglob("*"))
-    done = run(folder, *arguments)
+    done = run(folder, "check", *arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == ""
     assert re.fullmatch(r"evsim: error: [^\n]+\n", done.stderr)
@@ -71,7 +50,7 @@ FILES = ("net.h5", "spikes.h5")
 
 
 def test_a_report_holds_what_was_printed(folder: Path) -> None:
-    done = run(folder, *FILES, "--dt", "1e-3", "2e-4", "-o", "report")
+    done = run(folder, "check", *FILES, "--dt", "1e-3", "2e-4", "-o", "report")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     report = folder / "report"
@@ -88,14 +67,14 @@ def test_a_report_holds_what_was_printed(folder: Path) -> None:
 
 def test_without_a_report_nothing_is_written(folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    done = run(folder, *FILES, "--dt", "2e-4")
+    done = run(folder, "check", *FILES, "--dt", "2e-4")
     assert done.returncode == 0
     assert "PASS" in done.stdout and "report in" not in done.stdout
     assert sorted(folder.rglob("*")) == before
 
 
 def test_a_failed_check_is_status_1_and_says_what_failed(folder: Path) -> None:
-    done = run(folder, *FILES, "--dt", "2e-4", "--max-time-error", "1e-3", "-o", "report")
+    done = run(folder, "check", *FILES, "--dt", "2e-4", "--max-time-error", "1e-3", "-o", "report")
     assert done.returncode == 1
     assert done.stderr == ""
     assert "FAIL: hidden, dt = 0.2 ms: median time error" in done.stdout
@@ -114,30 +93,30 @@ def test_a_failed_check_is_status_1_and_says_what_failed(folder: Path) -> None:
     ],
 )
 def test_steps(folder: Path, arguments: str, steps: list[float]) -> None:
-    done = run(folder, "-o", "report", *arguments.split())
+    done = run(folder, "check", "-o", "report", *arguments.split())
     assert done.returncode in (0, 1), done.stderr
     assert json.loads((folder / "report/report.json").read_text())["dt"] == steps
 
 
 def test_recordings_are_spaced_over_the_file_and_keep_their_numbers(folder: Path) -> None:
-    run(folder, *FILES, "--dt", "1e-2", "--recordings", "2", "-o", "report")
+    run(folder, "check", *FILES, "--dt", "1e-2", "--recordings", "2", "-o", "report")
     data = json.loads((folder / "report/report.json").read_text())
     assert (data["n_recordings"], data["recordings_in_file"]) == (2, 10)
     assert data["spikes"][0]["first_loss"]["recording"] in (0, 9)
 
 
 def test_trained_on_a_grid(folder: Path) -> None:
-    done = run(folder, *FILES, "--dt", "1e-4", "--trained", "grid")
+    done = run(folder, "check", *FILES, "--dt", "1e-4", "--trained", "grid")
     assert "delays and input rounded" in done.stdout
     assert "order of convergence" not in done.stdout
 
 
 def test_reports_are_replaced_only_when_asked_for(folder: Path) -> None:
     short = (*FILES, "--dt", "2e-4", "-o", "report")
-    assert run(folder, *short).returncode == 0
+    assert run(folder, "check", *short).returncode == 0
     first = (folder / "report/report.json").read_text()
     assert "--overwrite" in refused(folder, *short)
-    assert run(folder, *short, "--recordings", "3", "--overwrite").returncode in (0, 1)
+    assert run(folder, "check", *short, "--recordings", "3", "--overwrite").returncode in (0, 1)
     assert (folder / "report/report.json").read_text() != first
     assert sorted(p.name for p in folder.iterdir()) == ["net.h5", "report", "spikes.h5"]
 
@@ -153,7 +132,7 @@ def test_a_report_is_whole_or_absent(folder: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     short = (*FILES, "--dt", "2e-4", "-o", "report")
-    assert run(folder, *short).returncode == 0
+    assert run(folder, "check", *short).returncode == 0
     first = (folder / "report/report.json").read_bytes()
     monkeypatch.setattr("evsim.gradients.cross_check.plots.plot_check", full)
     assert "No space left" in refused(folder, *short, "--overwrite")
@@ -211,4 +190,4 @@ def test_without_matplotlib(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     message = refused(folder, *FILES, "-o", "report", "--dt", "1e-9")  # before any work
     assert "pip install evsim[plot]" in message
-    assert run(folder, *FILES, "--dt", "2e-4").returncode == 0
+    assert run(folder, "check", *FILES, "--dt", "2e-4").returncode == 0

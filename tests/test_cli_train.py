@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import io
 import json
 import os
 import re
@@ -14,15 +12,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from in_process import run
 
 import evsim
 from evsim import Spikes
-from evsim.cli import main
 from evsim.training import open_parts
 
 SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
@@ -30,24 +28,6 @@ FILES = {
     "options.json", "initial.h5", "network.h5", "test.h5", "log.csv", "checkpoint.pt",
     "accuracy.png", "delays.png", "raster.png",
 }  # fmt: skip
-
-
-class Done(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-def run(folder: Path, *arguments: object) -> Done:
-    """Run a command in this process, where torch is there already."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            main([str(argument) for argument in arguments])
-            status = 0
-        except SystemExit as end:
-            status = int(end.code or 0)
-    return Done(status, out.getvalue(), err.getvalue())
 
 
 def refused(folder: Path, *arguments: object) -> str:

@@ -97,6 +97,19 @@ def test_what_may_not_reach_a_level_never_does():
     assert dismissed > 500
 
 
+def test_a_level_that_is_just_reached_may_be_reached():
+    # A current hardly above u: u rises by so little that the bound leaves almost no room.
+    rng = np.random.default_rng(6)
+    for tau_mem, tau_syn in time_constants(rng, 400):
+        u = rng.uniform(0.2, 1)
+        i = u * (1 + 10 ** rng.uniform(-3, -2))
+        peak = float(exact(u, i, peak_time(u, i, tau_mem, tau_syn), tau_mem, tau_syn)[0])
+        rise = peak - u
+        assert may_reach(u, i, u + (1 - 1e-6) * rise, tau_mem, tau_syn)
+        if rise > 1e-9 and tau_syn < 10 * tau_mem:  # else rounding, or u follows the current
+            assert not may_reach(u, i, u + 1.2 * rise, tau_mem, tau_syn)
+
+
 def test_peak_time_is_where_u_meets_i():
     rng = np.random.default_rng(2)
     for tau_mem, tau_syn in time_constants(rng, 400):
