@@ -21,7 +21,8 @@ from in_process import run
 
 import evsim
 from evsim import Spikes
-from evsim.training import open_parts
+from evsim.gradients.train import TrainOptions
+from evsim.training import TrainSettings, open_parts, varied
 
 SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
 FILES = {
@@ -142,6 +143,44 @@ def test_an_interrupted_training_goes_on(copied: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = run(copied, "train", "spikes.h5", "-o", "whole", *SMALL, "--epochs", 8)
     assert same(state(copied / "long"), state(copied / "whole"))
+
+
+def test_augmented_training_goes_on_the_same(copied: Path) -> None:
+    options = (*SMALL, "--augment", "--threads", 1)
+    before = torch.get_num_threads()
+    for name, *more in (
+        ("part", *options, "--epochs", 2),
+        ("part", "--resume", "--epochs", 3),
+        ("whole", *options, "--epochs", 3),
+        ("plain", *options, "--no-augment", "--epochs", 3),
+    ):
+        done = run(copied, "train", "spikes.h5", "-o", name, *more)
+        assert done.returncode == 0, done.stderr
+    torch.set_num_threads(before)
+    assert same(state(copied / "part"), state(copied / "whole"))
+    assert not same(state(copied / "plain")["model"], state(copied / "whole")["model"])
+
+
+def test_recordings_are_varied() -> None:
+    times = np.linspace(0.1, 0.9, 50)
+    batch = Spikes.from_recordings([(times, np.full(50, 3))] * 400, 7, 1.2, np.arange(400))
+    changed = varied(batch, np.random.default_rng(0))
+    assert (changed.size, changed.duration) == (batch.size, batch.duration)
+    assert np.array_equal(changed.labels, batch.labels)
+    counts = changed.counts()
+    assert set(np.count_nonzero(counts, axis=1)) == {1}, "a recording shifts as a whole"
+    assert np.array_equal(np.flatnonzero(counts.sum(axis=0)), [2, 3, 4])
+    assert 0.78 < len(changed.times) / len(batch.times) < 0.82
+    span = [recording.times[-1] - recording.times[0] for recording in changed]
+    assert 0.9 < max(span) <= 0.8 * 1.15 + 1e-9
+    first = np.array([recording.times[0] for recording in changed])
+    assert 0.1 * 0.85 - 0.010 <= first.min() < 0.085
+
+
+def test_the_command_and_the_trainer_have_the_same_defaults() -> None:
+    command, trainer = TrainSettings("digits"), TrainOptions()
+    for name in ("epochs", "batch", "seed", "lr", "delay_lr"):
+        assert getattr(command, name) == getattr(trainer, name), name
 
 
 def test_overwrite_starts_anew_and_leaves_other_files(copied: Path) -> None:
