@@ -31,6 +31,7 @@ from evsim.datasets.transforms import delete_spikes as delete_spikes
 from evsim.datasets.transforms import jitter_times as jitter_times
 from evsim.datasets.transforms import scale_times as scale_times
 from evsim.datasets.transforms import shift_channels as shift_channels
+from evsim.datasets.transforms import shift_pixels as shift_pixels
 from evsim.datasets.transforms import shift_times as shift_times
 from evsim.datasets.transforms import sum_channels as sum_channels
 from evsim.datasets.yin_yang import YinYang as YinYang

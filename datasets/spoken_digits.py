@@ -2,8 +2,9 @@
 
 The recordings of four speakers of the Free Spoken Digit Dataset (`evsim.datasets.fsdd`)
 as the spikes of an artificial cochlea (`evsim.datasets.cochlea`), from the place where
-telephone-quality speech begins to move it to its apex. 70 channels come with evsim; any other
-number is made on demand and kept in the user's cache folder.
+telephone-quality speech begins to move it to its apex; two neighbouring places share a
+channel. 70 channels come with evsim; any other number is made on demand and kept in the user's
+cache folder.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from tqdm import tqdm
 
 import evsim
 from evsim import Spikes
-from evsim.datasets.cochlea import STEPS_PER_SECOND, Cochlea
+from evsim.datasets.cochlea import Cochlea
 from evsim.datasets.fsdd import SpokenDigit, read_fsdd
 from evsim.datasets.spike_file_data import SpikeFileData
+from evsim.datasets.transforms import sum_channels
 from evsim.hdf5 import InputFile, as_integers, as_texts
 from evsim.new_hdf5 import NewHdf5
 from evsim.new_spike_files import write_packed
@@ -32,6 +34,8 @@ WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight",
 EMBEDDED = "spoken-digits-70.h5"
 EMBEDDED_CHANNELS = 70
 FIRST_PLACE = 1.6  # speech at 8 kHz hardly moves the membrane before it: 1 % of the spikes [cm]
+PLACES = 2  # of the membrane that a channel collects
+TIMES_PER_SECOND = 2000.0  # as fine as SHD's float16 at one second, and packs to half the size
 TEST_TAKES = 5
 _SPLITS = ("train", "test", "all")
 
@@ -112,6 +116,7 @@ def make_spoken_digits(
     seed: int = 0,
     overwrite: bool = False,
     first_place: float = FIRST_PLACE,
+    places: int = PLACES,
 ) -> None:
     """Send the recordings of the Free Spoken Digit Dataset through the cochlea.
 
@@ -121,7 +126,10 @@ def make_spoken_digits(
         See `evsim.datasets.fsdd.read_fsdd`.
     output : path
         Packed spike file to write, with labels and ``extra/{keys,speaker,speaker_name,take}``.
-    channels, constants
+        Times are rounded to 0.5 ms.
+    channels : int
+        Units of the file.
+    constants : str
         See `Cochlea`.
     seed : int
         Recording ``b``, in the order of `read_fsdd`, is encoded with ``(seed, b)``.
@@ -130,6 +138,8 @@ def make_spoken_digits(
     first_place : float
         See `Cochlea`; by default 1.6 cm, best frequency 1.8 kHz: of all spikes of a whole
         cochlea, one in a hundred comes from before it. 0 is the whole cochlea, as in SHD.
+    places : int
+        Of the cochlea that share a channel (`sum_channels`).
 
     Raises
     ------
@@ -138,11 +148,13 @@ def make_spoken_digits(
     FileExistsError
         If the file exists and ``overwrite`` is false.
     """
-    cochlea = Cochlea(channels, constants, first_place=first_place)
+    cochlea = Cochlea(channels * places, constants, first_place=first_place)
     recordings = list(read_fsdd(source))
 
     def encode(b: int) -> Spikes:
-        return cochlea.encode(recordings[b].audio, recordings[b].rate, (seed, b))
+        return sum_channels(
+            cochlea.encode(recordings[b].audio, recordings[b].rate, (seed, b)), places
+        )
 
     with NewHdf5(output, overwrite) as new:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -154,17 +166,20 @@ def make_spoken_digits(
             new.h5.attrs["source"] = "Free Spoken Digit Dataset, github.com/Jakobovski"
             new.h5.attrs["licence"] = "CC BY-SA 4.0"
             new.h5.attrs["encoder"] = (
-                f"evsim {evsim.__version__} cochlea, {channels} channels from {first_place:g} cm, "
-                f"{constants} constants, seed {seed}"
+                f"evsim {evsim.__version__} cochlea, {channels} x {places} places from "
+                f"{first_place:g} cm, {constants} constants, seed {seed}"
             )
 
 
 def _write(file: h5py.File, spikes: Spikes, recordings: Sequence[SpokenDigit]) -> None:
-    """Write recordings and what is known of them; times are steps of the cochlea."""
+    """Write recordings and what is known of them; times are rounded."""
     speakers = sorted({recording.speaker for recording in recordings})
+    duration = float(np.ceil(10 * spikes.duration) / 10)
+    times = np.rint(spikes.times * TIMES_PER_SECOND) / TIMES_PER_SECOND
+    rounded = Spikes(times, spikes.units, spikes.offsets, spikes.size, duration)
     file.attrs["size"] = spikes.size
-    file.attrs["duration"] = float(np.ceil(10 * spikes.duration) / 10)
-    write_packed(file.create_group("spikes"), spikes, STEPS_PER_SECOND)
+    file.attrs["duration"] = duration
+    write_packed(file.create_group("spikes"), rounded, TIMES_PER_SECOND)
     file["labels"] = np.array([r.digit for r in recordings], np.uint8)
     extra = file.create_group("extra")
     extra["keys"] = np.array(WORDS, "S")

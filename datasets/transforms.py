@@ -134,6 +134,48 @@ def shift_channels(spikes: Spikes, max_shift: int, seed: Seed) -> Spikes:
     return inside(spikes.replace(spikes.times, units, spikes.offsets))
 
 
+def shift_pixels(spikes: Spikes, max_shift: int, seed: Seed, width: int = 28) -> Spikes:
+    """Shift every image as a whole along both axes, and drop what leaves it.
+
+    Parameters
+    ----------
+    spikes : Spikes
+        Any batch in which unit ``width y + x`` is the pixel in row y and column x.
+    max_shift : int
+        Both shifts are integers from ``-max_shift`` to ``max_shift``, all equally likely;
+        >= 0.
+    seed : int or numpy.random.Generator
+        Two numbers are drawn per recording.
+    width : int
+        Pixels of a row; 28 in MNIST. It divides the size.
+
+    Returns
+    -------
+    Spikes
+        Of the same size, duration and labels.
+
+    Raises
+    ------
+    ValueError
+        If ``max_shift`` is not an integer >= 0, or the size is no multiple of ``width``.
+
+    Examples
+    --------
+    >>> corners = Spikes([0.1, 0.2], [0, 783], size=784, duration=1.0)
+    >>> len(shift_pixels(corners, 1, seed=0).times) < 3
+    True
+    """
+    max_shift = whole_number("max_shift", max_shift, least=0)
+    width = whole_number("width", width, least=1)
+    if spikes.size % width:
+        raise ValueError(f"width = {width}: {spikes.size} units are no whole number of such rows")
+    down, right = generator(seed).integers(-max_shift, max_shift, (2, len(spikes)), endpoint=True)
+    y, x = np.divmod(spikes.units, width)
+    y, x = y + per_spike(spikes, down), x + per_spike(spikes, right)
+    units = np.where((x >= 0) & (x < width), width * y + x, -1)
+    return inside(spikes.replace(spikes.times, units, spikes.offsets))
+
+
 def scale_times(spikes: Spikes, low: float, high: float, seed: Seed) -> Spikes:
     """Stretch every recording in time, and drop what leaves ``[0, duration)``.
 

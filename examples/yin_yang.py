@@ -27,6 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from evsim import Spikes
@@ -37,6 +38,7 @@ from evsim.gradients.regularisers import silent_loss
 
 TAU_SYN = 5e-3
 TAU_MEM = 2 * TAU_SYN
+KEPT = 0.98  # of the running average of the parameters, per step
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ class Settings:
 
 
 NETWORKS = {
-    "30": Settings(30, 97.0, gap=0.3, refined=0.0, rate=0.01, batch=50),
-    "30-axonal": Settings(30, 97.5, "axonal", rate=0.01, batch=50),
+    "30": Settings(30, 97.0, rate=0.01, batch=32),
+    "30-axonal": Settings(30, 97.5, "axonal", rate=0.01, batch=32),
     "30-synaptic": Settings(30, 98.2, "synaptic"),
     "5-synaptic": Settings(
         5, 95.4, "synaptic", late=5.0, duration=12.0, max_delay=2.0, hidden_weight=(3.0, 1.0),
-        output_weight=(2.0, 1.0), rate=0.01, batch=32, epochs=100,
+        output_weight=(2.0, 1.0), rate=0.01, batch=32, epochs=40,
         starts=3,
     ),
     "200-bias": Settings(
@@ -134,6 +136,7 @@ def train(settings: Settings, seed: int) -> tuple[float, float, int]:
     # Relative times bring the outputs into order; cross-entropy then cares for the mistakes.
     apart = RelativeTime(settings.gap * TAU_SYN, tau=TAU_SYN)
     refine = FirstSpikeCrossEntropy(0.1 * TAU_SYN)
+    averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(KEPT))
     best = (0.0, 0.0, 0)
     for epoch in tqdm(range(settings.epochs), disable=not sys.stderr.isatty(), leave=False):
         loss_of = apart if epoch < (1 - settings.refined) * settings.epochs else refine
@@ -147,9 +150,10 @@ def train(settings: Settings, seed: int) -> tuple[float, float, int]:
             torch.nn.utils.clip_grad_norm_(delays, 0.1 / TAU_SYN)
             optimizer.step()
             schedule.step()
-        score = accuracy(model, validation)
+            averaged.update_parameters(model)
+        score = accuracy(averaged.module, validation)
         if score >= best[0]:
-            best = (score, accuracy(model, test), epoch)
+            best = (score, accuracy(averaged.module, test), epoch)
     return best
 
 

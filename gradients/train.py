@@ -71,7 +71,7 @@ class TrainOptions:
     lr: float = 0.15
     delay_lr: float = 3e-3
     time_lr: float = 2e-3
-    lr_decay: float = 0.93
+    lr_decay: float = 0.9
     wake: float = 0.1
     average: float = 0.99
 

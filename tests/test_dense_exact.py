@@ -6,8 +6,12 @@ import torch
 
 import evsim
 from evsim import gradients as g
-from evsim.gradients.dense.exact import reference_layers, reference_run
-from evsim.gradients.dense.exact_comparison import compare_gradients, fitted_orders
+from evsim.gradients.dense.exact import (
+    compare_gradients,
+    fitted_orders,
+    reference_layers,
+    reference_run,
+)
 
 F64 = torch.float64
 DURATION = 0.04

@@ -17,6 +17,7 @@ from evsim.datasets.transforms import (
     jitter_times,
     scale_times,
     shift_channels,
+    shift_pixels,
     shift_times,
     sum_channels,
 )
@@ -24,6 +25,7 @@ from evsim.datasets.transforms import (
 RANDOM: dict[str, Callable[[Spikes, int], Spikes]] = {
     "shift_times": lambda spikes, seed: shift_times(spikes, 0.3, seed),
     "shift_channels": lambda spikes, seed: shift_channels(spikes, 4, seed),
+    "shift_pixels": lambda spikes, seed: shift_pixels(spikes, 2, seed, width=5),
     "scale_times": lambda spikes, seed: scale_times(spikes, 0.5, 1.5, seed),
     "jitter_times": lambda spikes, seed: jitter_times(spikes, 0.05, seed),
     "delete_spikes": lambda spikes, seed: delete_spikes(spikes, 0.5, seed),
@@ -134,6 +136,9 @@ def test_a_population_without_units(name):
         (lambda s: shift_channels(s, 1.5, 0), r"max_shift = 1\.5"),
         (lambda s: shift_channels(s, -1, 0), "max_shift = -1"),
         (lambda s: shift_channels(s, 2**63, 0), "max_shift = 9223372036854775808"),
+        (lambda s: shift_pixels(s, -1, 0, 5), "max_shift = -1"),
+        (lambda s: shift_pixels(s, 1, 0, 0), "width = 0"),
+        (lambda s: shift_pixels(s, 1, 0, 7), "width = 7: 20 units are no whole number of such"),
         (lambda s: scale_times(s, 0.0, 1.0, 0), r"low = 0\.0"),
         (lambda s: scale_times(s, 1.2, 1.1, 0), r"low = 1\.2, high = 1\.1"),
         (lambda s: scale_times(s, 1.0, np.inf, 0), "high = inf"),
@@ -179,8 +184,8 @@ def test_sum_channels_keeps_coincident_spikes():
     assert trains(summed) == [([0.1, 0.1, 0.2], [0, 0, 1])]
 
 
-def one_per_recording(n, time=0.5, unit=50):
-    return Spikes(np.full(n, time), np.full(n, unit), np.arange(n + 1), 101, 1.0)
+def one_per_recording(n, time=0.5, unit=50, size=101):
+    return Spikes(np.full(n, time), np.full(n, unit), np.arange(n + 1), size, 1.0)
 
 
 def test_shift_times_is_uniform_over_recordings():
@@ -225,6 +230,28 @@ def test_shift_channels_drops_what_leaves():
     assert len(shift_channels(spikes, 2**31 - 1, 1).times) == 0
 
 
+def test_shift_pixels_takes_every_step_along_both_axes():
+    spikes = one_per_recording(9000, unit=24, size=49)  # the middle of 7 x 7
+    values, counts = np.unique(shift_pixels(spikes, 1, 1, width=7).units, return_counts=True)
+    np.testing.assert_array_equal(values, [16, 17, 18, 23, 24, 25, 30, 31, 32])
+    assert (abs(counts - 1000) < 150).all()
+
+
+@pytest.mark.parametrize("unit, kept", [(0, {0, 1, 4, 5}), (6, {1, 2, 5, 6, 9, 10, 3, 7, 11})])
+def test_shift_pixels_drops_what_leaves_the_image(unit, kept):
+    shifted = shift_pixels(one_per_recording(9000, unit=unit, size=12), 1, 1, width=4)
+    assert set(shifted.units) == kept
+    assert len(shifted.times) == pytest.approx(1000 * len(kept), abs=300)
+
+
+def test_shift_pixels_moves_an_image_as_a_whole():
+    image = Spikes(np.arange(4) / 10, [5, 6, 9, 10], size=16, duration=1.0)
+    for seed in range(20):
+        moved = shift_pixels(image, 1, seed, width=4)
+        np.testing.assert_array_equal(np.diff(moved.units), [1, 3, 1])
+        np.testing.assert_array_equal(moved.times, image.times)
+
+
 def test_scale_times_is_uniform_and_keeps_the_duration():
     factor = scale_times(one_per_recording(20_000, time=0.25), 0.5, 2.0, 1).times / 0.25
     assert 0.5 <= factor.min() < 0.501 and 1.999 < factor.max() <= 2.0
@@ -249,6 +276,7 @@ def test_zero_changes_nothing():
     for same in (
         shift_times(spikes, 0.0, 1),
         shift_channels(spikes, 0, 1),
+        shift_pixels(spikes, 0, 1, width=5),
         scale_times(spikes, 1.0, 1.0, 1),
         jitter_times(spikes, 0.0, 1),
         delete_spikes(spikes, 0.0, 1),

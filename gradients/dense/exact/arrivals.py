@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from evsim.gradients.dense.exact_step import Arrivals
+from evsim.gradients.dense.exact.step import Arrivals
 
 IntArray = npt.NDArray[np.int64]
 

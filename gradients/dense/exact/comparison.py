@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
-from evsim.gradients.dense.exact import layers_of, reference_layers
+from evsim.gradients.dense.exact.reference import layers_of, reference_layers
 from evsim.gradients.layers import Readout
 from evsim.gradients.synapses import Spiking
 
@@ -59,7 +59,7 @@ def compare_gradients(
     Parameters
     ----------
     model : Module
-        Of event layers, see `evsim.gradients.dense.exact.reference_run`.
+        Of event layers, see `evsim.gradients.dense.exact.reference.reference_run`.
     spikes : Spikes
         Input.
     loss : callable

@@ -7,8 +7,8 @@ from math import expm1
 import torch
 from torch import Tensor
 
-from evsim.gradients.dense.exact_arrivals import Grid, Traffic
-from evsim.gradients.dense.exact_step import Flow, Step
+from evsim.gradients.dense.exact.arrivals import Grid, Traffic
+from evsim.gradients.dense.exact.step import Flow, Step
 from evsim.gradients.layers import Readout
 
 _ROUNDS = 2  # of Newton's method for the top of a voltage

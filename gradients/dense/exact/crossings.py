@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from evsim.gradients.dense.exact_step import Flow, Step
+from evsim.gradients.dense.exact.step import Flow, Step
 
 
 class Voltage(NamedTuple):

@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from evsim.gradients.dense.exact_crossings import crossings
-from evsim.gradients.dense.exact_step import Arrivals, Flow, Step
+from evsim.gradients.dense.exact.crossings import crossings
+from evsim.gradients.dense.exact.step import Arrivals, Flow, Step
 
 
 class Cells(Protocol):

@@ -3,7 +3,7 @@
 An independent witness for the exact gradients of the event layers on networks that are too
 large for finite differences. It knows no adjoint and has no backward pass of its own: float64,
 ordinary torch operations, and spike times that are solved for inside a step. How far it is
-from the event layers is told by `evsim.gradients.dense.exact_comparison`.
+from the event layers is told by `evsim.gradients.dense.exact.comparison`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
-from evsim.gradients.dense.exact_arrivals import Grid, Traffic
-from evsim.gradients.dense.exact_cells import Cells, CubaLIFCells, SRMCells
-from evsim.gradients.dense.exact_readouts import observe
+from evsim.gradients.dense.exact.arrivals import Grid, Traffic
+from evsim.gradients.dense.exact.cells import Cells, CubaLIFCells, SRMCells
+from evsim.gradients.dense.exact.readouts import observe
 from evsim.gradients.layers import Delay, Readout
 from evsim.gradients.synapses import Spiking, Synapses
 
