@@ -57,11 +57,11 @@ class TrainSettings:
     delay: str = "synaptic"
     recurrent: str = "none"
     max_delay: float | None = None
-    epochs: int = 30
-    batch: int = 32
+    epochs: int = 20
+    batch: int = 16
     seed: int = 0
-    lr: float = 0.15
-    delay_lr: float = 3e-3
+    lr: float = 0.1
+    delay_lr: float = 2e-3
     augment: bool | None = None
 
 

@@ -16,7 +16,7 @@ _TIMES = ("tau_mem", "tau_syn", "tau_r", "refractory")
 
 
 def parameter_groups(
-    model: nn.Module, lr: float = 0.15, delay_lr: float = 3e-3, time_lr: float = 2e-3
+    model: nn.Module, lr: float = 0.1, delay_lr: float = 2e-3, time_lr: float = 2e-3
 ) -> list[dict[str, Any]]:
     """Sort the parameters of a model into groups for an optimiser of torch.
 
@@ -44,7 +44,7 @@ def parameter_groups(
     >>> layer = g.CubaLIF(3, 2, 20e-3, 5e-3, delay="axonal", learn="tau_mem")
     >>> rates = {group["name"]: round(group["lr"], 9) for group in parameter_groups(layer)}
     >>> list(rates), rates["tau_mem"], rates["delay"]
-    (['tau_mem', 'weight', 'delay'], 4e-05, 0.003)
+    (['tau_mem', 'weight', 'delay'], 4e-05, 0.002)
     """
     groups = []
     for prefix, module in model.named_modules():

@@ -65,11 +65,11 @@ class TrainOptions:
         steps); 0 for no average.
     """
 
-    epochs: int = 30
-    batch: int = 32
+    epochs: int = 20
+    batch: int = 16
     seed: int = 0
-    lr: float = 0.15
-    delay_lr: float = 3e-3
+    lr: float = 0.1
+    delay_lr: float = 2e-3
     time_lr: float = 2e-3
     lr_decay: float = 0.9
     wake: float = 0.1
