@@ -8,7 +8,7 @@ import pytest
 
 import evsim
 from evsim import FileError
-from evsim.datasets.audio import read_audio
+from evsim.datasets.audio import emphasised, read_audio
 from evsim.datasets.cochlea import Cochlea
 from evsim.datasets.encode import encode_files
 
@@ -70,6 +70,22 @@ def test_samples_are_read_as_they_are(tmp_path, ending):
 def test_channels_are_averaged(tmp_path):
     soundfile.write(tmp_path / "a.wav", np.array([[0.5, 0.25], [-1.0, 0.5]]), 8000, "FLOAT")
     assert read_audio(tmp_path / "a.wav")[0].tolist() == [0.375, -0.25]
+
+
+@pytest.mark.parametrize("frequency", [100, 1000, 7900])
+def test_emphasis_has_the_gain_of_its_filter(frequency):
+    steady = emphasised(tone(frequency, 1.0), 0.97)[1:]
+    gain = np.abs(1 - 0.97 * np.exp(-2j * np.pi * frequency / RATE))
+    # The power over whole periods is that of the sine.
+    assert np.sqrt(2 * np.mean(steady**2)) == pytest.approx(0.5 * gain, rel=1e-3)
+
+
+def test_no_emphasis_changes_nothing():
+    samples = np.array([3, -2, 7], np.int16)
+    np.testing.assert_array_equal(emphasised(samples, 0.0), samples)
+    np.testing.assert_array_equal(emphasised(samples, 1.0), [3, -5, 9])
+    with pytest.raises(ValueError, match=r"coefficient = 1\.1, must be from 0 to 1"):
+        emphasised(samples, 1.1)
 
 
 def test_no_such_sound_file(tmp_path):

@@ -6,7 +6,8 @@ import pytest
 from small_files import same_spikes
 
 import evsim
-from evsim.datasets import SpokenDigits, make_spoken_digits
+from evsim.datasets import SpokenDigits, make_spoken_digits, sum_channels
+from evsim.datasets.audio import emphasised
 from evsim.datasets.cochlea import Cochlea
 from evsim.datasets.fsdd import read_fsdd
 
@@ -58,13 +59,13 @@ def test_the_embedded_set_is_whole():
     assert data.class_names[:3] == ["zero", "one", "two"]
     spikes = data.spikes()
     assert np.diff(spikes.offsets).min() > 50
-    np.testing.assert_array_equal(spikes.times, np.rint(spikes.times * 2000) / 2000)
+    np.testing.assert_array_equal(spikes.times, np.rint(spikes.times * 24000) / 24000)
     assert os.path.getsize(evsim.demo_path("spoken-digits-70.h5")) < 5e6
 
 
 def test_hardly_a_unit_of_the_embedded_set_is_silent():
     counts = SpokenDigits().spikes().counts().sum(axis=0)
-    assert counts.min() > 1000
+    assert counts.min() > 0 and (counts > 1000).sum() >= 67  # speech hardly reaches 100 Hz
 
 
 def test_the_sets_own_split_is_by_take():
@@ -114,13 +115,12 @@ def test_a_recording_is_what_the_cochlea_makes_of_it(packed, tmp_path):
     path = tmp_path / "out.h5"
     make_spoken_digits(packed, path, channels=20, seed=3)
     spikes = evsim.load_spikes(path)
-    cochlea = Cochlea(40, first_place=1.6)
+    cochlea = Cochlea(40, first_place=1.0)
     for b, one in enumerate(read_fsdd(packed)):
-        expected = cochlea.encode(one.audio, one.rate, (3, b))
-        times = np.rint(2000 * expected.times) / 2000
-        order = np.lexsort((expected.units // 2, times))
-        np.testing.assert_array_equal(spikes[b].times, times[order])
-        np.testing.assert_array_equal(spikes[b].units, expected.units[order] // 2)
+        expected = cochlea.encode(emphasised(one.audio, 0.97), one.rate, (3, b))
+        expected = sum_channels(expected, 2)
+        np.testing.assert_array_equal(spikes[b].times, expected.times)
+        np.testing.assert_array_equal(spikes[b].units, expected.units)
         assert spikes.labels[b] == one.digit
 
 
