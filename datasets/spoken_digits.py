@@ -206,7 +206,8 @@ def _spikes_of(channels: int, source: str | PathLike[str] | None) -> Path:
 
 
 def _digest(source: Path) -> str:
-    """Tell sources apart by the names and sizes of their files."""
+    """Tell sources apart by the names and sizes of their files, and ways to encode them."""
     files = sorted(source.rglob("*.wav")) if source.is_dir() else [source]
     listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in files if path.is_file())
-    return hashlib.sha256(f"{evsim.__version__}\n{listed}".encode()).hexdigest()[:12]
+    way = f"{evsim.__version__} {FIRST_PLACE} {PLACES} {EMPHASIS}"
+    return hashlib.sha256(f"{way}\n{listed}".encode()).hexdigest()[:12]

@@ -124,6 +124,16 @@ def test_a_recording_is_what_the_cochlea_makes_of_it(packed, tmp_path):
         assert spikes.labels[b] == one.digit
 
 
+def test_a_plain_cochlea_can_be_asked_for(packed, tmp_path):
+    path = tmp_path / "out.h5"
+    make_spoken_digits(packed, path, channels=20, first_place=0.0, places=1, emphasis=0.0)
+    spikes = evsim.load_spikes(path)
+    for b, one in enumerate(read_fsdd(packed)):
+        expected = Cochlea(20).encode(one.audio, one.rate, (0, b))
+        np.testing.assert_array_equal(spikes[b].times, expected.times)
+        np.testing.assert_array_equal(spikes[b].units, expected.units)
+
+
 def test_a_source_without_recordings_is_refused(tmp_path):
     with pytest.raises(evsim.FileError, match=r"has no digit_speaker_take\.wav"):
         list(read_fsdd(tmp_path))
