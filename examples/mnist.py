@@ -8,7 +8,7 @@ spikes dropped with probability 0.2 after Wunderlich and Pehle (2021). Three thi
 hidden unit fires once at most; first weights are of both signs, so that units differ (theirs
 nearly all fire for every image, and learning is slow); images are shifted by up to a pixel. The
 last 5000 training images choose the epoch; a running average of the parameters is what is
-validated and tested.
+validated and tested. Measured: 97.51 % (epoch 17, validation 97.78 %).
 """
 
 import argparse
