@@ -4,7 +4,7 @@
 
 32 and 128 hidden units, the takes split and a speaker held out, three seeds each, all with the
 options that `evsim train digits` has by default but for the number of epochs, which is 8 to
-keep it to half an hour. RUNS gets a folder for every training and delays.png. Accuracies are
+keep it to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies are
 those of the network files, run by the event engine on the test recordings; mean and standard
 deviation over seeds.
 """
@@ -59,7 +59,8 @@ def draw(path, scores):
         axes.set_title("takes 0-4 held out" if split == "takes" else "a speaker held out")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("test accuracy [%]")
-    figure.axes[1].legend(title="delays", frameon=False)
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right center", title="delays", frameon=False)
     figure.savefig(path, dpi=150)
 
 
