@@ -4,8 +4,8 @@
 
 32 and 128 hidden units, the takes split and a speaker held out, three seeds each, all with the
 options that `evsim train digits` has by default but for the number of epochs, which is 8 to
-keep it to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies are
-those of the network files, run by the event engine on the test recordings; mean and standard
+keep it to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies
+are those of the network files, run by the event engine on the test recordings; mean and standard
 deviation over seeds.
 """
 
