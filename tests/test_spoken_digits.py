@@ -111,6 +111,17 @@ def test_other_channels_are_made_once_and_kept(folder, tmp_path, monkeypatch):
     same_spikes(again.spikes(), data.spikes())
 
 
+@pytest.mark.parametrize("name, value", [("FIRST_PLACE", 0.5), ("PLACES", 1), ("EMPHASIS", 0.5)])
+def test_another_way_to_encode_is_not_served_from_the_cache(
+    folder, tmp_path, monkeypatch, name, value
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    SpokenDigits(channels=5, source=folder)
+    monkeypatch.setattr(f"evsim.datasets.spoken_digits.{name}", value)
+    SpokenDigits(channels=5, source=folder)
+    assert len(list((tmp_path / "cache" / "evsim").glob("spoken-digits-*"))) == 2
+
+
 def test_a_recording_is_what_the_cochlea_makes_of_it(packed, tmp_path):
     path = tmp_path / "out.h5"
     make_spoken_digits(packed, path, channels=20, seed=3)

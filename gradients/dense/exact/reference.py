@@ -54,7 +54,7 @@ def reference_run(model: nn.Module, spikes: Spikes, dt: float) -> Spikes | Tenso
     arrived, each arrival with the closed form of its own time since then: a delay or an input
     time has a derivative although it falls inside a step. A spike time is interpolated by a
     parabola, with an error of third order in dt; two Newton steps double the order twice, and
-    the derivative of the second one has the order before it (`exact_crossings`). So spike
+    the derivative of the second one has the order before it (``exact.crossings``). So spike
     times converge with order 12, gradients with order 6, down to rounding. A second crossing
     of a unit in the same step is lost if the unit is below the threshold again at the end of
     the step. The bound on gradients that a layer may have is not applied.
