@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evsim.datasets.transform_steps import (
+from evsim.spikes import FloatArray, IntArray, Spikes
+
+from .transform_steps import (
     Seed,
     generator,
     in_order,
@@ -16,7 +18,6 @@ from evsim.datasets.transform_steps import (
     selected,
     whole_number,
 )
-from evsim.spikes import FloatArray, IntArray, Spikes
 
 
 def blend(spikes: Spikes, n: int, seed: Seed) -> Spikes:

@@ -15,17 +15,18 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim import Spikes
-from evsim.datasets.address_events import EVENT, read_camera_events, read_channel_events
-from evsim.datasets.aedat import MAGIC, AedatFile, AedatInterval
-from evsim.datasets.camera import MICROSECOND, UNLABELLED, CameraData, Events, IntArray, Sensor
-from evsim.datasets.dataset import Dataset
-from evsim.datasets.dvs_gesture import GESTURES, labels_path, read_labels
-from evsim.datasets.event_file import COLUMNS, EventFile
-from evsim.datasets.files import PerProcess
-from evsim.datasets.latency_mnist import LatencyMNIST
-from evsim.datasets.ntidigits import NTIDIGITS
-from evsim.hdf5 import InputFile, library_errors
+from evsim.files.hdf5 import InputFile, library_errors
 from evsim.spikes import default_duration
+
+from .dataset import Dataset
+from .formats.address_events import EVENT, read_camera_events, read_channel_events
+from .formats.aedat import MAGIC, AedatFile, AedatInterval
+from .formats.camera import MICROSECOND, UNLABELLED, CameraData, Events, IntArray, Sensor
+from .formats.event_file import COLUMNS, EventFile
+from .published import PerProcess
+from .sets.dvs_gesture import GESTURES, labels_path, read_labels
+from .sets.latency_mnist import LatencyMNIST
+from .sets.ntidigits import NTIDIGITS
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MNIST = re.compile(r"(train|t10k)-(?:images|labels)[-.]idx[13]-ubyte(?:\.gz)?")

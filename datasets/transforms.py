@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from evsim.datasets.transform_steps import (
+from evsim.spikes import FloatArray, Spikes
+
+from .transform_steps import (
     MOST,
     Seed,
     generator,
@@ -22,7 +24,6 @@ from evsim.datasets.transform_steps import (
     selected,
     whole_number,
 )
-from evsim.spikes import FloatArray, Spikes
 
 
 def sum_channels(spikes: Spikes, factor: int = 5) -> Spikes:

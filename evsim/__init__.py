@@ -1,6 +1,5 @@
 """Exact event-driven simulation of spiking neural networks with real-valued delays."""
 
-from evsim.demo import demo_path as demo_path
 from evsim.errors import RunawayError as RunawayError
 from evsim.files import FileError as FileError
 from evsim.files import ResultWriter as ResultWriter
@@ -12,6 +11,7 @@ from evsim.files import network_digest as network_digest
 from evsim.files import save_network as save_network
 from evsim.files import save_result as save_result
 from evsim.files import save_spikes as save_spikes
+from evsim.files.demo import demo_path as demo_path
 from evsim.network import Network as Network
 from evsim.network import Population as Population
 from evsim.projections import Conv1d as Conv1d

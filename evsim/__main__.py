@@ -1,6 +1,6 @@
 """``python -m evsim``: the command line."""
 
-from evsim.cli import main
+from evsim.commands.cli import main
 
 if __name__ == "__main__":
     main()

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 import evsim
+from evsim.commands.train import run_training
 from evsim.datasets import SpokenDigits
-from evsim.training import run_training
 
 DELAYS, SIZES, SEEDS = ("none", "axonal", "synaptic"), (32, 128), (0, 1, 2)
 SPLITS = {"takes": None, "speaker": "theo"}

@@ -3,7 +3,7 @@
     python examples/make_spoken_digits.py free-spoken-digit-dataset/ evsim/data/spoken-digits-70.h5
 
 The first argument is the project's folder, or an HDF5 file of its recordings (see
-evsim.datasets.fsdd). The same recordings give the same file.
+evsim.datasets.sets.fsdd). The same recordings give the same file.
 """
 
 import sys

@@ -17,7 +17,7 @@ from torch import nn
 
 from evsim import gradients as g
 from evsim.datasets import SpokenDigits
-from evsim.gradients.dense.exact import compare_gradients, fitted_orders
+from evsim.gradients.reference import compare_gradients, fitted_orders
 
 STEPS = (1e-3, 5e-4, 2e-4, 1e-4)  # [s]
 LIMIT = 1e-3  # relative

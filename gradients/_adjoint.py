@@ -15,7 +15,8 @@ from math import inf
 from evsim._compile import inlined, kernel
 from evsim._layout import BEFORE, SLOPE, SRM
 from evsim._queue import first_gap
-from evsim.gradients._adjoint_flows import (
+
+from ._adjoint_flows import (
     KEEP_V,
     MU_I,
     MU_V,
@@ -27,7 +28,7 @@ from evsim.gradients._adjoint_flows import (
     recall,
     spread,
 )
-from evsim.gradients._arrivals import (
+from ._arrivals import (
     AT,
     KICK,
     KIND,

@@ -12,7 +12,8 @@ from math import exp
 from evsim._compile import inlined, kernel
 from evsim._flows import responses
 from evsim._layout import LIF
-from evsim.gradients._adjoint_flows import (
+
+from ._adjoint_flows import (
     I_TO_NU_S,
     KEEP_I,
     KEEP_V,

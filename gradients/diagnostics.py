@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evsim.gradients.reverse import Run
+from .reverse import Run
 
 GRAZING = 0.05  # of the slope of a spike whose current is twice the threshold
 SATURATED = 200.0  # rate of a unit that does little else than fire [Hz]

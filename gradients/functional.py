@@ -15,9 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from evsim import Dense, Network, Population, Spikes
 from evsim._layout import SLOPE
-from evsim.gradients.readouts import pull, read
-from evsim.gradients.reverse import FloatArray, Gradients, Kicks, Run, backward, forward
-from evsim.gradients.tensors import sorted_numpy, with_times
+
+from .readout_gradients import pull, read
+from .reverse import FloatArray, Gradients, Kicks, Run, backward, forward
+from .tensors import sorted_numpy, with_times
 
 # What can be differentiated, in the order in which `_Fire` and `_Observe` take it.
 NAMES = (

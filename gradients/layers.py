@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
-from evsim.gradients.delays import keep_delays
-from evsim.gradients.functional import observe
-from evsim.gradients.synapses import LOOP_DELAY, MAX_DELAY, Spiking, Synapses, Value, positive
-from evsim.gradients.tensors import with_times
+
+from .delays import keep_delays
+from .functional import observe
+from .synapses import LOOP_DELAY, MAX_DELAY, Spiking, Synapses, Value, positive
+from .tensors import with_times
 
 
 class Delay(nn.Module):

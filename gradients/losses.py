@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
-from evsim.gradients.tensors import sorted_numpy
+
+from .tensors import sorted_numpy
 
 
 def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:

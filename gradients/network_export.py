@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Conv1d, Dense, Network, Population, Sparse
-from evsim.gradients.delays import keep_delays
-from evsim.gradients.layers import Delay, Readout
-from evsim.gradients.synapses import Spiking, Synapses
 from evsim.projections import Projection
+
+from .delays import keep_delays
+from .layers import Delay, Readout
+from .synapses import Spiking, Synapses
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -16,9 +16,10 @@ import torch
 from torch import nn
 
 from evsim import Conv1d, Dense, Network, Population, Sparse
-from evsim.gradients.layers import LI, SRM, CubaLI, CubaLIF, Delay
-from evsim.gradients.synapses import MAX_DELAY, SHORTEST_LOOP
 from evsim.projections import Projection
+
+from .layers import LI, SRM, CubaLI, CubaLIF, Delay
+from .synapses import MAX_DELAY, SHORTEST_LOOP
 
 FloatArray = npt.NDArray[np.float64]
 Layers = Mapping[str, Callable[..., nn.Module]]

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from evsim import Spikes
-from evsim.gradients.functional import slopes
-from evsim.gradients.losses import batch_mean, places, positive
+
+from .functional import slopes
+from .losses import batch_mean, places, positive
 
 
 def silent_loss(peaks: Tensor) -> Tensor:

@@ -180,7 +180,7 @@ def backward(
     threads: int = 1,
 ) -> Gradients:
     """Return the gradients of a loss, given those with respect to spike times and voltages."""
-    from evsim.gradients._adjoint import adjoint
+    from ._adjoint import adjoint
 
     layer = _Layer(run.net, run.spikes.duration, time_constants)
     kicks = no_kicks(len(run.inputs), run.spikes.size) if kicks is None else kicks

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
-from evsim.gradients.delays import keep_delays
-from evsim.gradients.diagnostics import Diagnostics
-from evsim.gradients.functional import Job, fire, observe
-from evsim.gradients.reverse import Run
-from evsim.gradients.tensors import joined
+
+from .delays import keep_delays
+from .diagnostics import Diagnostics
+from .functional import Job, fire, observe
+from .reverse import Run
+from .tensors import joined
 
 MAX_DELAY = 60e-3
 LOOP_DELAY = 1e-3  # of recurrent spikes, if nothing else is said [s]

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import distributed
 
-from evsim.datasets.coincidence import Coincidence
-from evsim.gradients.models import delay_model, fit_weights
-from evsim.gradients.processes import is_first
-from evsim.gradients.train import Trainer, TrainOptions
+from evsim.datasets.sets.coincidence import Coincidence
+from evsim.gradients.training.processes import is_first
+from evsim.gradients.training.start import delay_model, fit_weights
+from evsim.gradients.training.trainer import Trainer, TrainOptions
 
 
 def main(path: str) -> None:

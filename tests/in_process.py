@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import NamedTuple
 
-from evsim.cli import main
+from evsim.commands.cli import main
 
 
 class Done(NamedTuple):

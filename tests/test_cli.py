@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim.cli import main
-from evsim.demo import demo_names, demo_path
+from evsim.commands.cli import main
+from evsim.files.demo import demo_names, demo_path
 
 MODEL, SPIKES = "digits-demo.h5", "digits-spikes.h5"
 Edit = Callable[[h5py.File], None]
@@ -78,9 +78,11 @@ def test_help_is_quick_and_without_numba(tmp_path: Path) -> None:
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(3)) < 0.5
-    code = "import sys, evsim.cli as c\ntry: c.main(['--help'])\nfinally: print(*sys.modules)"
+    code = (
+        "import sys, evsim.commands.cli as c\ntry: c.main(['--help'])\nfinally: print(*sys.modules)"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    assert "evsim.cli" in loaded
+    assert "evsim.commands.cli" in loaded
     for name in ("numba", "matplotlib", "tqdm"):
         assert f" {name} " not in loaded
 
@@ -411,7 +413,7 @@ def test_files_that_are_not_there_or_not_what_is_wanted(tmp_path: Path) -> None:
 def test_plot_without_matplotlib_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['matplotlib'] = None\n"
-        f"import evsim.cli; evsim.cli.main(['plot', {SPIKES!r}, '-o', 'out.png'])"
+        f"import evsim.commands.cli; evsim.commands.cli.main(['plot', {SPIKES!r}, '-o', 'out.png'])"
     )
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -13,7 +13,7 @@ from in_process import run
 
 import evsim
 from evsim import Dense, Network, Population, Spikes
-from evsim.checking import REPORT_FILES
+from evsim.commands.check import REPORT_FILES
 
 
 def refused(folder: Path, *arguments: object) -> str:

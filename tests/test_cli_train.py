@@ -21,8 +21,8 @@ from in_process import run
 
 import evsim
 from evsim import Spikes
-from evsim.gradients.train import TrainOptions
-from evsim.training import TrainSettings, open_parts, varied
+from evsim.commands.train import TrainSettings, open_parts, varied
+from evsim.gradients.training.trainer import TrainOptions
 
 SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
 FILES = {

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from evsim.datasets import cochlea as module
-from evsim.datasets import membrane
-from evsim.datasets.cochlea import BushyCell, Cochlea
-from evsim.datasets.filterbank import FilterBank
+from evsim.datasets.cochlea import BushyCell, Cochlea, membrane
+from evsim.datasets.cochlea import cochlea as module
+from evsim.datasets.cochlea.filterbank import FilterBank
 
 DATA = Path(__file__).parent / "data" / "cochlea" / "hd_two.h5"
 SETS = ("article", "default")

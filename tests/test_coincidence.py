@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ks_2samp
 
 import evsim
-from evsim.datasets.coincidence import Coincidence
+from evsim.datasets.sets.coincidence import Coincidence
 
 PEAK = 0.25  # of the voltage after one spike of weight 1, with tau_mem = 2 tau_syn
 

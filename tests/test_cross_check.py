@@ -14,7 +14,7 @@ from evsim.gradients.cross_check.plots import plot_check
 from evsim.gradients.cross_check.records import Loss, Tolerances
 from evsim.gradients.cross_check.report import report_data, report_text
 from evsim.gradients.cross_check.rounding import network_in_steps, spikes_in_steps
-from evsim.gradients.cross_check.spikes import compare, fit_order
+from evsim.gradients.cross_check.spike_errors import compare, fit_order
 
 TICK = 2.0**-10
 N_IN, N, N_OUT = 6, 10, 3
@@ -292,7 +292,7 @@ def test_small_batches_change_nothing(monkeypatch):
     rng = np.random.default_rng(7)
     net, spikes = cuba_network(rng), recordings(rng)
     whole = cross_check(net, spikes, [1e-3])
-    monkeypatch.setattr("evsim.gradients.cross_check.run._ENTRIES", 1)
+    monkeypatch.setattr("evsim.gradients.cross_check.job._ENTRIES", 1)
     pieces = cross_check(net, spikes, [1e-3])
     assert pieces.spikes == whole.spikes
     assert pieces.decisions == whole.decisions

@@ -6,7 +6,7 @@ from small_files import same_spikes, some_spikes
 
 import evsim
 from evsim.datasets.dataset import Dataset, collate
-from evsim.datasets.files import PerProcess, fetch, find
+from evsim.datasets.published import PerProcess, fetch, find
 
 N = 50
 

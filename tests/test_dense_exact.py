@@ -6,7 +6,7 @@ import torch
 
 import evsim
 from evsim import gradients as g
-from evsim.gradients.dense.exact import (
+from evsim.gradients.reference import (
     compare_gradients,
     fitted_orders,
     reference_layers,

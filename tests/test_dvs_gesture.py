@@ -22,8 +22,8 @@ from small_event_files import (
 from small_files import refused
 
 from evsim import FileError
-from evsim.datasets.aedat import AedatFile
-from evsim.datasets.dvs_gesture import GESTURES, SENSOR, DVSGesture, read_labels
+from evsim.datasets.formats.aedat import AedatFile
+from evsim.datasets.sets.dvs_gesture import GESTURES, SENSOR, DVSGesture, read_labels
 
 GENUINE = Path(__file__).parent / "data" / "events" / "dvsgesture-extract.aedat"
 TRIALS = {"train": ["user02_led", "user01_natural"], "test": ["user24_fluorescent_led"]}

@@ -8,9 +8,9 @@ import pytest
 
 import evsim
 from evsim import FileError
-from evsim.datasets.audio import emphasised, read_audio
 from evsim.datasets.cochlea import Cochlea
-from evsim.datasets.encode import encode_files
+from evsim.datasets.cochlea.audio import emphasised, read_audio
+from evsim.datasets.cochlea.encode import encode_files
 
 soundfile = pytest.importorskip("soundfile")
 RATE = 16000

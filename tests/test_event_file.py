@@ -10,8 +10,8 @@ from small_event_files import same_events, some_events, write_events
 from small_files import refused
 
 from evsim import FileError
-from evsim.datasets.address_events import read_camera_events
-from evsim.datasets.event_file import EventFile
+from evsim.datasets.formats.address_events import read_camera_events
+from evsim.datasets.formats.event_file import EventFile
 
 SENSOR = (2, 34, 34)
 GENUINE = Path(__file__).parent / "data" / "events" / "nmnist-train-00001.bin"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from evsim import Spikes
-from evsim.datasets.frames import frames, plot_frames
+from evsim.datasets.formats.frames import frames, plot_frames
 from evsim.datasets.recognise import recognise
 
 pytest.importorskip("matplotlib")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from evsim import FileError
-from evsim.datasets.idx import read_idx
-from evsim.datasets.latency_mnist import LatencyMNIST
-from evsim.datasets.mnist import mnist_images
-from evsim.datasets.sequential_mnist import SequentialMNIST
+from evsim.datasets.formats.idx import read_idx
+from evsim.datasets.sets.latency_mnist import LatencyMNIST
+from evsim.datasets.sets.mnist import mnist_images
+from evsim.datasets.sets.sequential_mnist import SequentialMNIST
 
 SAMPLE = Path(__file__).parent / "data" / "mnist"
 IDX_CODES = {"u1": 8, "i1": 9, "i2": 11, "i4": 12, "f4": 13, "f8": 14}
@@ -176,7 +176,7 @@ def test_tonic_may_fetch_them(tmp_path, monkeypatch):
         for path in SAMPLE.glob("t10k*.gz"):
             (folder / "smnist" / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
 
-    monkeypatch.setattr("evsim.datasets.mnist.fetch", fetch)
+    monkeypatch.setattr("evsim.datasets.sets.mnist.fetch", fetch)
     assert len(LatencyMNIST(tmp_path, "test", download=True).spikes()) == 20
 
 

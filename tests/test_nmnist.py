@@ -11,8 +11,8 @@ import pytest
 from small_event_files import camera_bytes, channel_bytes, same_events, some_events, write_nmnist
 
 from evsim import FileError
-from evsim.datasets.address_events import read_camera_events, read_channel_events
-from evsim.datasets.nmnist import NMNIST, SENSOR
+from evsim.datasets.formats.address_events import read_camera_events, read_channel_events
+from evsim.datasets.sets.nmnist import NMNIST, SENSOR
 
 GENUINE = Path(__file__).parent / "data" / "events" / "nmnist-train-00001.bin"
 

@@ -12,7 +12,7 @@ from small_event_files import write_ntidigits
 from small_files import refused
 
 from evsim import FileError
-from evsim.datasets.ntidigits import NTIDIGITS
+from evsim.datasets.sets.ntidigits import NTIDIGITS
 
 LABELS = {
     "train": ["man-ae-a-z", "woman-bd-b-7", "man-ae-b-o", "man-ae-a-3z7", "woman-bd-a-oo"],

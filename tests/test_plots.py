@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim.demo import demo_path
-from evsim.info import class_names, text_histogram
+from evsim.commands.info import class_names, text_histogram
+from evsim.files.demo import demo_path
 
 pytest.importorskip("matplotlib")
 from evsim import plots  # noqa: E402

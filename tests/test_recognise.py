@@ -19,9 +19,9 @@ from small_files import some_network, some_result, some_spikes
 
 import evsim
 from evsim import FileError
-from evsim.datasets.event_file import EventFile
-from evsim.datasets.ntidigits import NTIDIGITS
+from evsim.datasets.formats.event_file import EventFile
 from evsim.datasets.recognise import recognise
+from evsim.datasets.sets.ntidigits import NTIDIGITS
 
 EVENTS = Path(__file__).parent / "data" / "events"
 DIGITS = {"train": {"man-ae-a-z": ([0.1], [3])}, "test": {"man-cb-a-1": ([0.2], [4])}}

@@ -11,7 +11,7 @@ from small_networks import chain, from_input, link, one_unit
 import evsim
 from evsim import reference
 from evsim.errors import RunawayError
-from evsim.reference_units import _SRM, _cuba, _peak, _sign_changes, _Term, _total
+from evsim.reference.units import _SRM, _cuba, _peak, _sign_changes, _Term, _total
 
 mpmath.mp.dps = 50
 

@@ -78,12 +78,14 @@ def test_kernels_stand_in_files_that_start_with_an_underscore():
 
 def test_import_leaves_heavy_packages_alone():
     heavy = "{'torch', 'numba', 'matplotlib', 'scipy', 'soundfile', 'tonic'}"
-    for module in ("evsim", "evsim.cli", "evsim.datasets"):
+    for module in ("evsim", "evsim.commands.cli", "evsim.datasets"):
         assert python(f"import {module}, sys; print({heavy} & set(sys.modules))") == "set()"
 
 
 def test_the_command_line_knows_no_data_sets_until_it_needs_them():
-    assert python("import evsim.cli, sys; print('evsim.datasets' in sys.modules)") == "False"
+    assert (
+        python("import evsim.commands.cli, sys; print('evsim.datasets' in sys.modules)") == "False"
+    )
 
 
 def test_datasets_is_not_shadowed():

@@ -7,9 +7,9 @@ from small_files import same_spikes
 
 import evsim
 from evsim.datasets import SpokenDigits, make_spoken_digits, sum_channels
-from evsim.datasets.audio import emphasised
 from evsim.datasets.cochlea import Cochlea
-from evsim.datasets.fsdd import read_fsdd
+from evsim.datasets.cochlea.audio import emphasised
+from evsim.datasets.sets.fsdd import read_fsdd
 
 soundfile = pytest.importorskip("soundfile")
 RATE = 8000
@@ -117,7 +117,7 @@ def test_another_way_to_encode_is_not_served_from_the_cache(
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     SpokenDigits(channels=5, source=folder)
-    monkeypatch.setattr(f"evsim.datasets.spoken_digits.{name}", value)
+    monkeypatch.setattr(f"evsim.datasets.sets.spoken_digits.{name}", value)
     SpokenDigits(channels=5, source=folder)
     assert len(list((tmp_path / "cache" / "evsim").glob("spoken-digits-*"))) == 2
 

@@ -13,11 +13,11 @@ import torch
 
 from evsim import FileError, Spikes
 from evsim import gradients as g
-from evsim.datasets.coincidence import Coincidence
-from evsim.gradients.checkpoints import load_checkpoint, save_checkpoint
-from evsim.gradients.models import delay_model, fit_weights, spiking_layers
-from evsim.gradients.step_sizes import parameter_groups
-from evsim.gradients.train import Trainer, TrainOptions, score, train
+from evsim.datasets.sets.coincidence import Coincidence
+from evsim.gradients.training.checkpoints import load_checkpoint, save_checkpoint
+from evsim.gradients.training.start import delay_model, fit_weights, spiking_layers
+from evsim.gradients.training.step_sizes import parameter_groups
+from evsim.gradients.training.trainer import Trainer, TrainOptions, score, train
 
 DATA = Coincidence(240, seed=0, channels=5, classes=2, max_offset=20e-3, events=4, duration=0.2)
 TRAINING, VALIDATION = DATA.split(0.25, seed=0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from evsim.datasets.yin_yang import YinYang, yin_yang_points
+from evsim.datasets.sets.yin_yang import YinYang, yin_yang_points
 
 PUBLISHED = Path(__file__).parent / "data" / "yin_yang" / "publication-300.npz"
 SETS = [("train", 5000, 42), ("validation", 1000, 41), ("test", 1000, 40)]

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Network, Population, Spikes
-from evsim.gradients import dense
-from evsim.gradients.dense.grid import OnGrid
-from evsim.gradients.network_import import chain_of_layers
 from evsim.projections import Projection
 from evsim.simulate import readout_values
+
+from .. import dense
+from ..dense.on_grid import OnGrid
+from ..network_import import chain_of_layers
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]

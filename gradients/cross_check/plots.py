@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evsim.gradients.cross_check.records import CrossCheck, Order
 from evsim.plots import BLUE, DARK, GREY, VERMILION, new_figure, styled
+
+from .records import CrossCheck, Order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evsim.gradients.cross_check.records import (
+from .records import (
     CrossCheck,
     Decisions,
     Order,

@@ -13,8 +13,8 @@ from math import e
 import torch
 from torch import Tensor
 
-from evsim.gradients.dense.flows import decay, psp
-from evsim.gradients.dense.surrogates import Surrogate, spike
+from .flows import decay, psp
+from .surrogates import Surrogate, spike
 
 
 @dataclass(frozen=True)

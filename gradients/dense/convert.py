@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from evsim import Network
-from evsim.gradients import layers as events
-from evsim.gradients.dense.grid import OnGrid
-from evsim.gradients.dense.layers import LIF, SRM, CubaLIF, Delay
-from evsim.gradients.dense.readouts import LI, CubaLI
-from evsim.gradients.dense.surrogates import Surrogate
-from evsim.gradients.network_import import chain_of_layers
-from evsim.gradients.synapses import Spiking, Synapses
+
+from .. import layers as events
+from ..network_import import chain_of_layers
+from ..synapses import Spiking, Synapses
+from .layers import LIF, SRM, CubaLIF, Delay
+from .on_grid import OnGrid
+from .readouts import LI, CubaLI
+from .surrogates import Surrogate
 
 Make = Callable[..., nn.Module]
 _EVENT_LAYERS: tuple[type[nn.Module], ...] = (

@@ -14,15 +14,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evsim.gradients import layers as events
-from evsim.gradients.delays import keep_delays
-from evsim.gradients.dense.cells import CubaLIFCells, Firing, LIFCells, SRMCells
-from evsim.gradients.dense.delays import in_steps, late
-from evsim.gradients.dense.grid import OnGrid, checked_delays, checked_raster, counting_arrivals
-from evsim.gradients.dense.raster import step_length
-from evsim.gradients.dense.surrogates import Surrogate, find_surrogate
-from evsim.gradients.synapses import LOOP_DELAY, MAX_DELAY, Spiking, Value
 from evsim.models import RESET_MODES
+
+from .. import layers as events
+from ..delays import keep_delays
+from ..synapses import LOOP_DELAY, MAX_DELAY, Spiking, Value
+from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
+from .delays import in_steps, late
+from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals
+from .raster import step_length
+from .surrogates import Surrogate, find_surrogate
 
 
 class Delay(events.Delay):

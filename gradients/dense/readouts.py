@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evsim.gradients import layers as events
-from evsim.gradients.dense.cells import CubaLICells, LICells
-from evsim.gradients.dense.grid import OnGrid
+from .. import layers as events
+from .cells import CubaLICells, LICells
+from .on_grid import OnGrid
 
 
 class _Reads(OnGrid, events.Readout):

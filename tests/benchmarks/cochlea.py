@@ -14,8 +14,7 @@ from collections import defaultdict
 
 import numpy as np
 
-from evsim.datasets import _filterbank, _nerve, filterbank
-from evsim.datasets.cochlea import Cochlea
+from evsim.datasets.cochlea import Cochlea, _filterbank, _nerve, filterbank
 
 GOAL = 5.0
 LENGTHS = {"13721 steps, a prime": 27441, "24001 steps, a prime": 48000, "24000 steps": 47998}

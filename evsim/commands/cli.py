@@ -1,0 +1,441 @@
+"""The command line: ``evsim simulate``, ``train``, ``check``, ``encode``, ``info``, ``plot``.
+
+Commands read files, call the library and print; whatever is wrong with what the user gave
+ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
+are imported by the commands that need them, so that ``evsim --help`` is there at once; so are
+`evsim.datasets` and `evsim.gradients`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evsim import __version__
+from evsim.commands.train import TrainSettings, run_training
+from evsim.errors import RunawayError
+from evsim.files.demo import demo_names, resolve
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from evsim.datasets import Dataset
+
+_USER_ERRORS = (ValueError, OSError, RunawayError, ModuleNotFoundError, MemoryError)
+_INTERRUPTED = 130  # as shells report it
+_DEMO = f"Files that come with evsim can be named anywhere: {', '.join(demo_names())}."
+_EXAMPLE = """
+\b
+Try it:
+  evsim simulate digits-demo.h5 digits-spikes.h5 -o out.h5 --record input --record hidden
+  evsim plot out.h5 -o out.png
+"""
+
+
+def _default(text: str, name: str) -> str:
+    """Return the help of an option of ``train``; its default is not click's."""
+    return f"{text}  [default: {getattr(TrainSettings, name)}]"
+
+
+@click.group(invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
+@click.version_option(__version__, prog_name="evsim", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """Simulate spiking networks with real-valued delays, event by event and exactly."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+@cli.command(epilog=_DEMO)
+@click.argument("model")
+@click.argument("spikes")
+@click.option("-o", "--output", required=True, metavar="OUT", help="Result file to write (HDF5).")
+@click.option(
+    "--record",
+    multiple=True,
+    metavar="POP",
+    help="Population whose spikes are kept; repeatable. "
+    "Without it: every spiking population but the input.",
+)
+@click.option(
+    "--voltage",
+    multiple=True,
+    metavar="POP",
+    help="Population whose voltage is sampled every --dt; repeatable.",
+)
+@click.option(
+    "--dt",
+    type=float,
+    metavar="S",
+    help="Interval of the voltage samples [s].  [default: 0.001]",
+)
+@click.option(
+    "--duration",
+    type=float,
+    metavar="S",
+    help="Horizon of every recording [s]. Without it: what SPIKES says, else the smallest "
+    "multiple of 0.1 s after the last spike.",
+)
+@click.option(
+    "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["compiled", "reference"]),
+    default="compiled",
+    show_default=True,
+    help="The reference is plain Python: slow, readable, the same result.",
+)
+@click.option(
+    "--max-rate",
+    type=float,
+    default=1e4,
+    metavar="HZ",
+    show_default=True,
+    help="Stop if a population fires more than this per unit.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: Any) -> None:
+    """Run the network MODEL on every recording of SPIKES.
+
+    OUT holds the spikes, voltages and readout values that were recorded. It is written
+    when the run is complete, or not at all.
+    """
+    from evsim.commands.simulate import RunOptions, run_file
+
+    paths = [resolve(model), resolve(spikes)]
+    _check_output(output, overwrite, paths)
+    report = run_file(paths[0], paths[1], output, RunOptions(overwrite=overwrite, **options))
+    click.echo(report)
+
+
+@cli.command(epilog=_DEMO)
+@click.argument("file")
+def info(file: str) -> None:
+    """Tell what FILE holds: spikes, a network or a result.
+
+    Counts and rates, labels, how spikes are spread over units, parameters, delays and
+    weights, where the file comes from. Spikes may be in the layout of SHD, SONATA or evsim,
+    or files of N-TIDIGITS, N-MNIST, DVS Gesture (AEDAT 3.1) or MNIST.
+    """
+    from evsim.commands.info import describe, describe_dataset
+    from evsim.datasets.recognise import recognise
+
+    path = resolve(file)
+    data = recognise(path)
+    click.echo(describe(path) if data is None else describe_dataset(path, data))
+
+
+@cli.command(epilog=_DEMO)
+@click.argument("file")
+@click.option(
+    "-o", "--output", required=True, metavar="PNG", help="Picture to write (or .pdf, .svg)."
+)
+@click.option(
+    "--recording", type=int, default=0, metavar="N", show_default=True, help="Which one to draw."
+)
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+def plot(file: str, output: str, recording: int, overwrite: bool) -> None:
+    """Draw what FILE holds.
+
+    Spikes: raster and rates of one recording; of a camera, its pictures. A result: rasters,
+    voltages and readout of one recording. A network: how its delays and weights are spread.
+    """
+    from evsim.datasets.recognise import recognise
+    from evsim.plots import plot_file, save_figure
+
+    path = resolve(file)
+    _check_output(output, overwrite, [path])
+    data = recognise(path)
+    figure = plot_file(path, recording) if data is None else _plot_dataset(data, recording)
+    save_figure(output, figure, overwrite)
+    click.echo(f"picture in {output}")
+
+
+def _plot_dataset(data: Dataset, recording: int) -> Figure:
+    """Draw one recording of a data set: what a camera saw, or a raster."""
+    from evsim.datasets.formats.frames import plot_frames
+    from evsim.plots import check_recording, plot_spikes
+
+    check_recording(recording, len(data))
+    spikes, _ = data[recording]
+    if data.sensor is not None:
+        return plot_frames(spikes, data.sensor, 0, data.class_names)
+    return plot_spikes(spikes, 0, data.class_names, headline=f"Recording {recording}")
+
+
+@cli.command()
+@click.argument("audio", nargs=-1, required=True)
+@click.option("-o", "--output", required=True, metavar="OUT", help="Spike file to write (HDF5).")
+@click.option(
+    "--channels", type=int, default=700, metavar="N", show_default=True, help="Of the cochlea."
+)
+@click.option(
+    "--constants",
+    type=click.Choice(["article", "default"]),
+    default="article",
+    show_default=True,
+    help="Of hair cells and ramps: those said to be of the article on SHD, or the program's own.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the nerve fibres' chance.")
+@click.option(
+    "--label-by",
+    type=click.Choice(["folder", "name"]),
+    help="Label recordings by the name of their folder, or by what stands before the first "
+    "underscore of their own name.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:
+    """Turn recordings into the spikes of an artificial cochlea, as SHD was made.
+
+    AUDIO are WAV or FLAC files, or folders of them. OUT is a spike file with one recording
+    for each; it is written when all are done, or not at all.
+    """
+    from evsim.datasets.cochlea.encode import encode_files
+
+    _check_output(output, overwrite, audio)
+    click.echo(encode_files(audio, output, overwrite=overwrite, **options))
+
+
+@cli.command()
+@click.argument("dataset")
+@click.option("-o", "--output", required=True, metavar="RUN", help="Folder for all that is made.")
+@click.option("--hidden", type=int, metavar="N", help=_default("Hidden units.", "hidden"))
+@click.option(
+    "--delay",
+    type=click.Choice(["none", "axonal", "synaptic"]),
+    help=_default("Learnt delays: none, one per input unit, one per synapse.", "delay"),
+)
+@click.option(
+    "--recurrent",
+    type=click.Choice(["none", "dense", "conv"]),
+    help=_default("Loop of the hidden layer: none, all to all, a shared kernel.", "recurrent"),
+)
+@click.option(
+    "--max-delay",
+    type=float,
+    metavar="S",
+    help="Longest delay [s].  [default: 0.3, or a quarter of a recording]",
+)
+@click.option("--epochs", type=int, metavar="N", help=_default("Passes over the data.", "epochs"))
+@click.option("--batch", type=int, metavar="N", help=_default("Recordings of a batch.", "batch"))
+@click.option("--seed", type=int, metavar="N", help=_default("Of weights and batches.", "seed"))
+@click.option(
+    "--lr", type=float, metavar="X", help=_default("Step of weights, as a share of them.", "lr")
+)
+@click.option(
+    "--delay-lr", type=float, metavar="S", help=_default("Step of delays [s].", "delay_lr")
+)
+@click.option(
+    "--augment/--no-augment",
+    default=None,
+    help="Stretch, shift and thin out recordings, anew every epoch.  [default: speech only]",
+)
+@click.option(
+    "--held-out",
+    metavar="SPEAKER",
+    help="Test on this speaker, who is then left out of the training.",
+)
+@click.option(
+    "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
+)
+@click.option("--resume", is_flag=True, help="Go on with the training in RUN.")
+@click.option("--overwrite", is_flag=True, help="Replace the training in RUN.")
+def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: Any) -> None:
+    """Train a network to tell the classes of DATASET apart, with exact gradients.
+
+    DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
+    file with labels, or a folder with SHD or SSC.
+
+    RUN then holds network.h5, that of the epoch with the best validation accuracy; test.h5,
+    the recordings to test it on; log.csv; pictures; and a checkpoint. A training that was
+    interrupted goes on with --resume, and ends as if it had not been.
+    """
+    if resume and overwrite:
+        raise click.UsageError("--resume and --overwrite exclude each other.")
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        click.echo(run_training(dataset, output, resume, overwrite, **given))
+    except KeyboardInterrupt:
+        if os.path.exists(os.path.join(output, "checkpoint.pt")):
+            click.echo(f"evsim: {output} can go on: --resume", err=True)
+        raise
+
+
+class _ListOfNumbers(click.Command):
+    """A command whose ``--dt`` takes several numbers: ``--dt 1e-3 5e-4``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Repeat the option before each further number."""
+        spread: list[str] = []
+        in_list = False
+        for i, word in enumerate(args):
+            if word == "--":
+                spread += args[i:]
+                break
+            if in_list and spread[-1] != "--dt" and _is_number(word):
+                spread.append("--dt")
+            elif word.startswith("-") and not _is_number(word):
+                in_list = word == "--dt" or word.startswith("--dt=")
+            elif in_list and not _is_number(word):
+                in_list = False
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+@cli.command(cls=_ListOfNumbers, epilog=_DEMO)
+@click.argument("model")
+@click.argument("spikes")
+@click.option("-o", "--output", metavar="REPORT", help="Folder for the report and a picture.")
+@click.option(
+    "--dt",
+    type=float,
+    multiple=True,
+    metavar="S...",
+    help="Steps of the grid [s], one or several.  [default: 1e-3 5e-4 2e-4 1e-4]",
+)
+@click.option(
+    "--trained",
+    type=click.Choice(["exact", "grid"]),
+    default="exact",
+    show_default=True,
+    help="How MODEL was trained, which says what is right. With grid, delays and input of the "
+    "events are rounded to steps, too.",
+)
+@click.option(
+    "--recordings",
+    type=int,
+    default=200,
+    metavar="N",
+    show_default=True,
+    help="Run at most so many, evenly spaced over SPIKES.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Of torch, for the grid.")
+@click.option(
+    "--min-match",
+    type=float,
+    default=0.95,
+    metavar="X",
+    show_default=True,
+    help="Share of spikes that have a partner, at the smallest step.",
+)
+@click.option(
+    "--max-time-error",
+    type=float,
+    default=5.0,
+    metavar="STEPS",
+    show_default=True,
+    help="Median error of their times, at the smallest step.",
+)
+@click.option(
+    "--min-order",
+    type=float,
+    default=0.9,
+    metavar="X",
+    show_default=True,
+    help="Order at which time errors fall with the step.",
+)
+@click.option(
+    "--max-accuracy-loss",
+    type=float,
+    default=0.005,
+    metavar="X",
+    show_default=True,
+    help="From how it was trained to the other way, at the smallest step.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace REPORT if it exists.")
+def check(
+    model: str, spikes: str, output: str | None, dt: tuple[float, ...], **options: Any
+) -> None:
+    """Compare what MODEL does event by event with what it does on a grid of time steps.
+
+    Runs the recordings of SPIKES both ways, for several steps: spikes that are matched,
+    missing and extra, errors of times and voltages, the order at which they fall with the step
+    and, for a classifier, accuracy and agreement of decisions.
+
+    Exit status 1 says that a tolerance is not kept.
+    """
+    from evsim.commands.check import run_check
+
+    paths = os.fspath(resolve(model)), os.fspath(resolve(spikes))
+    report, passed = run_check(*paths, dt, output=output, **options)
+    click.echo(report)
+    if not passed:
+        sys.exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0, 1 after a failed check, 2 an error, 130 interrupted.
+
+    Parameters
+    ----------
+    arguments : sequence of str or None
+        In place of those of the process.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line_warnings()
+        try:
+            cli.main(arguments, prog_name="evsim", standalone_mode=False)
+            sys.stdout.flush()
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("evsim: interrupted", err=True)
+            sys.exit(_INTERRUPTED)
+        except BrokenPipeError:  # the reader (head, less) has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+        except click.UsageError as error:
+            command = error.ctx.command_path if error.ctx else "evsim"
+            _fail(f"{error.format_message()} Try: {command} --help")
+        except click.ClickException as error:
+            _fail(error.format_message())
+        except _USER_ERRORS as error:
+            _fail(str(error) or type(error).__name__)
+
+
+def _check_output(output: str, overwrite: bool, inputs: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse before any work what would be refused after it."""
+    if not os.path.lexists(output):
+        return
+    if not overwrite:
+        raise FileExistsError(f"{output}: exists already; give --overwrite to replace it")
+    for path in inputs:
+        if os.path.exists(output) and os.path.samefile(output, path):
+            raise ValueError(f"{output}: is an input of this command; choose another name")
+
+
+def _fail(message: str) -> None:
+    from evsim.files.hdf5 import one_line
+
+    click.echo(f"evsim: error: {one_line(message)}", err=True)
+    sys.exit(2)
+
+
+def _one_line_warnings() -> Callable[..., None]:
+    """Return a stand-in for `warnings.showwarning`: one line each, and each only once.
+
+    The place in the code is left out: nobody at a command line has asked for it.
+    """
+    from evsim.files.hdf5 import one_line
+
+    seen = set()
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        text = one_line(str(message))
+        if text not in seen:
+            seen.add(text)
+            click.echo(f"evsim: warning: {text}", err=True)
+
+    return show

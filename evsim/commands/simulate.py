@@ -1,0 +1,266 @@
+"""From files to a file: run a network on a spike file, batch by batch.
+
+Memory is bounded by a batch, however long the spike file is. `evsim simulate` is a thin
+layer over `run_file`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from os import PathLike
+
+import numpy as np
+
+from evsim.commands.info import Answers, Tally, count
+from evsim.files import ResultWriter, SpikeFile, load_network, network_digest
+from evsim.network import Network
+from evsim.result import Result
+from evsim.simulate import Simulator
+from evsim.spikes import FloatArray, Spikes, default_duration
+
+SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
+VOLTAGES = 1 << 25  # of a batch (256 MB)
+
+
+@dataclass
+class RunOptions:
+    """What `run_file` can be asked for; see `evsim.simulate` for what is not told here.
+
+    Attributes
+    ----------
+    voltage : sequence of str
+        Populations whose voltage is sampled at 0, dt, 2 dt, ... before the horizon.
+    dt : float or None
+        Interval of the samples [s]; 1 ms if left out.
+    overwrite : bool
+        Whether an existing result may be replaced.
+    progress : bool
+        Whether a run of more than a second shows a bar, if stderr is a terminal.
+    """
+
+    record: tuple[str, ...] = ()
+    voltage: tuple[str, ...] = ()
+    dt: float | None = None
+    duration: float | None = None
+    threads: int | None = None
+    engine: str = "compiled"
+    max_rate: float = 1e4
+    overwrite: bool = False
+    progress: bool = True
+
+
+@dataclass
+class Report:
+    """What a run did, in numbers; ``str()`` tells it to a person.
+
+    Attributes
+    ----------
+    spikes : dict of str to Tally
+        Of the recorded populations.
+    answers : dict of str to Answers
+        Of the readouts that have an output, if the input has labels.
+    n_recordings, n_input_spikes : int
+        Totals.
+    duration : float
+        Horizon of every recording [s].
+    duration_origin : str
+        Where it was taken from.
+    seconds : float
+        Wall time of the simulation, files included, starting the engine not [s].
+    engine : str
+        Which engine, and what starting it took.
+    output : str
+        Name of the result file.
+    """
+
+    output: str
+    duration: float
+    duration_origin: str
+    spikes: dict[str, Tally] = field(default_factory=dict)
+    answers: dict[str, Answers] = field(default_factory=dict)
+    n_recordings: int = 0
+    n_input_spikes: int = 0
+    seconds: float = 0.0
+    engine: str = ""
+
+    def add(self, batch: Spikes, result: Result) -> None:
+        """Count one batch."""
+        self.n_recordings += len(batch)
+        self.n_input_spikes += len(batch.times)
+        for name, spikes in result.spikes.items():
+            self.spikes.setdefault(name, Tally(spikes.size, self.duration)).add(spikes)
+        if result.labels is not None:
+            for name, values in result.output.items():
+                self.answers.setdefault(name, Answers()).add(values, result.labels)
+
+    def __str__(self) -> str:
+        """Return the summary that the command line prints."""
+        simulated = self.n_recordings * self.duration
+        picture = os.path.splitext(self.output)[0] + ".png"
+        lines = [
+            f"{count(self.n_recordings, 'recording')} of {self.duration:g} s "
+            f"({self.duration_origin}), "
+            f"{count(self.n_input_spikes, 'input spike')}"
+        ]
+        lines += [f"  {name}: {tally.summary()}" for name, tally in self.spikes.items()]
+        lines += [f"  {name}: {answers.summary()}" for name, answers in self.answers.items()]
+        lines += [
+            f"simulated {simulated:g} s in {self.seconds:.3g} s, "
+            f"{simulated / self.seconds:.3g} times real time ({self.engine})",
+            f"result in {self.output}; to see it: evsim plot {self.output} -o {picture}",
+        ]
+        return "\n".join(lines)
+
+
+def run_file(
+    model: str | PathLike[str],
+    spikes: str | PathLike[str],
+    output: str | PathLike[str],
+    options: RunOptions | None = None,
+) -> Report:
+    """Run a network file on a spike file and write a result file.
+
+    Parameters
+    ----------
+    model, spikes : path
+        Network and spike file.
+    output : path
+        Result file; whole when this returns, absent after an exception.
+    options : RunOptions or None
+        The defaults if left out.
+
+    Returns
+    -------
+    Report
+        What the run did.
+
+    Raises
+    ------
+    FileError
+        If a file is not sound.
+    ValueError
+        If names, sizes or options don't fit.
+    RunawayError
+        If a population fires without bound.
+    FileExistsError
+        If the result exists and must not be replaced.
+    """
+    options = RunOptions() if options is None else options
+    net = load_network(model)
+    with SpikeFile(spikes) as source:
+        if not len(source):
+            raise ValueError(f"{source.path}: holds no recordings; there is nothing to simulate")
+        report = Report(str(output), *_horizon(source, options.duration))
+        simulator = _simulator(net, report.duration, options)
+        notes = _notes(model, spikes, options)
+        with ResultWriter(output, net, options.overwrite, notes) as writer:
+            writer.copy_extra(source)
+            report.engine = _start_engine(simulator, options.progress)
+            start = time.perf_counter()
+            for batch in _batches(source, simulator, report.duration, options.progress):
+                result = simulator.run(batch)
+                writer.append(result)
+                report.add(batch, result)
+            report.seconds = time.perf_counter() - start
+    return report
+
+
+def sample_times(duration: float, dt: float) -> FloatArray:
+    """Return 0, dt, 2 dt, ... before ``duration`` [s].
+
+    Examples
+    --------
+    >>> sample_times(1.0, 0.25)
+    array([0.  , 0.25, 0.5 , 0.75])
+    """
+    if not 0 < dt < np.inf:
+        raise ValueError(f"dt = {dt}, must be finite and > 0 [s]")
+    n_samples = np.ceil(duration / dt * (1 - 1e-12))  # 0.3 / 0.1 is a bit more than 3
+    if n_samples > VOLTAGES:
+        raise ValueError(
+            f"dt = {dt}: {n_samples:.3g} samples of every unit and recording are too many; "
+            "choose a larger one"
+        )
+    return np.arange(int(n_samples), dtype=np.float64) * dt
+
+
+def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
+    if duration is not None:
+        if not 0 < duration < np.inf:
+            raise ValueError(f"duration = {duration}, must be finite and > 0 [s]")
+        return duration, "as asked for"
+    if source.duration is not None:
+        return source.duration, "as the spike file says"
+    last = source.scan().last_time
+    return float(default_duration(np.array([last]))), f"the last spike is at {last:.6g} s"
+
+
+def _simulator(net: Network, duration: float, options: RunOptions) -> Simulator:
+    if options.dt is not None and not options.voltage:
+        raise ValueError("dt is the interval of voltage samples; say whose voltage is wanted")
+    times = sample_times(duration, 1e-3 if options.dt is None else options.dt)
+    return Simulator(
+        net,
+        options.record or None,
+        dict.fromkeys(options.voltage, times),
+        duration,
+        options.threads,
+        options.engine,
+        options.max_rate,
+    )
+
+
+def _batches(
+    source: SpikeFile, simulator: Simulator, duration: float, progress: bool
+) -> Iterator[Spikes]:
+    from tqdm import tqdm
+
+    net = simulator.net
+    per_recording = sum(len(t) * net.populations[p].size for p, t in simulator.voltage.items())
+    batches = source.batches(
+        max_spikes=SPIKES_PER_THREAD * max(2, simulator.threads),
+        size=net.populations[net.input].size if source.size is None else source.size,
+        duration=duration,
+        max_recordings=max(1, VOLTAGES // per_recording) if per_recording else None,
+    )
+    hidden = not (progress and sys.stderr.isatty())
+    with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:
+        for batch in batches:
+            yield batch.before(duration)
+            bar.update(len(batch))
+
+
+def _notes(
+    model: str | PathLike[str], spikes: str | PathLike[str], options: RunOptions
+) -> dict[str, object]:
+    """Return what the result file tells about its making; nothing that does not change it."""
+    notes: dict[str, object] = {
+        "network_file": os.path.basename(model),
+        "network_digest": network_digest(model),
+        "spike_file": os.path.basename(spikes),
+        "engine": options.engine,
+        "max_rate": options.max_rate,
+    }
+    if options.voltage:
+        notes["voltage_dt"] = 1e-3 if options.dt is None else options.dt
+    return notes
+
+
+def _start_engine(simulator: Simulator, tell: bool) -> str:
+    """Load the engine, or compile it, and say what that took."""
+    if simulator.engine == "reference":
+        return "reference engine"
+    start = time.perf_counter()
+    from evsim import _compile
+
+    if tell and not os.path.isdir(_compile.CACHE_FOLDER):
+        print("evsim: compiling the engine, once for this version", file=sys.stderr)
+    size = simulator.net.populations[simulator.net.input].size
+    nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)
+    simulator.run(nothing)
+    seconds = time.perf_counter() - start
+    return f"compiled engine, {simulator.threads} threads; {seconds:.2g} s to start it"

@@ -1,0 +1,312 @@
+"""What ``evsim train`` does: from the name of a data set to a folder with a trained network.
+
+The one place that knows data sets as well as gradients; both are imported when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from evsim.commands.extras import need_torch
+from evsim.commands.info import count
+from evsim.files import FileError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from evsim import Spikes
+    from evsim.datasets import Dataset
+    from evsim.gradients.training.trainer import Trainer
+
+NAMED = ("digits", "yin-yang", "coincidence")
+_TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
+_PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
+_MAY_CHANGE = ("epochs",)  # when a training goes on
+_MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
+_STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
+_FIT = 256  # recordings that the first weights are fitted to
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What a training is asked for.
+
+    Attributes
+    ----------
+    dataset : str
+        One of `NAMED`, a labelled spike file, or the folder of SHD or SSC.
+    held_out : str or None
+        A speaker.
+    hidden : int
+        Units of the hidden layer.
+    delay, recurrent : str
+        See `evsim.gradients.training.start.delay_model`.
+    max_delay : float or None
+        Longest delay [s]; 0.3, or a quarter of a recording if that is less.
+    epochs, batch, seed, lr, delay_lr
+        See `evsim.gradients.training.trainer.TrainOptions`.
+    augment : bool or None
+        Whether recordings are varied from epoch to epoch (`varied`); if left out, speech is.
+    """
+
+    dataset: str
+    held_out: str | None = None
+    hidden: int = 128
+    delay: str = "synaptic"
+    recurrent: str = "none"
+    max_delay: float | None = None
+    epochs: int = 20
+    batch: int = 16
+    seed: int = 0
+    lr: float = 0.1
+    delay_lr: float = 2e-3
+    augment: bool | None = None
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set cut in three."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+    def __str__(self) -> str:
+        """Return the sizes."""
+        n = [f"{len(part):,}" for part in (self.train, self.validation, self.test)]
+        return (
+            f"{n[0]} recordings to train, {n[1]} to validate, {n[2]} to test; "
+            f"{count(self.train.size, 'unit')}, {self.train.duration:g} s, "
+            f"{len(self.train.class_names)} classes"
+        )
+
+
+def run_training(
+    dataset: str,
+    folder: str,
+    resume: bool = False,
+    overwrite: bool = False,
+    threads: int | None = None,
+    **given: Any,
+) -> str:
+    """Train a network, or go on with it, and keep everything in a folder.
+
+    Parameters
+    ----------
+    dataset : str
+        See `TrainSettings`.
+    folder : str
+        Of the run.
+    resume : bool
+        Whether to go on with the training in the folder.
+    overwrite : bool
+        Whether to replace the training in the folder.
+    threads : int or None
+        Threads to spread recordings over; one per core if left out.
+    **given
+        `TrainSettings` that are not the defaults.
+
+    Returns
+    -------
+    str
+        A report.
+
+    Raises
+    ------
+    FileError, FileExistsError, ValueError
+        If something is wrong with what was asked for.
+    ModuleNotFoundError
+        If torch is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads = {threads}, must be at least 1")
+    need_torch("training")
+    import torch
+
+    from evsim.gradients.training.run_folder import RunFolder
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    run = RunFolder(folder)
+    if resume:
+        settings = _stored(run.options(), folder, {"dataset": dataset, **given})
+    else:
+        run.refuse_existing(overwrite)
+        settings = TrainSettings(dataset, **given)
+    parts = open_parts(settings.dataset, settings.held_out)
+    names = parts.train.class_names
+    trainer = _trainer(settings, parts, new=not resume)
+    if resume:
+        run.resume(trainer)
+    else:
+        run.start(asdict(settings), trainer, parts.test.spikes(), names)
+    trainer.run(run.keep)
+    tested = trainer.score(parts.test)
+    return "\n".join([f"{settings.dataset}: {parts}", *_told(trainer, tested, run, names, parts)])
+
+
+def open_parts(dataset: str, held_out: str | None = None) -> Parts:
+    """Open a data set and cut it in three.
+
+    Parameters
+    ----------
+    dataset : str
+        See `TrainSettings`.
+    held_out : str or None
+        A speaker, by name or number: the test part is theirs, or of a set with a test part
+        of its own (SHD), the validation part. Without it, parts that the set does not have
+        are drawn at random, always the same ones.
+
+    Returns
+    -------
+    Parts
+        To train, validate and test.
+
+    Raises
+    ------
+    FileError
+        If there is no such data set.
+    ValueError
+        If there is no such speaker.
+    """
+    from evsim import datasets
+    from evsim.datasets.sets.coincidence import Coincidence
+    from evsim.datasets.sets.spoken_digits import SpokenDigits
+    from evsim.datasets.sets.yin_yang import YinYang
+
+    train: Dataset
+    test: Dataset
+    if dataset == "digits":
+        train, test = (SpokenDigits(part, held_out=held_out) for part in ("train", "test"))
+        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+    if dataset in NAMED and held_out is not None:
+        raise ValueError(f"--held-out: {dataset} does not tell who spoke")
+    if dataset == "yin-yang":
+        return Parts(*(YinYang(part, bias=0.0) for part in ("train", "validation", "test")))
+    if dataset == "coincidence":
+        return Parts(*(Coincidence(n, seed) for seed, n in enumerate((2000, 500, 500))))
+    if os.path.isdir(dataset):
+        return _folder_parts(dataset, held_out)
+    if not os.path.exists(dataset):
+        raise FileError(f"{dataset}: is neither a file nor one of {', '.join(NAMED)}")
+    whole = datasets.SpikeFileData(dataset)
+    if held_out is None:
+        train, test = whole.split(_TEST_SHARE, _PART_SEED)
+    else:
+        train, test = whole.hold_out(_speaker(held_out))
+    return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+
+
+def _folder_parts(folder: str, held_out: str | None) -> Parts:
+    """Open SHD, or SSC if that is in the folder."""
+    from evsim.datasets import SHD, SSC
+
+    if any(name.startswith("ssc_") for name in os.listdir(folder)):
+        if held_out is not None:
+            raise ValueError("--held-out: SSC has parts of its own")
+        return Parts(*(SSC(folder, part) for part in ("train", "valid", "test")))
+    train, test = SHD(folder, "train"), SHD(folder, "test")
+    if held_out is None:
+        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+    return Parts(*train.hold_out(_speaker(held_out)), test)
+
+
+def _speaker(held_out: str) -> int:
+    if not held_out.isdecimal():
+        raise ValueError(f"--held-out {held_out}: speakers of this set are numbers")
+    return int(held_out)
+
+
+def _stored(stored: dict[str, Any], folder: str, given: dict[str, Any]) -> TrainSettings:
+    """Return the settings of a training that goes on; refuse those that can't change."""
+    known = [field.name for field in fields(TrainSettings)]
+    if sorted(stored) != sorted(known):
+        raise FileError(f"{folder}: its options are not those of this version of evsim")
+    for name, value in given.items():
+        if name not in _MAY_CHANGE and value != stored[name]:
+            raise ValueError(
+                f"{folder}: was trained with {name} = {stored[name]}, not {value}; leave it out "
+                "to go on, or start another run"
+            )
+    return TrainSettings(**{**stored, **{k: v for k, v in given.items() if k in _MAY_CHANGE}})
+
+
+def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
+    """Build the model and what trains it; fit its weights if it is ``new``."""
+    import torch
+
+    from evsim.gradients.training.start import delay_model, fit_weights
+    from evsim.gradients.training.trainer import Trainer, TrainOptions
+
+    s = settings
+    if s.hidden < 1:
+        raise ValueError(f"hidden = {s.hidden}, must be at least 1")
+    options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
+    for name, part in (
+        ("train", parts.train),
+        ("validate", parts.validation),
+        ("test", parts.test),
+    ):
+        if not len(part):
+            raise ValueError(f"{s.dataset}: has no recordings to {name} with")
+    torch.manual_seed(s.seed)
+    n_classes = len(parts.train.class_names)
+    quarter = parts.train.duration / 4
+    max_delay = min(_MAX_DELAY, quarter) if s.max_delay is None else s.max_delay
+    model = delay_model(
+        parts.train.size, s.hidden, n_classes, s.delay, s.recurrent, max_delay,
+        tau_output=min(_TAU_OUTPUT, quarter),
+    )  # fmt: skip
+    if new:
+        fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
+    speech = s.dataset == "digits" or os.path.isdir(s.dataset)
+    vary = speech if s.augment is None else s.augment
+    return Trainer(model, parts.train, parts.validation, options, varied if vary else None)
+
+
+def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:
+    """Return recordings as other speakers or another day might have given them.
+
+    Each is stretched in time by up to 15 %, shifted by up to 10 ms and one channel, and loses
+    a fifth of its spikes.
+
+    Parameters
+    ----------
+    batch : Spikes
+        Of a cochlea, or with neighbouring units alike in some other way.
+    rng : Generator
+        Of all that is random.
+
+    Returns
+    -------
+    Spikes
+        As many recordings.
+    """
+    from evsim.datasets import transforms
+
+    batch = transforms.scale_times(batch, 1 - _STRETCH, 1 + _STRETCH, rng)
+    batch = transforms.shift_times(batch, _LATE, rng)
+    batch = transforms.shift_channels(batch, _SHIFT, rng)
+    return transforms.delete_spikes(batch, _DROPPED, rng)
+
+
+def _told(trainer: Trainer, tested: Any, run: Any, names: list[str], parts: Parts) -> list[str]:
+    """Draw the pictures and return the rest of the report."""
+    best = trainer.history[trainer.best["epoch"] - 1]
+    seconds = sum(record["seconds"] for record in trainer.history)
+    lines = [
+        f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
+        f"validation accuracy {best['validation_accuracy']:.1%}",
+        f"test accuracy {tested}",
+        f"trained in {seconds:.3g} s",
+    ]
+    try:
+        pictures = run.draw(trainer, parts.test[:1].spikes(), names)
+        lines.append(f"pictures in {run.path}: {', '.join(pictures)}")
+    except ModuleNotFoundError as error:
+        lines.append(f"no pictures: {error}")
+    net, test = run.path / "network.h5", run.path / "test.h5"
+    lines.append(f"network in {net}; to run it: evsim simulate {net} {test} -o out.h5")
+    return lines

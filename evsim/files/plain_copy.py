@@ -1,0 +1,82 @@
+"""Copying groups of plain data from a file that is not trusted into one of ours.
+
+HDF5 has a function for this, but it believes the file: a damaged header takes the
+process down. So everything is read with the checks of `evsim.files.hdf5` and written anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import h5py
+import numpy as np
+
+from evsim.files.hdf5 import MAX_HOPS, FileError, Folder, InputFile, library_errors, read_attribute
+from evsim.files.ragged import RaggedColumn
+
+
+def copy_plain(source: Folder, target: h5py.Group, depth: int = 0) -> None:
+    """Copy groups, data sets and attributes with numbers or text.
+
+    Parameters
+    ----------
+    source : Folder
+        What to copy.
+    target : h5py.Group
+        An empty group of a file open for writing.
+    depth : int
+        How deep ``source`` stands in what is copied.
+
+    Raises
+    ------
+    FileError
+        If something is damaged, leads out of the file, or is neither numbers nor text.
+    """
+    if depth > MAX_HOPS:
+        raise source.error("", "groups are nested too deeply")
+    _copy_attributes(source.file, source.group, target, source.where())
+    for name in source.names():
+        if source.is_folder(name):
+            with library_errors(source.where(name)):
+                group = target.create_group(name)
+            copy_plain(source.folder(name), group, depth + 1)
+        else:
+            _copy_dataset(source, name, target)
+
+
+def _copy_dataset(source: Folder, name: str, target: h5py.Group) -> None:
+    dataset = source.dataset(name)
+    where = source.where(name)
+    with library_errors(where):
+        text, array = h5py.check_string_dtype(dataset.dtype), h5py.check_vlen_dtype(dataset.dtype)
+        if array is not None or (text is not None and text.length is None):
+            copied = _copy_ragged(source, name, target, text)
+        elif dataset.dtype.hasobject:
+            raise FileError(f"{where}: holds {dataset.dtype}, must hold numbers or text")
+        else:
+            copied = target.create_dataset(name, data=dataset[()], dtype=dataset.dtype)
+    _copy_attributes(source.file, dataset, copied, where)
+
+
+def _copy_ragged(source: Folder, name: str, target: h5py.Group, text: Any) -> h5py.Dataset:
+    """Copy variable-length arrays or strings, entry by entry."""
+    column = RaggedColumn(source, name)
+    values = np.empty(len(column), object)
+    for i in range(len(column)):
+        entry = column.read(i)
+        values[i] = entry.tobytes() if text else entry
+    dtype = h5py.string_dtype(text.encoding) if text else h5py.vlen_dtype(column.dtype)
+    copied = target.create_dataset(name, column.shape, dtype)
+    if len(values):
+        place, memory = copied.id.get_space(), h5py.h5s.create_simple((len(values),))
+        copied.id.write(memory, place, values, h5py.h5t.py_create(dtype))
+    return copied
+
+
+def _copy_attributes(file: InputFile, source: Any, target: Any, where: str) -> None:
+    with library_errors(where):
+        names = list(source.attrs)
+    for name in names:
+        value = read_attribute(file, source, name, where)
+        with library_errors(f"{where}, attribute {name!r}"):
+            target.attrs[name] = value

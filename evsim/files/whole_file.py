@@ -1,0 +1,159 @@
+"""Files that are whole or absent: written under a temporary name, renamed when done.
+
+An exception in between removes the temporary file. A killed process leaves it behind,
+under a name that nobody takes for a result; the next run with the same target removes
+it, once it is sure that no living process holds its lock.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import secrets
+from os import PathLike
+from types import TracebackType
+
+from evsim.files.hdf5 import FileError, reason
+
+try:
+    import fcntl
+except ImportError:  # not on Windows; stale temporary files then stay
+    fcntl = None  # type: ignore[assignment]
+
+
+class WholeFile:
+    """A context manager: the body writes to a temporary file, the end renames it.
+
+    Parameters
+    ----------
+    path : path
+        Final name.
+    overwrite : bool
+        Whether an existing file may be replaced. It stays as it is until the end.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and must not be replaced.
+    FileError
+        If the folder does not exist or can't be written to, or the disk is full.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> target = os.path.join(tempfile.mkdtemp(), "greeting.txt")
+    >>> with WholeFile(target) as temporary:
+    ...     _ = open(temporary, "w").write("hello")
+    >>> os.listdir(os.path.dirname(target))
+    ['greeting.txt']
+    """
+
+    def __init__(self, path: str | PathLike[str], overwrite: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.overwrite = overwrite
+        self.temporary = ""
+        self._lock = -1
+
+    def __enter__(self) -> str:
+        """Return the temporary name."""
+        self._refuse_existing()
+        folder, name = os.path.split(os.path.abspath(self.path))
+        if not os.path.isdir(folder):
+            raise FileError(f"{self.path}: the folder {folder} does not exist")
+        if os.path.isdir(self.path):
+            raise FileError(f"{self.path}: is a folder")
+        _remove_stale(folder, name)
+        try:
+            while not self._take(os.path.join(folder, f".{name}.{secrets.token_hex(6)}.partial")):
+                pass
+        except (OSError, ValueError) as error:
+            raise FileError(f"{self.path}: can't be written: {reason(error)}") from error
+        return self.temporary
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Rename the file, or remove it if the body failed."""
+        try:
+            if error is not None:
+                raise self._explained(error)
+            self._commit()
+        except BaseException as failure:
+            self._discard()
+            if failure is not error:
+                raise self._explained(failure) from error
+        finally:
+            self._unlock()
+
+    def _commit(self) -> None:
+        self._refuse_existing()
+        os.fsync(self._lock)
+        if fcntl is None:
+            self._unlock()  # Windows renames no open file
+        os.replace(self.temporary, self.path)
+
+    def _discard(self) -> None:
+        if os.path.exists(self.temporary):
+            os.unlink(self.temporary)
+
+    def _refuse_existing(self) -> None:
+        if not self.overwrite and os.path.lexists(self.path):
+            raise FileExistsError(
+                f"{self.path}: exists already; choose another name or ask to overwrite it"
+            )
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Give an error of the system (a full disk) the file's name; leave others alone."""
+        if not isinstance(error, OSError) or isinstance(error, FileExistsError):
+            return error
+        if error.filename not in (None, self.temporary):
+            return error  # it is about another file
+        return FileError(f"{self.path}: can't be written: {reason(error)}")
+
+    def _take(self, temporary: str) -> bool:
+        """Create the temporary file and lock it; False if someone took it in between."""
+        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if not _locked(lock) or os.fstat(lock).st_nlink == 0:
+            os.close(lock)
+            return False
+        self._lock, self.temporary = lock, temporary
+        return True
+
+    def _unlock(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the lock of an open file if it is free (or if there are no locks here)."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _remove_stale(folder: str, name: str) -> None:
+    """Remove the temporary files of processes that were killed while they wrote ``name``."""
+    if fcntl is None:
+        return
+    for stale in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.partial")):
+        try:
+            descriptor = os.open(stale, os.O_RDWR)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(stale)
+        except OSError:  # its writer is alive, or there are no locks here: leave it
+            pass
+        finally:
+            os.close(descriptor)

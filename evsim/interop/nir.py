@@ -1,0 +1,159 @@
+"""NIR graphs in and out (the Neuromorphic Intermediate Representation, an extra).
+
+What one side can say and the other can't is an error that names it. The graphs are built
+in `evsim.interop.nir_export` and read in `evsim.interop.nir_import`; here are the public functions and
+what the equations mean to each other.
+"""
+
+from __future__ import annotations
+
+import io
+from os import PathLike
+from typing import Any
+
+from evsim.files.hdf5 import LIBRARY_ERRORS, FileError, InputFile, reason
+from evsim.files.new_hdf5 import check_group_name
+from evsim.files.whole_file import WholeFile
+from evsim.interop.nir_export import export_graph
+from evsim.interop.nir_import import import_graph
+from evsim.network import Network
+
+
+def to_nir(net: Network) -> Any:
+    r"""Turn a network into a NIR graph.
+
+    Populations become nodes of their names, projections `Linear` or convolution nodes of
+    theirs, with a `Delay` node before and a `Flatten` node where they are needed.
+
+    Parameters
+    ----------
+    net : Network
+        Of `LIF`, `CubaLIF`, `LI` and `CubaLI` populations.
+
+    Returns
+    -------
+    nir.NIRGraph
+        `from_nir` gives the same network back, bit for bit; a sparse projection comes
+        back dense.
+
+    Raises
+    ------
+    ValueError
+        If the network has what NIR can't say: synaptic delays, refractory periods, soft
+        resets, `SRM` populations, kinds of output, several synapses between a pair,
+        populations without input or without way out; names the population or projection.
+    ImportError
+        If the nir package is missing.
+
+    Notes
+    -----
+    NIR's current-based neurons obey
+
+    .. math::
+        \tau_{syn} \dot I = -I + w_{in} S, \quad
+        \tau_{mem} \dot v = (v_{leak} - v) + R I,
+
+    where a spike of weight w is a pulse S of area w: it steps I by w_in w / tau_syn.
+    evsim's arrival steps R I by its weight, so evsim's weight is
+    w R w_in / tau_syn; graphs are written with R = 1 and w_in = tau_syn, which makes the
+    two weights the same number. NIR's `LIF` and `LI` obey tau dv/dt = (v_leak - v) + R I
+    with the pulse in place of I: v steps by w R / tau; graphs are written with R = tau.
+    A `LIF` without leak (tau_mem infinite) is NIR's `IF`, which steps by w R.
+
+    NIR's neurons fire above the threshold, evsim's at it: they differ only where a `LIF`
+    hits its threshold exactly.
+
+    NIR 1.0.8 misjudges the output of kernels that are not square: files with such
+    kernels are read by `load_nir`, and by ``nir.read`` with ``type_check=False``.
+    """
+    return export_graph(_nir(), net)
+
+
+def from_nir(graph: Any, output: str | None = None, spike_width: float | None = None) -> Network:
+    """Turn a NIR graph into a network.
+
+    Every path from one population of neurons to the next becomes a projection: delays,
+    at most one `Linear`, `Affine` (without bias) or convolution (without bias and
+    groups), and delays again. Without weights, unit i reaches unit i. Graphs within the
+    graph are taken apart.
+
+    Parameters
+    ----------
+    graph : nir.NIRGraph
+        With one `Input` node, and populations `LIF`, `CubaLIF`, `IF`, `LI`, `CubaLI`.
+    output : str or None
+        Where the graph has several `Output` nodes: which of them, or which population.
+    spike_width : float or None
+        NIR's spikes are pulses of area 1 (None). Programs that work in time steps feed a
+        1 for one step instead, and scale ``r`` or ``w_in`` with 1 / dt to make up for it:
+        give their step [s].
+
+    Returns
+    -------
+    Network
+        Weights are scaled as told in `to_nir`.
+
+    Raises
+    ------
+    ValueError
+        If the graph holds nodes or features that evsim has nothing for; names the node
+        and its type.
+    ImportError
+        If the nir package is missing.
+    """
+    _nir()
+    if spike_width is not None and not spike_width > 0:
+        raise ValueError(f"spike_width = {spike_width}, must be > 0 [s]")
+    return import_graph(graph, output, spike_width)
+
+
+def save_nir(path: str | PathLike[str], net: Network, overwrite: bool = False) -> None:
+    """Write a network as a NIR file that is whole or absent; see `to_nir`.
+
+    Raises
+    ------
+    FileExistsError
+        If the file exists and ``overwrite`` is false.
+    ValueError
+        If the network has what NIR can't say.
+    FileError
+        If the file can't be written.
+    """
+    graph = to_nir(net)
+    for name in graph.nodes:
+        check_group_name("node", name)
+    image = io.BytesIO()
+    _nir().write(image, graph)
+    with WholeFile(path, overwrite) as temporary, open(temporary, "wb") as stream:
+        stream.write(image.getbuffer())
+
+
+def load_nir(
+    path: str | PathLike[str], output: str | None = None, spike_width: float | None = None
+) -> Network:
+    """Read a NIR file as a network; see `from_nir`.
+
+    Raises
+    ------
+    FileError
+        If there is no such file, it is not NIR, or `from_nir` refuses the graph.
+    """
+    nir = _nir()
+    with InputFile(path) as file:
+        if "node" not in file.root:
+            raise file.root.error("node", "is missing; this is not a NIR file")
+        file.root.check_tree()
+    try:
+        graph = nir.read(path, type_check=False)
+        return from_nir(graph, output, spike_width)
+    except (*LIBRARY_ERRORS, AssertionError) as error:
+        raise FileError(f"{path}: {reason(error)}") from error
+
+
+def _nir() -> Any:
+    """Import the nir package, or say how to get it."""
+    try:
+        import nir
+    except ImportError as error:
+        raise ImportError("NIR graphs need the nir package: pip install evsim[nir]") from error
+    return nir

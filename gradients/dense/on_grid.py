@@ -1,0 +1,123 @@
+"""What the dense layers have in common: a grid of steps, and arrivals on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evsim import Population
+
+from ..synapses import Synapses
+from .delays import DELAYS, Loop, Ring, Steps, arrivals, in_steps
+from .raster import step_length
+
+
+class OnGrid(Synapses):
+    """A layer of `evsim.gradients` whose input is a raster.
+
+    Parameters
+    ----------
+    dt : float
+        Length of a step [s].
+    delays : {"round", "interpolate"}
+        What becomes of delays that are no multiples of ``dt``. Rounded ones have no gradient.
+    *synapses, **options
+        As the layer takes them.
+    """
+
+    def __init__(self, *synapses: Any, dt: float, delays: str = "round", **options: Any) -> None:
+        super().__init__(*synapses, **options)
+        self.dt, self.delays = step_length("dt", dt), checked_delays(delays)
+
+    def checked(self, raster: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
+        """Return the raster in the type of the weights, and the `tensors` of the layer.
+
+        Raises
+        ------
+        ValueError
+            If the raster's shape does not fit, or a parameter is not legal.
+        """
+        raster = checked_raster(raster, self.in_features)
+        found = self.tensors()
+        for name, tensor in found.items():
+            if name not in self.cells and tensor is not None and not tensor.isfinite().all():
+                raise ValueError(f"{name} has an entry that is not finite")
+        Population(type(self).__name__, self.model, self.out_features, **self.population())
+        return raster.to(self.weight.dtype), found
+
+    def population(self) -> dict[str, Any]:
+        """Return what an `evsim.Population` of the layer's units is built with."""
+        return {n: getattr(self, n).detach().double().cpu().numpy() for n in self.cells}
+
+    def cell(self, name: str) -> Tensor:
+        """Return a parameter of the units in the type of the weights."""
+        found: Tensor = getattr(self, name)
+        return found.to(self.weight)
+
+    def arrivals(self, raster: Tensor, found: dict[str, Tensor | None]) -> Tensor:
+        """Return what the input projection delivers, [batch, step, out]."""
+        weight = found["weight"]
+        assert weight is not None
+        axonal, synaptic = self._steps(found, "", least=0)
+        return arrivals(raster, weight, axonal, synaptic)
+
+    def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | Ring | None:
+        """Return the layer's projection onto itself, if it has one."""
+        weight = found.get("recurrent_weight")
+        if weight is None:
+            return None
+        axonal, synaptic = self._steps(found, "recurrent_", least=1)
+        kind = Loop if torch.is_grad_enabled() else Ring
+        return kind(weight, axonal, synaptic, batch)
+
+    def _steps(
+        self, found: dict[str, Tensor | None], prefix: str, least: int
+    ) -> tuple[Steps | None, Steps | None]:
+        axonal, synaptic = (found.get(prefix + name) for name in ("axonal_delay", "delay"))
+        return (
+            None if axonal is None else in_steps(axonal, self.dt, self.delays, least),
+            None if synaptic is None else in_steps(synaptic, self.dt, self.delays, least),
+        )
+
+    def extra_repr(self) -> str:
+        """Return sizes, what is learnt, and the step."""
+        return f"{super().extra_repr()}, dt={self.dt:g}"
+
+
+def checked_delays(delays: str) -> str:
+    """Return how delays are put on the grid."""
+    if delays not in DELAYS:
+        raise ValueError(f"delays = {delays!r}, must be 'round' or 'interpolate'")
+    return delays
+
+
+def checked_raster(raster: Tensor, size: int) -> Tensor:
+    """Return a raster whose shape fits a layer of ``size`` inputs."""
+    if not torch.is_tensor(raster):
+        raise ValueError(
+            f"a dense layer takes a raster [batch, step, unit], not {type(raster).__name__}; "
+            "evsim.gradients.dense.to_raster makes one of spikes"
+        )
+    if raster.ndim != 3 or raster.shape[1] == 0 or raster.shape[2] != size:
+        raise ValueError(
+            f"raster: shape {list(raster.shape)}, must be [batch, step, {size}] with a step or more"
+        )
+    return raster
+
+
+def counting_arrivals(found: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Return the tensors of projections that deliver to twice as many units.
+
+    The second half is given the number of arrivals. Weights may cancel, numbers don't; a
+    weight of 0 is no connection.
+    """
+    found = dict(found)
+    for prefix in ("", "recurrent_"):
+        weight, delay = found.get(f"{prefix}weight"), found.get(f"{prefix}delay")
+        if weight is not None:
+            found[f"{prefix}weight"] = torch.cat([weight, (weight != 0).to(weight)])
+        if delay is not None:
+            found[f"{prefix}delay"] = torch.cat([delay, delay])
+    return found

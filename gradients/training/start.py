@@ -1,0 +1,148 @@
+"""The models that ``evsim train`` trains, and weights to start from.
+
+`delay_model` is a hidden layer and a readout, with delays and a loop where wanted.
+`fit_weights` makes every unit fire from the beginning, for a silent unit has no gradient, and
+the classes differ by about 1, for a cross-entropy of equals or of giants learns slowly.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from evsim import Spikes
+
+from ..layers import CubaLI, CubaLIF, Readout
+from ..synapses import MAX_DELAY, Spiking
+
+DELAYS = ("none", "axonal", "synaptic")
+LOOPS = ("none", "dense", "conv")
+_STEPS = 12  # of the search for factors of the weights
+_SPAN = 16.0  # a factor is from 1/16 to 16
+
+
+def delay_model(
+    n_inputs: int,
+    n_hidden: int,
+    n_classes: int,
+    delay: str = "axonal",
+    recurrent: str = "none",
+    max_delay: float = MAX_DELAY,
+    tau_mem: float = 20e-3,
+    tau_syn: float = 10e-3,
+    tau_output: float = 0.2,
+) -> nn.Sequential:
+    """Return a hidden layer of `CubaLIF` and a `CubaLI` readout.
+
+    The readout is the integral of the voltage weighted by e^(-t / tau_output). The weight
+    makes it count when a spike comes: the plain integral is the same for all times, and the
+    largest voltage has a gradient from one instant only.
+
+    Parameters
+    ----------
+    n_inputs, n_hidden, n_classes : int
+        Sizes.
+    delay : {"none", "axonal", "synaptic"}
+        Learnt delays of the hidden layer's input, and of its loop.
+    recurrent : {"none", "dense", "conv"}
+        The loop of the hidden layer.
+    max_delay : float
+        Longest delay [s].
+    tau_mem, tau_syn : float
+        Time constants of the hidden layer [s]; the readout has half of them.
+    tau_output : float
+        [s].
+
+    Returns
+    -------
+    Sequential
+        Layers ``hidden`` and ``readout``, with weights from torch's generator.
+
+    Raises
+    ------
+    ValueError
+        If an option is not one of those told.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> delay_model(70, 128, 10)
+    Sequential(
+      (hidden): CubaLIF(70, 128, delay='axonal')
+      (readout): CubaLI(128, 10)
+    )
+    """
+    for name, value, known in (("delay", delay, DELAYS), ("recurrent", recurrent, LOOPS)):
+        if value not in known:
+            raise ValueError(f"{name} = {value!r}, must be one of {', '.join(known)}")
+    late: dict[str, Any] = {"delay": None if delay == "none" else delay, "max_delay": max_delay}
+    loop: dict[str, Any] = {}
+    if recurrent != "none":
+        loop = {"recurrent": recurrent, "recurrent_max_delay": max_delay}
+        if delay != "none":
+            loop["recurrent_delay"] = delay
+    hidden = CubaLIF(n_inputs, n_hidden, tau_mem, tau_syn, **late, **loop)
+    readout = CubaLI(
+        n_hidden, n_classes, tau_mem / 2, tau_syn / 2, output="integral", tau_output=tau_output
+    )
+    return nn.Sequential(OrderedDict(hidden=hidden, readout=readout))
+
+
+@torch.no_grad()
+def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> None:
+    """Scale the weights of a new model to the data that it is going to be trained on.
+
+    Parameters
+    ----------
+    model : Sequential
+        Of layers.
+    spikes : Spikes
+        A typical batch.
+    rate : float
+        Wanted of every spiking unit [Hz], on average over the batch, from 0 to the last
+        input spike of each recording.
+
+    Notes
+    -----
+    The factor of each unit's input weights is found by bisection between 1/16 and 16, for
+    all units of a layer at once; the weights of a unit that sum up to less than 0 change
+    their sign first. The weights of a readout lose their mean, which all classes share, and
+    are scaled so that the values of a recording have a standard deviation of 1 over the
+    classes.
+    """
+    wanted = rate * _active_time(spikes)
+    for layer in model:
+        if isinstance(layer, Spiking):
+            _fit_rates(layer, spikes, wanted)
+        elif isinstance(layer, Readout):
+            layer.weight.sub_(layer.weight.mean())
+            layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
+        spikes = layer(spikes)
+
+
+def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float) -> None:
+    # What inhibits more than it excites would never fire.
+    first = layer.weight * torch.where(layer.weight.sum(dim=1) < 0, -1.0, 1.0)[:, None]
+    low = torch.full((layer.out_features,), 1 / _SPAN)
+    high = torch.full((layer.out_features,), _SPAN)
+    for _ in range(_STEPS):
+        factor = (low * high).sqrt()
+        layer.weight.copy_(first * factor[:, None])
+        counts = torch.from_numpy(layer(spikes).numpy().counts().mean(axis=0))
+        low = torch.where(counts < wanted, factor, low)
+        high = torch.where(counts < wanted, high, factor)
+
+
+def _active_time(spikes: Spikes) -> float:
+    """Return the mean time of the last spike of a recording [s]."""
+    ends = spikes.offsets[1:][np.diff(spikes.offsets) > 0] - 1
+    return float(spikes.times[ends].mean()) if len(ends) else spikes.duration
+
+
+def spiking_layers(model: nn.Module) -> list[Spiking]:
+    """Return the layers of a model that spike."""
+    return [module for module in model.modules() if isinstance(module, Spiking)]

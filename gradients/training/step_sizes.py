@@ -1,0 +1,61 @@
+"""How large a step each parameter takes: weights, delays and time constants have units.
+
+Adam moves a parameter by about its learning rate, whatever the size of the gradient. So the
+rate of a weight is told as a share of its layer's weights, and that of a delay in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from ..delays import Delayed
+
+_TIMES = ("tau_mem", "tau_syn", "tau_r", "refractory")
+
+
+def parameter_groups(
+    model: nn.Module, lr: float = 0.1, delay_lr: float = 2e-3, time_lr: float = 2e-3
+) -> list[dict[str, Any]]:
+    """Sort the parameters of a model into groups for an optimiser of torch.
+
+    Parameters
+    ----------
+    model : Module
+        Of layers.
+    lr : float
+        Learning rate of weights, thresholds and all that is not told below, as a share of
+        the root mean square that the parameter has now.
+    delay_lr : float
+        Of delays [s]. With the defaults a delay, counted in ms, takes steps 20 times as
+        large as a weight, counted in usual weights.
+    time_lr : float
+        Of time constants and refractory periods, as a share like ``lr``.
+
+    Returns
+    -------
+    list of dict
+        One per parameter, with ``params``, ``name``, ``lr`` and ``first_lr``, the same.
+
+    Examples
+    --------
+    >>> from evsim import gradients as g
+    >>> layer = g.CubaLIF(3, 2, 20e-3, 5e-3, delay="axonal", learn="tau_mem")
+    >>> rates = {group["name"]: round(group["lr"], 9) for group in parameter_groups(layer)}
+    >>> list(rates), rates["tau_mem"], rates["delay"]
+    (['tau_mem', 'weight', 'delay'], 4e-05, 0.002)
+    """
+    groups = []
+    for prefix, module in model.named_modules():
+        delays = module.delay_limits() if isinstance(module, Delayed) else {}
+        for name, parameter in module.named_parameters(recurse=False):
+            # What a parametrisation trains in place of a delay has another name and no unit.
+            if name in delays:
+                rate = delay_lr
+            else:
+                usual = float(parameter.detach().double().square().mean().sqrt())
+                rate = (time_lr if name in _TIMES else lr) * (usual or 1.0)
+            full = f"{prefix}.{name}" if prefix else name
+            groups.append({"params": [parameter], "name": full, "lr": rate, "first_lr": rate})
+    return groups

@@ -1,0 +1,359 @@
+"""The training loop: a model of layers with a readout learns to tell classes apart.
+
+Batches are drawn by (seed, epoch). What is validated and kept is a running average of the
+parameters, for the last steps of a training with single recordings that weigh much leave them
+anywhere around a good place. Everything that the rest of a run depends on is in
+`Trainer.state`: a training that goes on from it ends with the same bits as one that never
+stopped. Under ``torchrun`` each process computes its share of every batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from evsim import Spikes
+
+from ..delays import hold_delays
+from ..diagnostics import Diagnostics
+from .processes import is_first, n_processes, share, shared, total
+from .start import spiking_layers
+from .step_sizes import parameter_groups
+from .waking import watched
+
+Augment = Callable[[Spikes, np.random.Generator], Spikes]
+
+
+class Recordings(Protocol):
+    """What can be trained on; every data set of `evsim.datasets` is such a thing."""
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+
+    def batches(self, size: int, shuffle: bool = False, seed: int = 0) -> Iterator[Spikes]:
+        """Return labelled recordings, several at a time."""
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        How often every recording is seen.
+    batch : int
+        Recordings of a batch.
+    seed : int
+        Of the order of recordings, and of augmentation.
+    lr, delay_lr, time_lr : float
+        Step sizes, see `parameter_groups`.
+    lr_decay : float
+        Factor of the step sizes per epoch.
+    wake : float
+        Strength of the pull on units that were silent in a whole batch (`silent_loss`).
+    average : float
+        Share of the average of parameters that a step leaves as it was (less in the first
+        steps); 0 for no average.
+    """
+
+    epochs: int = 20
+    batch: int = 16
+    seed: int = 0
+    lr: float = 0.1
+    delay_lr: float = 2e-3
+    time_lr: float = 2e-3
+    lr_decay: float = 0.9
+    wake: float = 0.1
+    average: float = 0.99
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}, must be at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed = {self.seed}, must not be negative")
+        for name in ("lr", "delay_lr", "time_lr", "wake"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise ValueError(f"{name} = {getattr(self, name)}, must be finite and >= 0")
+        if not 0 < self.lr_decay <= 1:
+            raise ValueError(f"lr_decay = {self.lr_decay}, must be above 0 and at most 1")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average = {self.average}, must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a model does on some recordings: mean cross-entropy, and counts."""
+
+    loss: float
+    right: int
+    n: int
+
+    @property
+    def accuracy(self) -> float:
+        """The share of recordings whose largest value stands at the label."""
+        return self.right / max(self.n, 1)
+
+    def __str__(self) -> str:
+        """Return the accuracy in words."""
+        return f"{self.accuracy:.1%} ({self.right:,} of {self.n:,})"
+
+
+def train(
+    model: nn.Module,
+    training: Recordings,
+    validation: Recordings,
+    options: TrainOptions | None = None,
+    augment: Augment | None = None,
+) -> list[dict[str, float]]:
+    """Train a model in place; it ends with the averaged parameters of its best epoch.
+
+    Parameters
+    ----------
+    model : Module
+        From `Spikes` to one value per class, as a ``Sequential`` that ends with a readout.
+    training, validation : Recordings
+        Data sets of `evsim.datasets`, or anything with ``batches``.
+    options : TrainOptions or None
+        The defaults if left out.
+    augment : callable or None
+        Called with each training batch and a generator, returns another batch.
+
+    Returns
+    -------
+    list of dict
+        One record per epoch, see `Trainer.history`.
+
+    Examples
+    --------
+    >>> from evsim.datasets.sets.coincidence import Coincidence         # doctest: +SKIP
+    >>> training, validation = Coincidence(1000).split(0.2)         # doctest: +SKIP
+    >>> model = delay_model(training.size, 32, 4)                   # doctest: +SKIP
+    >>> history = train(model, training, validation)                # doctest: +SKIP
+    """
+    trainer = Trainer(model, training, validation, options, augment)
+    trainer.run()
+    return trainer.history
+
+
+class Trainer:
+    """A training that can be stopped after any epoch and go on later; see `train`.
+
+    Attributes
+    ----------
+    history : list of dict
+        For each epoch: ``epoch`` (from 1), ``train_loss``, ``train_accuracy``,
+        ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units,
+        ``silent`` units in a batch, ``seconds``.
+    averaged : Module
+        A copy of the model with averaged parameters.
+    best : dict
+        ``epoch`` and ``model``, the averaged parameters after it.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        training: Recordings,
+        validation: Recordings,
+        options: TrainOptions | None = None,
+        augment: Augment | None = None,
+    ) -> None:
+        self.model, self.training, self.validation = model, training, validation
+        self.options = o = TrainOptions() if options is None else options
+        self.augment = augment
+        for name, part in (("training", training), ("validation", validation)):
+            if not len(part):
+                raise ValueError(f"the {name} part has no recordings")
+        self.optimizer = torch.optim.Adam(parameter_groups(model, o.lr, o.delay_lr, o.time_lr))
+        hold_delays(model, self.optimizer)
+        self._parallel = shared(model)
+        self._average = AveragedModel(model, avg_fn=_moving_average(o.average))
+        self.averaged: nn.Module = self._average.module
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Any] = {"epoch": 0, "model": copy.deepcopy(model.state_dict())}
+
+    def run(self, after_epoch: Callable[[Trainer], None] | None = None) -> None:
+        """Train the epochs that are left, then put the best parameters into the model.
+
+        Parameters
+        ----------
+        after_epoch : callable or None
+            Called with this trainer after every epoch, to keep checkpoints for example.
+        """
+        n_batches = -(-len(self.training) // self.options.batch)
+        done, epochs = len(self.history), self.options.epochs
+        hidden = None if is_first() else True
+        with tqdm(
+            total=epochs * n_batches, initial=done * n_batches, unit=" batches", disable=hidden
+        ) as bar:
+            for epoch in range(done, epochs):
+                bar.set_description(f"epoch {epoch + 1}/{epochs}")
+                record = self._epoch(epoch, bar)
+                bar.set_postfix_str(f"validation {record['validation_accuracy']:.1%}")
+                if after_epoch is not None:
+                    after_epoch(self)
+        self.model.load_state_dict(self.best["model"])
+
+    def score(self, data: Recordings) -> Score:
+        """Return how well the model does now; see `score`."""
+        return score(self.model, data, self.options.batch)
+
+    def state(self) -> dict[str, Any]:
+        """Return all that the rest of the training depends on."""
+        return {
+            "model": self.model.state_dict(),
+            "average": self._average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": self.history,
+            "best": self.best,
+            "generator": torch.get_rng_state(),
+        }
+
+    def go_on_from(self, state: dict[str, Any]) -> None:
+        """Go back to a `state`.
+
+        Raises
+        ------
+        ValueError
+            If it is that of another model.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self._average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.history, self.best = state["history"], state["best"]
+            torch.set_rng_state(state["generator"])
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise ValueError(f"the checkpoint is not one of this model: {error}") from error
+
+    def _epoch(self, epoch: int, bar: Any) -> dict[str, float]:
+        """Train one epoch, validate, and keep the record."""
+        start = time.perf_counter()
+        o = self.options
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["first_lr"] * o.lr_decay**epoch
+        rng = np.random.default_rng((o.seed, epoch))
+        order = int(rng.integers(2**62))
+        sums = np.zeros(3)
+        firing: list[Diagnostics] = []
+        for batch in self.training.batches(o.batch, shuffle=True, seed=order):
+            if self.augment is not None:
+                batch = self.augment(batch, rng)
+            sums += self._step(batch)
+            layers = spiking_layers(self.model)
+            firing += [layer.diagnostics for layer in layers if layer.diagnostics is not None]
+            bar.update()
+        loss, right, n = total(*sums)
+        validated = score(self.averaged, self.validation, o.batch)
+        record: dict[str, float] = {
+            "epoch": epoch + 1,
+            "train_loss": loss / n,
+            "train_accuracy": right / n,
+            "validation_loss": validated.loss,
+            "validation_accuracy": validated.accuracy,
+            "rate": sum(d.rate for d in firing) / max(len(firing), 1),
+            "silent": sum(d.silent for d in firing) / max(len(firing), 1),
+            "seconds": time.perf_counter() - start,
+        }
+        self.history.append(record)
+        self._keep_best(record)
+        return record
+
+    def _step(self, batch: Spikes) -> tuple[float, int, int]:
+        """Take one step; return the sum of losses, right answers and recordings."""
+        self.optimizer.zero_grad()
+        sums = self.backward(batch)
+        self.optimizer.step()
+        self._average.update_parameters(self.model)
+        return sums
+
+    def backward(self, batch: Spikes) -> tuple[float, int, int]:
+        """Add the gradient of the mean loss of a batch to that of the parameters.
+
+        Parameters
+        ----------
+        batch : Spikes
+            Labelled recordings, the same ones in every process.
+
+        Returns
+        -------
+        loss : float
+            Summed over this process's share of the recordings.
+        right, n : int
+            How many of them were right, and how many there are.
+        """
+        mine = share(batch)
+        labels = _labels(mine)
+        with watched(self.model, self.options.wake) as wake:
+            values = self._parallel(mine)
+            loss = nn.functional.cross_entropy(values, labels, reduction="sum")
+            # Processes average their gradients, which belong to the mean over the whole batch.
+            (loss * (n_processes() / len(batch)) + wake()).backward()
+        right = int((values.argmax(dim=1) == labels).sum())
+        return float(loss.detach()), right, len(mine)
+
+    def _keep_best(self, record: dict[str, float]) -> None:
+        """Keep the parameters if no epoch was more accurate; of equals, that of less loss."""
+        before = self.history[self.best["epoch"] - 1] if self.best["epoch"] else None
+        if before is None or _merit(record) > _merit(before):
+            parameters = copy.deepcopy(self.averaged.state_dict())
+            self.best = {"epoch": record["epoch"], "model": parameters}
+
+
+def _moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    """Return what an average becomes with its next value; the first values count for more."""
+
+    def average(before: Tensor, now: Tensor, n: Tensor | int) -> Tensor:
+        return before.lerp(now, 1 - min(kept, float((1 + n) / (10 + n))))
+
+    return average
+
+
+@torch.no_grad()
+def score(model: nn.Module, data: Recordings, batch: int = 64) -> Score:
+    """Return how well a model tells the classes of some recordings.
+
+    Parameters
+    ----------
+    model : Module
+        From `Spikes` to one value per class.
+    data : Recordings
+        A data set.
+    batch : int
+        Recordings at a time; without influence on the accuracy.
+
+    Returns
+    -------
+    Score
+        Mean cross-entropy and right answers.
+    """
+    sums = np.zeros(3)
+    for spikes in data.batches(batch):
+        mine = share(spikes)
+        labels, values = _labels(mine), model(mine)
+        loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
+        sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
+    all_loss, right, n = total(*sums)
+    return Score(all_loss / max(n, 1), int(right), int(n))
+
+
+def _labels(batch: Spikes) -> Tensor:
+    if batch.labels is None:
+        raise ValueError("the recordings have no labels")
+    return torch.as_tensor(batch.labels)
+
+
+def _merit(record: dict[str, float]) -> tuple[float, float]:
+    return record["validation_accuracy"], -record["validation_loss"]

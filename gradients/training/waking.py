@@ -1,0 +1,55 @@
+"""Waking silent units while a model trains: the pull of `silent_loss`, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from evsim import Spikes
+
+from ..regularisers import silent_loss
+from ..synapses import Spiking
+from .start import spiking_layers
+
+
+@contextmanager
+def watched(model: nn.Module, strength: float) -> Iterator[Callable[[], Tensor]]:
+    """Watch the layers of a model while it runs on a batch.
+
+    Parameters
+    ----------
+    model : Module
+        Of layers.
+    strength : float
+        Factor of the pull; 0 watches nothing.
+
+    Yields
+    ------
+    callable
+        Returns what to add to the loss: for units that were silent in the whole batch, how
+        far they stayed below their thresholds, summed over units, mean over recordings.
+    """
+    seen: dict[Spiking, tuple[Spikes, Spikes]] = {}
+
+    def remember(layer: Any, inputs: tuple[Spikes], fired: Spikes) -> None:
+        seen[layer] = inputs[0], fired
+
+    def pull() -> Tensor:
+        term = torch.zeros((), dtype=torch.float64)
+        for layer, (spikes, fired) in seen.items():
+            if layer.diagnostics is not None and layer.diagnostics.silent:
+                peaks = layer.peak_voltage(spikes, fired)
+                term = term + strength * silent_loss(peaks[:, (peaks < 0).all(dim=0)])
+        return term
+
+    layers = spiking_layers(model) if strength > 0 else []
+    hooks = [layer.register_forward_hook(remember) for layer in layers]
+    try:
+        yield pull
+    finally:
+        for hook in hooks:
+            hook.remove()
