@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from evsim.quantities import positive
 from evsim.spikes import Spikes
 
-FloatArray = npt.NDArray[np.float32]
+Float32Array = npt.NDArray[np.float32]
 
 _MOST_CELLS = 2**31
 # Relative; k * 1e-3, k / 1000 and a sum of k steps of 1e-3 all have to fall into bin k.
@@ -20,7 +21,7 @@ _ROUNDING = 1e-12
 
 def bin_spikes(
     spikes: Spikes, dt: float, duration: float | None = None, counts: bool = True
-) -> FloatArray:
+) -> Float32Array:
     """Count the spikes of each unit in time bins of equal width.
 
     Bin ``k`` holds the spikes with ``k dt <= t < (k + 1) dt``.
@@ -67,15 +68,14 @@ def bin_spikes(
     array([[0., 2., 0., 0., 0.],
            [0., 0., 0., 1., 0.]], dtype=float32)
     """
-    _check_positive("dt", dt)
+    positive("dt", dt, "s")
     duration = spikes.duration if duration is None else duration
-    _check_positive("duration", duration)
+    positive("duration", duration, "s")
     shape = (_number_of_bins(duration, dt, len(spikes) * spikes.size), len(spikes), spikes.size)
     spikes = spikes.before(duration)
     steps = np.floor(spikes.times / dt * (1 + _ROUNDING)).astype(np.int64)
     steps = np.minimum(steps, shape[0] - 1)  # one that was rounded up to the duration
-    recording = np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
-    cells = (steps * shape[1] + recording) * shape[2] + spikes.units
+    cells = (steps * shape[1] + spikes.recordings()) * shape[2] + spikes.units
     binned = np.zeros(shape, np.float32)
     if counts:
         np.add.at(binned.reshape(-1), cells, np.float32(1))
@@ -115,7 +115,7 @@ def unbin_spikes(binned: npt.ArrayLike, dt: float, labels: npt.ArrayLike | None 
     >>> spikes.times, spikes.units, spikes.duration
     (array([0.   , 0.001, 0.001]), array([1, 0, 0]), 0.002)
     """
-    _check_positive("dt", dt)
+    positive("dt", dt, "s")
     array = np.asarray(binned)
     if array.ndim != 3 or len(array) == 0:
         raise ValueError(f"binned has shape {array.shape}, must be [T, B, N] with T >= 1")
@@ -154,8 +154,3 @@ def _number_of_bins(duration: float, dt: float, width: int) -> int:
             "at once"
         )
     return int(n_bins)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < np.inf:
-        raise ValueError(f"{name} = {value}, must be finite and > 0 [s]")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evsim.spikes import FloatArray, IntArray, Spikes
+from evsim.arrays import FloatArray, IntArray
+from evsim.spikes import Spikes
 
 from .transform_steps import (
     Seed,

@@ -16,8 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import Spikes, concatenate
-
-IntArray = npt.NDArray[np.int64]
+from evsim.arrays import IntArray
 
 
 class Dataset(ABC):

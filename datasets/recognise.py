@@ -15,13 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim import Spikes
+from evsim.arrays import IntArray
 from evsim.files.hdf5 import InputFile, library_errors
 from evsim.spikes import default_duration
 
 from .dataset import Dataset
 from .formats.address_events import EVENT, read_camera_events, read_channel_events
 from .formats.aedat import MAGIC, AedatFile, AedatInterval
-from .formats.camera import MICROSECOND, UNLABELLED, CameraData, Events, IntArray, Sensor
+from .formats.camera import MICROSECOND, UNLABELLED, CameraData, Events, Sensor
 from .formats.event_file import COLUMNS, EventFile
 from .published import PerProcess
 from .sets.dvs_gesture import GESTURES, labels_path, read_labels

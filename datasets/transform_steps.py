@@ -11,6 +11,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import BoolArray
 from evsim.spikes import Spikes
 
 Seed = int | np.random.Generator
@@ -39,7 +40,7 @@ def per_spike(spikes: Spikes, values: npt.NDArray) -> npt.NDArray:
     return np.repeat(values, np.diff(spikes.offsets))
 
 
-def selected(spikes: Spikes, keep: npt.NDArray[np.bool_]) -> Spikes:
+def selected(spikes: Spikes, keep: BoolArray) -> Spikes:
     """Return the spikes to keep, in the same order."""
     if keep.all():
         return spikes

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from evsim.spikes import FloatArray, Spikes
+from evsim.arrays import FloatArray
+from evsim.spikes import Spikes
 
 from .transform_steps import (
     MOST,

@@ -11,9 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
+from evsim.arrays import BoolArray, FloatArray, IntArray
 
 # Flows, and kinds of rows.
 CUBA, LIF, SRM = 0, 1, 2

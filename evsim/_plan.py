@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evsim._layout import CONV, CUBA, DENSE, LIF, LISTED, SRM, FloatArray, Group, IntArray
+from evsim._layout import CONV, CUBA, DENSE, LIF, LISTED, SRM, Group
+from evsim.arrays import FloatArray, IntArray
 from evsim.network import Network, Population
 from evsim.projections import Conv, Dense, Projection, Synapses
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim._engine import run_group
-from evsim._layout import FloatArray, Inputs, IntArray, Out, Samples, Scratch
+from evsim._layout import Inputs, Out, Samples, Scratch
 from evsim._plan import Plan
 from evsim._queue import (
     GROW_DUE,
@@ -22,6 +22,7 @@ from evsim._queue import (
     WINDOWS,
 )
 from evsim._window import DEGREE
+from evsim.arrays import FloatArray, IntArray
 from evsim.errors import RunawayError
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import BoolArray, FloatArray, IntArray
 from evsim.models import MODELS, OUTPUTS, RESET_MODES, Model
 from evsim.projections import Projection
+from evsim.quantities import positive
 
 if TYPE_CHECKING:
     from torch import nn
 
-FloatArray = npt.NDArray[np.float64]
 Named = TypeVar("Named", "Population", Projection)
 
 
@@ -254,9 +255,7 @@ def _parameters(
     return values
 
 
-def _refuse(
-    where: str, name: str, array: FloatArray, good: npt.NDArray[np.bool_], rule: str
-) -> None:
+def _refuse(where: str, name: str, array: FloatArray, good: BoolArray, rule: str) -> None:
     if not good.all():
         j = int(np.argmin(good))
         raise ValueError(f"{where}: {name}[{j}] = {array[j]}, must be {rule}")
@@ -269,8 +268,8 @@ def _check_output(where: str, model: Model, output: str | None, tau_output: floa
         raise ValueError(f"{where}: output = {output!r}, must be one of {', '.join(OUTPUTS)}")
     if tau_output is not None and output != "integral":
         raise ValueError(f"{where}: tau_output needs output = 'integral', not {output!r}")
-    if tau_output is not None and not tau_output > 0:
-        raise ValueError(f"{where}: tau_output = {tau_output}, must be > 0 [s]")
+    if tau_output is not None:
+        positive(f"{where}: tau_output", tau_output, "s", infinite=True)
 
 
 def _by_name(what: str, items: Iterable[Named]) -> dict[str, Named]:
@@ -367,7 +366,7 @@ def _refuse_instant_loops(net: Network, group: list[str]) -> None:
 
 def _instant_synapses(
     projection: Projection, pre_size: int, base: dict[str, int]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+) -> tuple[IntArray, IntArray]:
     axonal = projection.axonal(pre_size)
     if (axonal > 0).all() or (projection.synaptic is not None and (projection.synaptic > 0).all()):
         return np.empty(0, np.int64), np.empty(0, np.int64)

@@ -15,8 +15,8 @@ from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from evsim.arrays import FloatArray
 from evsim.commands.info import class_names, identify
 from evsim.files import SpikeFile, WholeFile, load_network, load_result
 from evsim.network import Network
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
-FloatArray = npt.NDArray[np.float64]
 Cells = tuple["SubplotSpec", "SubplotSpec"]
 
 BLUE, VERMILION, GREY, DARK = "#0072B2", "#D55E00", "#B8B8B8", "#222222"

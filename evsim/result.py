@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
-
+from evsim.arrays import FloatArray, IntArray
 from evsim.spikes import Spikes
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -37,7 +33,7 @@ class Result:
     voltage_times: dict[str, FloatArray] = field(default_factory=dict)
     output: dict[str, FloatArray] = field(default_factory=dict)
     duration: float = 0.0
-    labels: npt.NDArray[np.int64] | None = None
+    labels: IntArray | None = None
 
     def __repr__(self) -> str:
         """Return what was recorded, with counts."""

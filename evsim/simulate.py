@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from evsim.network import Network, Population
+from evsim.arrays import FloatArray
+from evsim.network import Network
+from evsim.quantities import positive
+from evsim.readouts import readout_values
+from evsim.requests import ENGINES, MAX_RATE, check_record, check_sample_times, check_voltage
 from evsim.result import Result
-from evsim.spikes import FloatArray, Spikes, concatenate
+from evsim.spikes import Spikes, concatenate
 
 if TYPE_CHECKING:
     from evsim._layout import Inputs, Out, Samples
     from evsim._plan import Plan
-
-ENGINES = ("compiled", "reference")
 
 
 def simulate(
@@ -34,7 +36,7 @@ def simulate(
     duration: float | None = None,
     threads: int | None = None,
     engine: str = "compiled",
-    max_rate: float = 1e4,
+    max_rate: float = MAX_RATE,
 ) -> Result:
     """Simulate every recording of ``spikes`` from rest, exactly.
 
@@ -89,23 +91,19 @@ class Simulator:
         duration: float | None = None,
         threads: int | None = None,
         engine: str = "compiled",
-        max_rate: float = 1e4,
+        max_rate: float = MAX_RATE,
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine = {engine!r}, must be one of {', '.join(ENGINES)}")
         if threads is not None and threads < 1:
             raise ValueError(f"threads = {threads}, must be at least 1")
-        if not max_rate > 0:
-            raise ValueError(f"max_rate = {max_rate}, must be > 0 [Hz]")
-        if duration is not None and not 0 < duration < np.inf:
-            raise ValueError(f"duration = {duration}, must be finite and > 0 [s]")
         self.net = net
         self.record = check_record(net, record)
         self.voltage = check_voltage(net, voltage)
-        self.duration = duration
+        self.duration = None if duration is None else positive("duration", duration, "s")
         self.threads = threads or _cores()
         self.engine = engine
-        self.max_rate = max_rate
+        self.max_rate = positive("max_rate", max_rate, "Hz", infinite=True)
         self._plans: list[Plan] | None = None
 
     def run(self, spikes: Spikes) -> Result:
@@ -161,50 +159,6 @@ def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def check_record(net: Network, record: Iterable[str] | None) -> list[str]:
-    """Return the populations to record, or refuse names that can't be."""
-    if record is None:
-        return [p.name for p in net.populations.values() if p.spiking and p.model != "Input"]
-    names = [record] if isinstance(record, str) else list(dict.fromkeys(record))
-    for name in names:
-        if name not in net.populations:
-            raise ValueError(f"record: no population {name!r}; there are {_list(net)}")
-        if not net.populations[name].spiking:
-            raise ValueError(f"record: population {name!r} is a readout and has no spikes")
-    return names
-
-
-def check_voltage(
-    net: Network, voltage: Mapping[str, npt.ArrayLike] | None
-) -> dict[str, FloatArray]:
-    """Return the sample times as arrays, or refuse populations without a voltage."""
-    times = {}
-    for name, values in (voltage or {}).items():
-        if name not in net.populations or name == net.input:
-            raise ValueError(
-                f"voltage: no population {name!r} with a voltage; there are {_list(net)}"
-            )
-        times[name] = np.atleast_1d(np.asarray(values, np.float64))
-        if times[name].ndim != 1:
-            raise ValueError(f"voltage: sample times of {name!r} must be one-dimensional")
-    return times
-
-
-def check_sample_times(voltage: Mapping[str, FloatArray], duration: float) -> None:
-    """Refuse sample times outside [0, duration]."""
-    for name, times in voltage.items():
-        wrong = np.flatnonzero(~((times >= 0) & (times <= duration)))
-        if len(wrong):
-            raise ValueError(
-                f"voltage: sample time {times[wrong[0]]} s of {name!r} (index {wrong[0]}) is "
-                f"outside [0, {duration}]"
-            )
-
-
-def _list(net: Network) -> str:
-    return ", ".join(repr(name) for name in net.populations)
 
 
 def _chunks(spikes: Spikes, threads: int) -> list[tuple[int, int]]:
@@ -293,29 +247,6 @@ def _collect(
             place += shape[1] * size
         if net.populations[name].output is not None:
             result.output[name] = readout_values(net.populations[name], out.final, result.duration)
-
-
-def readout_values(population: Population, final: FloatArray, duration: float) -> FloatArray:
-    """Return the values [recording, unit] of a readout from its final state.
-
-    The integrals follow from the equations of motion, integrated over the recording with
-    the weight w(t) = e^(-t/T) by parts; only the arrivals and the final state are left.
-    """
-    p = population.parameters
-    u, i, arrivals, peak = final[:, 0], final[:, 1], final[:, 2], final[:, 3]
-    if population.output == "max":
-        return peak + p["v_leak"]
-    if population.output == "last":
-        return u + p["v_leak"]
-    rate = 0.0 if population.tau_output is None else 1 / population.tau_output
-    w = np.exp(-duration * rate)
-    if "tau_syn" in p:
-        current = p["tau_syn"] * (arrivals - w * i) / (1 + p["tau_syn"] * rate)
-        integral = (current - p["tau_mem"] * w * u) / (1 + p["tau_mem"] * rate)
-    else:
-        integral = (arrivals - w * u) / (1 / p["tau_mem"] + rate)
-    span = duration if rate == 0 else -np.expm1(-duration * rate) / rate
-    return integral + p["v_leak"] * span
 
 
 def _joined(results: list[Result], spikes: Spikes, duration: float) -> Result:

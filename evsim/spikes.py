@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evsim.arrays import FloatArray, IntArray
+from evsim.quantities import positive
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -77,8 +77,7 @@ class Spikes:
         if size < 0:
             raise ValueError(f"spikes: size = {size}, must not be negative")
         duration = default_duration(times) if self.duration is None else float(self.duration)
-        if not (np.isfinite(duration) and duration > 0):
-            raise ValueError(f"spikes: duration = {duration}, must be finite and > 0 [s]")
+        positive("spikes: duration", duration, "s")
         labels = self.labels
         if labels is not None:
             labels = _integers("labels", labels)
@@ -212,10 +211,23 @@ class Spikes:
         offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
         return self.replace(self.times[keep], self.units[keep], offsets, duration=duration)
 
+    def recordings(self) -> IntArray:
+        """Return the recording that owns each spike, [spike]; a tensor if the spikes are.
+
+        Examples
+        --------
+        >>> Spikes([0.1, 0.3, 0.2], [0, 0, 0], offsets=[0, 2, 3]).recordings()
+        array([0, 0, 1])
+        """
+        numbers, counts = np.arange(len(self)), self.offsets[1:] - self.offsets[:-1]
+        if isinstance(counts, np.ndarray):
+            return np.repeat(numbers, counts)
+        return counts.new_tensor(numbers).repeat_interleave(counts)
+
     def counts(self) -> IntArray:
         """Return the number of spikes of each unit in each recording, [recording, unit]."""
-        recording = np.repeat(np.arange(len(self)), np.diff(self.offsets))
-        flat = np.bincount(recording * self.size + self.units, minlength=len(self) * self.size)
+        places = self.recordings() * self.size + self.units
+        flat = np.bincount(places, minlength=len(self) * self.size)
         return flat.reshape(len(self), self.size)
 
 

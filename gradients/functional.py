@@ -15,9 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from evsim import Dense, Network, Population, Spikes
 from evsim._layout import SLOPE
+from evsim.arrays import FloatArray
 
 from .readout_gradients import pull, read
-from .reverse import FloatArray, Gradients, Kicks, Run, backward, forward
+from .reverse import Gradients, Kicks, Run, backward, forward
 from .tensors import sorted_numpy, with_times
 
 # What can be differentiated, in the order in which `_Fire` and `_Observe` take it.

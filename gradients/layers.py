@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 from .delays import keep_delays
 from .functional import observe
-from .synapses import LOOP_DELAY, MAX_DELAY, Spiking, Synapses, Value, positive
+from .synapses import LOOP_DELAY, MAX_DELAY, Spiking, Synapses, Value
 from .tensors import with_times
 
 
@@ -53,7 +54,7 @@ class Delay(nn.Module):
         self, size: int, max_delay: float = MAX_DELAY, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
-        self.max_delay = positive("max_delay", max_delay)
+        self.max_delay = positive("max_delay", max_delay, infinite=True)
         self.delay = nn.Parameter(torch.rand(size, dtype=dtype) * max_delay)
 
     def delay_limits(self) -> dict[str, tuple[float, float]]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 from .tensors import sorted_numpy
 
@@ -53,9 +54,9 @@ def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
         raise ValueError(f"missing = {missing}, must be >= 0 [s]")
     times = torch.as_tensor(spikes.times)
     plain, order = sorted_numpy(spikes)
-    n, recordings = len(times), np.repeat(np.arange(len(spikes)), np.diff(plain.offsets))
+    n = len(times)
     first = np.full((len(spikes), spikes.size), n)
-    np.minimum.at(first, (recordings, plain.units), np.arange(n))
+    np.minimum.at(first, (plain.recordings(), plain.units), np.arange(n))
     if order is not None:
         first = np.append(order, n)[first]
     return torch.cat([times, times.new_tensor([missing])])[torch.from_numpy(first)]
@@ -260,21 +261,12 @@ class RelativeTime(FirstSpikeLoss):
 
 def places(spikes: Spikes) -> Tensor:
     """Return where each spike belongs in a flat [recording, unit]."""
-    counts = torch.diff(spikes.offsets)  # type: ignore[arg-type]
-    recordings = torch.repeat_interleave(torch.arange(len(spikes)), counts)
-    return recordings * spikes.size + torch.as_tensor(spikes.units)
+    return torch.as_tensor(spikes.recordings() * spikes.size + spikes.units)
 
 
 def batch_mean(each: Tensor) -> Tensor:
     """Return the mean over recordings, 0 if there are none."""
     return each.sum() / max(len(each), 1)
-
-
-def positive(name: str, value: float) -> float:
-    """Return a number that must be positive and finite."""
-    if not (value > 0 and isfinite(value)):
-        raise ValueError(f"{name} = {value}, must be finite and > 0")
-    return float(value)
 
 
 def _checked_labels(labels: npt.ArrayLike | Tensor, n: int, n_classes: int) -> Tensor:

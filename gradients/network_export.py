@@ -11,18 +11,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from evsim import Conv1d, Dense, Network, Population, Sparse
+from evsim.arrays import FloatArray
 from evsim.projections import Projection
 
 from .delays import keep_delays
 from .layers import Delay, Readout
 from .synapses import Spiking, Synapses
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @torch.no_grad()

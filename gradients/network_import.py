@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from evsim import Conv1d, Dense, Network, Population, Sparse
+from evsim.arrays import BoolArray, FloatArray
 from evsim.projections import Projection
 
 from .layers import LI, SRM, CubaLI, CubaLIF, Delay
 from .synapses import MAX_DELAY, SHORTEST_LOOP
 
-FloatArray = npt.NDArray[np.float64]
 Layers = Mapping[str, Callable[..., nn.Module]]
 _LAYERS: Layers = {"CubaLIF": CubaLIF, "SRM": SRM, "CubaLI": CubaLI, "LI": LI, "Delay": Delay}
 
@@ -102,7 +101,7 @@ class _Synapses:
     weight: FloatArray
     axonal: FloatArray | None
     synaptic: FloatArray | None
-    mask: npt.NDArray[np.bool_] | None = None
+    mask: BoolArray | None = None
     fixed: float | None = None  # the one delay of a loop whose delays are not learnt
     conv: bool = False
 

@@ -11,9 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim import Population
-from evsim.simulate import readout_values
+from evsim.arrays import FloatArray
+from evsim.readouts import readout_values
 
-from .reverse import FloatArray, Kicks, Run, no_kicks
+from .reverse import Kicks, Run, no_kicks
 
 
 class Pull(NamedTuple):
@@ -67,7 +68,7 @@ def pull(run: Run, g: FloatArray, at: FloatArray | None = None) -> Pull:
 
 
 def _pull_integral(run: Run, population: Population, kicks: Kicks, g: FloatArray) -> Pull:
-    """Differentiate the closed form of `evsim.simulate.readout_values`."""
+    """Differentiate the closed form of `evsim.readouts.readout_values`."""
     p, duration = population.parameters, run.spikes.duration
     tau_mem = p["tau_mem"]
     rate = 0.0 if population.tau_output is None else 1 / population.tau_output

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 from .functional import slopes
-from .losses import batch_mean, places, positive
+from .losses import batch_mean, places
 
 
 def silent_loss(peaks: Tensor) -> Tensor:

@@ -22,9 +22,8 @@ from evsim import Dense, Network, Population, Spikes
 from evsim._layout import CUBA, LIF, SRM, Inputs, Out, Samples
 from evsim._plan import plan_network
 from evsim._run import Room, run_plan
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evsim.arrays import FloatArray, IntArray
+from evsim.requests import MAX_RATE
 
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
@@ -32,7 +31,6 @@ WIDEST = 1.0  # of the shortest time constant; kicks grow by e^WIDEST at most on
 # Where exponentials of the delays may be used: not if the time constants are so close that
 # their difference cancels, nor if the delays are so long that digits get lost.
 NEARLY_EQUAL, LONGEST = 0.05, 200.0
-MAX_RATE = 1e4
 _FLOW = {"CubaLIF": CUBA, "CubaLI": CUBA, "LI": LIF, "SRM": SRM}
 
 

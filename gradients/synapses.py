@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 from .delays import keep_delays
 from .diagnostics import Diagnostics
@@ -67,7 +68,7 @@ class Synapses(nn.Module):
         self.in_features, self.out_features = in_features, out_features
         if delay not in (None, "axonal", "synaptic"):
             raise ValueError(f"delay = {delay!r}, must be None, 'axonal' or 'synaptic'")
-        self.delay_kind, self.max_delay = delay, positive("max_delay", max_delay)
+        self.delay_kind, self.max_delay = delay, positive("max_delay", max_delay, infinite=True)
         self.learn = (learn,) if isinstance(learn, str) else tuple(learn)
         self.cells = tuple(cells)
         for name in self.learn:
@@ -192,8 +193,9 @@ class Spiking(Synapses):
             )
         self.recurrent, self.kernel_size = recurrent, kernel_size
         self.recurrent_delay_kind = recurrent_delay if isinstance(recurrent_delay, str) else None
-        self.recurrent_max_delay = positive("recurrent_max_delay", recurrent_max_delay)
-        self.bound = positive("bound", bound)
+        longest = positive("recurrent_max_delay", recurrent_max_delay, infinite=True)
+        self.recurrent_max_delay = longest
+        self.bound = positive("bound", bound, infinite=True)
         self._last: Run | Diagnostics | None = None
         n = self.out_features
         self.recurrent_mask: Tensor | None
@@ -349,13 +351,6 @@ def banded(kernel: Tensor, n: int) -> Tensor:
     place = units[None, :] - units[:, None] + reach
     inside = (place >= 0) & (place < len(kernel))
     return torch.where(inside, kernel[place.clamp(0, len(kernel) - 1)], kernel.new_zeros(()))
-
-
-def positive(name: str, value: float) -> float:
-    """Return a number that must be positive."""
-    if not value > 0:
-        raise ValueError(f"{name} = {value}, must be > 0")
-    return float(value)
 
 
 def checked_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Tensor | None:

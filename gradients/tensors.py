@@ -56,17 +56,12 @@ def with_times(spikes: Spikes, times: torch.Tensor) -> Spikes:
 
 def joined(first: Spikes, second: Spikes, size: int) -> Spikes:
     """Return both batches as one population: units of ``second`` count from ``size`` on."""
-    recordings = torch.cat([_recordings(first), _recordings(second)])
+    recordings = torch.cat([first.recordings(), second.recordings()])  # type: ignore[list-item]
     order = torch.argsort(recordings, stable=True)
     times = torch.cat([first.times, second.times])[order]  # type: ignore[list-item]
     units = torch.cat([first.units, second.units + size])[order]  # type: ignore[list-item]
     offsets = first.offsets + second.offsets
     return first.replace(times, units, offsets, size=size + second.size)  # type: ignore[arg-type]
-
-
-def _recordings(spikes: Spikes) -> torch.Tensor:
-    counts = torch.diff(spikes.offsets)  # type: ignore[arg-type]
-    return torch.repeat_interleave(torch.arange(len(spikes)), counts)
 
 
 def _converted(spikes: Spikes, convert: Any) -> Spikes:

@@ -10,9 +10,8 @@ from os import PathLike
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import FloatArray
 from evsim.files.hdf5 import FileError
-
-FloatArray = npt.NDArray[np.float64]
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # [Hz]
 _SAMPLES = 1 << 20  # read at a time: what a header says about lengths is not trusted

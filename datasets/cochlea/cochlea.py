@@ -1,9 +1,8 @@
 """The artificial cochlea that turned spoken digits into the Spiking Heidelberg Digits.
 
-A sound becomes spikes in five stages: level and ramps, basilar membrane
-(`evsim.datasets.cochlea.membrane`, applied by `evsim.datasets.cochlea.filterbank`), inner hair cells,
-auditory nerve, bushy cells (kernels in ``evsim.datasets.cochlea._nerve``). `Cochlea.encode` runs
-them block by block; the methods before it are the stages, for study.
+A sound becomes spikes in five stages: level and ramps, basilar membrane (`membrane`, applied
+by `filterbank`), inner hair cells, auditory nerve, bushy cells (kernels in ``_nerve``).
+`Cochlea.encode` runs them block by block; the methods before it are the stages, for study.
 """
 
 from __future__ import annotations
@@ -16,13 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import FloatArray, IntArray
 from evsim.spikes import Spikes
 
 from .audio import resampled
 from .filterbank import RATE, FilterBank, resampling_buffers
 from .membrane import LENGTH
-
-FloatArray = npt.NDArray[np.float64]
 
 STEPS_PER_SECOND = RATE // 2
 LEVEL = 0.3  # root mean square of the sound
@@ -436,9 +434,9 @@ class _Found:
         self._channels, self._n_steps = channels, n_steps
         self._n = np.zeros(LANES, np.int64)
         self._steps = np.empty((LANES, n_steps // refractory + 2), np.int64)
-        self._trains: list[npt.NDArray[np.int64]] = []
+        self._trains: list[IntArray] = []
 
-    def room(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    def room(self) -> tuple[IntArray, IntArray]:
         """Return an empty array of counts [lane] and room for steps [lane, spike]."""
         self._n[:] = 0
         return self._n, self._steps

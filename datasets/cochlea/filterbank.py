@@ -19,7 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .membrane import FloatArray, places, velocity_gain
+from evsim.arrays import FloatArray
+
+from .membrane import places, velocity_gain
 
 RATE = 48_000  # of the sound; waves have half of it [Hz]
 TOP = RATE // 2  # highest frequency of the gains [Hz]

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float64]
+from evsim.arrays import FloatArray
+
 ComplexArray = npt.NDArray[np.complex128]
 
 LENGTH = 3.5  # [cm]

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError
+from evsim.arrays import FloatArray, IntArray
 from evsim.files.hdf5 import library_errors
 
-from .camera import MICROSECOND, Events, FloatArray, IntArray
+from .camera import MICROSECOND, Events
 
 EVENT = 5  # bytes
 OVERFLOW_ROW = 240

@@ -18,10 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from evsim import FileError
+from evsim.arrays import IntArray
 from evsim.files.hdf5 import library_errors, reason
 
 from ..published import PerProcess
-from .camera import MICROSECOND, Events, IntArray, Sensor
+from .camera import MICROSECOND, Events, Sensor
 
 MAGIC = b"#!AER-DAT"
 VERSION = b"3.1"

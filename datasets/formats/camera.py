@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError, Spikes
+from evsim.arrays import FloatArray, IntArray
+from evsim.quantities import positive
 
 from ..dataset import Dataset
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Sensor = tuple[int, int, int]
 
 UNLABELLED = "unlabelled"  # the one class of recordings without labels
@@ -85,8 +85,7 @@ class CameraData(Dataset):
         class_names: Sequence[str] | None = None,
         speakers: npt.ArrayLike | None = None,
     ) -> None:
-        if not 0 < duration < np.inf:
-            raise ValueError(f"duration = {duration}, must be finite and > 0 [s]")
+        positive("duration", duration, "s")
         if labels is None:
             labels, class_names = np.zeros(len(parts), np.int64), [UNLABELLED]
         if class_names is None:

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import h5py
 import numpy as np
 
+from evsim.arrays import IntArray
 from evsim.files.hdf5 import InputFile, as_integers, library_errors
 from evsim.spikes import default_duration
 
 from ..published import PerProcess
-from .camera import MICROSECOND, CameraData, Events, IntArray, Sensor
+from .camera import MICROSECOND, CameraData, Events, Sensor
 
 COLUMNS = ("t", "x", "y", "p")
 MAX_SIDE = 1 << 14  # pixels

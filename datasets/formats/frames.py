@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Spikes
+from evsim.arrays import IntArray
 from evsim.plots import BLUE, VERMILION, class_name, new_figure, styled
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def plot_frames(
     return figure
 
 
-def frames(
-    spikes: Spikes, sensor: tuple[int, ...], recording: int, slices: int
-) -> npt.NDArray[np.int64]:
+def frames(spikes: Spikes, sensor: tuple[int, ...], recording: int, slices: int) -> IntArray:
     """Count the events of every pixel in equal slices of time.
 
     Returns
@@ -96,7 +94,7 @@ def frames(
 
 
 def _draw_row(
-    row: Sequence[Axes], counts: npt.NDArray[np.int64], top: float, name: str, colour: str
+    row: Sequence[Axes], counts: IntArray, top: float, name: str, colour: str
 ) -> AxesImage:
     """Draw the images of one polarity, [slice, row, column]; return the last one."""
     from matplotlib.colors import LinearSegmentedColormap

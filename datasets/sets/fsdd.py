@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError
+from evsim.arrays import FloatArray
 from evsim.files.hdf5 import InputFile, as_integers
 from evsim.files.ragged import RaggedColumn
 
@@ -41,7 +42,7 @@ class SpokenDigit(NamedTuple):
         Which time; takes 0 to 4 are the set's test part.
     """
 
-    audio: npt.NDArray[np.int16] | npt.NDArray[np.float64]
+    audio: npt.NDArray[np.int16] | FloatArray
     rate: int
     digit: int
     speaker: str

@@ -5,9 +5,9 @@ from __future__ import annotations
 from os import PathLike
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Spikes
+from evsim.arrays import IntArray
 
 from .mnist import MNIST, SIDE
 
@@ -76,7 +76,7 @@ class LatencyMNIST(MNIST):
         super().__init__(folder, split, download, SIDE * SIDE, duration)
         self.sensor = (1, SIDE, SIDE)
 
-    def _read(self, recordings: npt.NDArray[np.int64]) -> Spikes:
+    def _read(self, recordings: IntArray) -> Spikes:
         pixels = self._images(recordings).reshape(len(recordings), self.size)
         image, unit = np.nonzero(pixels > self._threshold)
         value = pixels[image, unit]

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError
+from evsim.arrays import IntArray
 from evsim.files.hdf5 import reason
 
 from ..dataset import Dataset
@@ -109,7 +110,7 @@ class MNIST(Dataset):
         """The images themselves, uint8 [recording, 28, 28]."""
         return self._images(self._chosen)
 
-    def _images(self, recordings: npt.NDArray[np.int64]) -> ByteArray:
+    def _images(self, recordings: IntArray) -> ByteArray:
         images, _ = self._file.get()
         return images[recordings]
 

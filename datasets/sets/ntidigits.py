@@ -14,10 +14,12 @@ import h5py
 import numpy as np
 
 from evsim import FileError, Spikes
+from evsim.arrays import FloatArray, IntArray
 from evsim.files.hdf5 import Folder, InputFile, described, library_errors
+from evsim.quantities import positive
 
 from ..dataset import Dataset
-from ..formats.camera import FloatArray, IntArray, check_times
+from ..formats.camera import check_times
 from ..published import PerProcess, fetch, find
 
 CHANNELS = 64
@@ -99,8 +101,7 @@ class NTIDIGITS(Dataset):
         if digits not in _DURATION:
             raise ValueError(f"digits = {digits!r}, must be one of {', '.join(_DURATION)}")
         duration = _DURATION[digits] if duration is None else duration
-        if not 0 < duration < np.inf:
-            raise ValueError(f"duration = {duration}, must be finite and > 0 [s]")
+        positive("duration", duration, "s")
         if download:
             fetch("NTIDIGITS18", folder, train=split == "train")
         path = find(folder, FILE, f"NTIDIGITS18/{FILE}", f"NTIDIGITS/{FILE}", hint=_SOURCE)

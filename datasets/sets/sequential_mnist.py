@@ -12,10 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import Spikes
+from evsim.arrays import IntArray
 
 from .mnist import MNIST, SIDE
-
-IntArray = npt.NDArray[np.int64]
 
 _STEPS = SIDE * SIDE
 

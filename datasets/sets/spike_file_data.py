@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from os import PathLike, fspath
 
-import numpy as np
-import numpy.typing as npt
-
 from evsim import FileError, SpikeFile, Spikes
+from evsim.arrays import IntArray
 from evsim.commands.info import class_names
 from evsim.files.hdf5 import InputFile, as_integers
 
 from ..dataset import Dataset
 from ..published import PerProcess
-
-IntArray = npt.NDArray[np.int64]
 
 
 class SpikeFileData(Dataset):

@@ -9,14 +9,11 @@ from __future__ import annotations
 from math import hypot
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Spikes
+from evsim.arrays import FloatArray, IntArray
 
 from ..dataset import Dataset
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 # How many points each published set has, and of which seed.
 _PUBLISHED = {"train": (5000, 42), "validation": (1000, 41), "test": (1000, 40)}

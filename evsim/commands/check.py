@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from evsim.arrays import IntArray
 from evsim.commands.extras import need_torch
 from evsim.files import FileError, SpikeFile, load_network, network_digest
 from evsim.files.hdf5 import reason
 from evsim.plots import styled
-from evsim.spikes import IntArray, Spikes
+from evsim.spikes import Spikes
 
 if TYPE_CHECKING:
     from evsim.gradients.cross_check.records import CrossCheck

@@ -20,6 +20,7 @@ from evsim import __version__
 from evsim.commands.train import TrainSettings, run_training
 from evsim.errors import RunawayError
 from evsim.files.demo import demo_names, resolve
+from evsim.requests import MAX_RATE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +95,7 @@ def cli(context: click.Context) -> None:
 @click.option(
     "--max-rate",
     type=float,
-    default=1e4,
+    default=MAX_RATE,
     metavar="HZ",
     show_default=True,
     help="Stop if a population fires more than this per unit.",

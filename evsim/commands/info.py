@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import FloatArray, IntArray
 from evsim.files import SpikeFile, load_network, network_digest
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers, as_texts
 from evsim.files.spike_layouts import ShdRecordings, read_recordings
 from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Projection, payload
-from evsim.spikes import FloatArray, IntArray, Spikes, default_duration
+from evsim.spikes import Spikes, default_duration
 
 BATCH = 16  # recordings of a data set that are in memory at once
 BAR = 32  # characters of the longest bar of a histogram

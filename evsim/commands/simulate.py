@@ -15,12 +15,15 @@ from os import PathLike
 
 import numpy as np
 
+from evsim.arrays import FloatArray
 from evsim.commands.info import Answers, Tally, count
 from evsim.files import ResultWriter, SpikeFile, load_network, network_digest
 from evsim.network import Network
+from evsim.quantities import positive
+from evsim.requests import MAX_RATE
 from evsim.result import Result
 from evsim.simulate import Simulator
-from evsim.spikes import FloatArray, Spikes, default_duration
+from evsim.spikes import Spikes, default_duration
 
 SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
 VOLTAGES = 1 << 25  # of a batch (256 MB)
@@ -48,7 +51,7 @@ class RunOptions:
     duration: float | None = None
     threads: int | None = None
     engine: str = "compiled"
-    max_rate: float = 1e4
+    max_rate: float = MAX_RATE
     overwrite: bool = False
     progress: bool = True
 
@@ -177,8 +180,7 @@ def sample_times(duration: float, dt: float) -> FloatArray:
     >>> sample_times(1.0, 0.25)
     array([0.  , 0.25, 0.5 , 0.75])
     """
-    if not 0 < dt < np.inf:
-        raise ValueError(f"dt = {dt}, must be finite and > 0 [s]")
+    positive("dt", dt, "s")
     n_samples = np.ceil(duration / dt * (1 - 1e-12))  # 0.3 / 0.1 is a bit more than 3
     if n_samples > VOLTAGES:
         raise ValueError(
@@ -190,9 +192,7 @@ def sample_times(duration: float, dt: float) -> FloatArray:
 
 def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
     if duration is not None:
-        if not 0 < duration < np.inf:
-            raise ValueError(f"duration = {duration}, must be finite and > 0 [s]")
-        return duration, "as asked for"
+        return positive("duration", duration, "s"), "as asked for"
     if source.duration is not None:
         return source.duration, "as the spike file says"
     last = source.scan().last_time

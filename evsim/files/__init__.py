@@ -1,8 +1,8 @@
 """Files: spikes, networks and results, in HDF5. This is where their public names are.
 
-Reading never executes anything and never trusts a size (`evsim.files.hdf5`, `evsim.files.ragged`);
-a file that was written is whole or absent (`evsim.files.whole_file`). What stands where in a
-file is told in `evsim.files.spike_files`, `evsim.files.network_files` and `evsim.files.result_files`.
+Reading never executes anything and never trusts a size (`hdf5`, `ragged`); a file that was
+written is whole or absent (`whole_file`). What stands where in a file is told in
+`spike_files`, `network_files` and `result_files`.
 """
 
 from evsim.files.hdf5 import FileError as FileError

@@ -17,8 +17,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from evsim.arrays import FloatArray, IntArray
 from evsim.files.heaps import endless_heap
 
 # Filters that come with every HDF5 or h5py; any other would load a plug-in.
@@ -391,14 +391,14 @@ def _check_chunks(dataset: h5py.Dataset, n_bytes: int, where: str) -> None:
         )
 
 
-def as_floats(folder: Folder, name: str, n_dims: Sequence[int]) -> npt.NDArray[np.float64]:
+def as_floats(folder: Folder, name: str, n_dims: Sequence[int]) -> FloatArray:
     """Read a data set of numbers as float64."""
     values = folder.numbers(name, n_dims=n_dims)
     with library_errors(folder.where(name)):  # memory, if anything
         return np.asarray(values, dtype=np.float64)
 
 
-def as_integers(folder: Folder, name: str) -> npt.NDArray[np.int64]:
+def as_integers(folder: Folder, name: str) -> IntArray:
     """Read a one-dimensional data set of integers as int64."""
     values = folder.numbers(name, kinds="iu")
     if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from os import PathLike
 from typing import Any
 
@@ -10,10 +9,10 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import IntArray
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
+from evsim.quantities import positive
 from evsim.spikes import Spikes
-
-IntArray = npt.NDArray[np.int64]
 
 SONATA_MAGIC = 0x0A7A
 SONATA_SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -107,9 +106,7 @@ def write_packed(group: h5py.Group, spikes: Spikes, rate: float | None = None) -
 
 def _steps(spikes: Spikes, rate: float) -> IntArray:
     """Return times as multiples of 1 / rate, and refuse those that are none."""
-    if not 0 < rate < math.inf:
-        raise ValueError(f"rate = {rate}, must be finite and > 0 [1/s]")
-    steps = np.rint(spikes.times * rate).astype(np.int64)
+    steps = np.rint(spikes.times * positive("rate", rate, "1/s")).astype(np.int64)
     wrong = np.flatnonzero(steps / rate != spikes.times)
     if len(wrong):
         at = int(wrong[0])

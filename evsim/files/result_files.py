@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from evsim.arrays import FloatArray
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.files.network_files import check_version, network_digest
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
@@ -27,8 +28,6 @@ from evsim.files.spike_files import SpikeFile
 from evsim.files.spike_layouts import ShdRecordings, read_recordings
 from evsim.network import Network
 from evsim.result import Result
-
-FloatArray = npt.NDArray[np.float64]
 
 FORMAT = "evsim-result"
 VERSION = 1

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import h5py
 import numpy as np
-import numpy.typing as npt
 
+from evsim.arrays import IntArray
 from evsim.files.hdf5 import Folder, InputFile, as_integers
 from evsim.files.plain_copy import copy_plain
 from evsim.files.spike_layouts import (
@@ -27,9 +27,6 @@ from evsim.files.spike_layouts import (
     read_recordings,
 )
 from evsim.spikes import Spikes, default_duration
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 class Scan(NamedTuple):

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from evsim.arrays import BoolArray, FloatArray, IntArray
 from evsim.files.hdf5 import (
     FileError,
     Folder,
@@ -27,9 +27,6 @@ from evsim.files.hdf5 import (
 )
 from evsim.files.ragged import RaggedColumn
 from evsim.spikes import Spikes
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e3, "msec": 1e3, "milliseconds": 1e3}
 MAX_UNITS = 1 << 24  # a larger population is taken for a damaged number
@@ -263,7 +260,7 @@ def _refuse(
     where: str,
     recording: int,
     values: FloatArray | IntArray,
-    wrong: npt.NDArray[np.bool_],
+    wrong: BoolArray,
     rule: str,
 ) -> None:
     if wrong.any():

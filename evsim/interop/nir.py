@@ -1,8 +1,8 @@
 """NIR graphs in and out (the Neuromorphic Intermediate Representation, an extra).
 
 What one side can say and the other can't is an error that names it. The graphs are built
-in `evsim.interop.nir_export` and read in `evsim.interop.nir_import`; here are the public functions and
-what the equations mean to each other.
+in `evsim.interop.nir_export` and read in `evsim.interop.nir_import`; here are the public
+functions and what the equations mean to each other.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from evsim.files.whole_file import WholeFile
 from evsim.interop.nir_export import export_graph
 from evsim.interop.nir_import import import_graph
 from evsim.network import Network
+from evsim.quantities import positive
 
 
 def to_nir(net: Network) -> Any:
@@ -102,8 +103,8 @@ def from_nir(graph: Any, output: str | None = None, spike_width: float | None = 
         If the nir package is missing.
     """
     _nir()
-    if spike_width is not None and not spike_width > 0:
-        raise ValueError(f"spike_width = {spike_width}, must be > 0 [s]")
+    if spike_width is not None:
+        positive("spike_width", spike_width, "s")
     return import_graph(graph, output, spike_width)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from evsim.arrays import FloatArray
 from evsim.network import Network, Population
 from evsim.projections import Projection, Sparse
 
-FloatArray = npt.NDArray[np.float64]
 Shape = tuple[int, ...]
 
 

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from evsim.arrays import FloatArray
 from evsim.network import Network, Population
 from evsim.projections import Conv1d, Conv2d, Dense, Projection, Sparse
-
-FloatArray = npt.NDArray[np.float64]
 
 POPULATIONS = ("Input", "LIF", "CubaLIF", "LI", "CubaLI", "IF")
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")

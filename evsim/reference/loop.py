@@ -29,15 +29,14 @@ import numpy as np
 import numpy.typing as npt
 from sortedcontainers import SortedDict, SortedList, SortedSet
 
+from evsim.arrays import FloatArray, IntArray
 from evsim.errors import RunawayError
 from evsim.network import Network, Population
 from evsim.projections import Projection
 from evsim.reference.units import Unit, make_unit, readout_value
+from evsim.requests import MAX_RATE, check_record, check_sample_times, check_voltage
 from evsim.result import Result
-from evsim.simulate import check_record, check_sample_times, check_voltage
 from evsim.spikes import Spikes
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def simulate(
@@ -46,7 +45,7 @@ def simulate(
     record: Iterable[str] | None = None,
     voltage: Mapping[str, npt.ArrayLike] | None = None,
     duration: float | None = None,
-    max_rate: float = 1e4,
+    max_rate: float = MAX_RATE,
 ) -> Result:
     """Simulate a batch of recordings, one event after the other.
 
@@ -246,7 +245,7 @@ def _result(
     record: list[str],
     samples: dict[str, FloatArray],
     end: float,
-    labels: npt.NDArray[np.int64] | None,
+    labels: IntArray | None,
 ) -> Result:
     """Join the recordings."""
     result = Result(voltage_times=samples, duration=end, labels=labels)

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from math import ceil
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from evsim import Network, Population, Spikes
+from evsim.arrays import FloatArray, IntArray
 from evsim.projections import Projection
-from evsim.simulate import readout_values
+from evsim.readouts import readout_values
 
 from .. import dense
 from ..dense.on_grid import OnGrid
 from ..network_import import chain_of_layers
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 _SETTLED = 10.0  # time constants after which a neuron without arrivals is at rest
 _ARRIVALS = 1 << 22  # that are listed at a time
 
@@ -114,11 +111,6 @@ def grid_model(net: Network, dt: float, device: str = "cpu") -> nn.Sequential:
         if isinstance(layer, (dense.CubaLIF, dense.LIF)):
             layer.reset_mode = net.populations[name].reset_mode
     return model.to(device)
-
-
-def n_steps(duration: float, dt: float) -> int:
-    """Return the number of steps that begin before ``duration`` [s]."""
-    return max(1, ceil(duration / dt * (1 - 1e-9)))
 
 
 @torch.no_grad()

@@ -11,16 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
 from evsim import Network, Spikes, concatenate, simulate
+from evsim.arrays import FloatArray, IntArray
+from evsim.quantities import positive
+from evsim.requests import MAX_RATE
 
+from ..dense.raster import n_steps
 from .grid import (
     GridRun,
     grid_model,
     last_spikes,
-    n_steps,
     quiet_after,
     run_on_grid,
 )
@@ -33,14 +35,10 @@ from .rounding import network_in_steps, spikes_in_steps
 from .spike_errors import Compared, compare, fit_order
 from .voltage_errors import VoltageSums, sampled
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-
 DT = (1e-3, 5e-4, 2e-4, 1e-4)
 TRAINED = ("exact", "grid")
 _ENTRIES = 1 << 24  # of a raster (128 MB)
 _MAX_ENTRIES = 1 << 27  # of that of a single recording
-_MAX_RATE = 1e4  # as of `evsim.simulate` [Hz]
 
 
 def cross_check(
@@ -158,7 +156,7 @@ class _Job:
         rounded = None
         if self.trained == "grid" or self.net.populations[self.net.output].output is not None:
             steps = network_in_steps(self.net, dt), spikes_in_steps(spikes, dt, n)
-            rounded = simulate(*steps, max_rate=_MAX_RATE * dt)
+            rounded = simulate(*steps, max_rate=MAX_RATE * dt)
             if self.trained == "grid":
                 (net, given), unit = steps, dt
         model = grid_model(self.net, dt, self.device)
@@ -168,7 +166,7 @@ class _Job:
             kept = sampled(n_steps(min(until, spikes.duration), dt))
             run = run_on_grid(model, self.net, spikes[batch], dt, until, kept)
             times = dict.fromkeys(run.voltage, kept * (dt / unit))
-            voltage = simulate(net, given[batch], [], times, max_rate=_MAX_RATE * unit).voltage
+            voltage = simulate(net, given[batch], [], times, max_rate=MAX_RATE * unit).voltage
             voltages.add(run.voltage, voltage)
             parts.append(replace(run, voltage={}))
             bar.update(sum(n_steps(float(q), dt) for q in self.quiet[batch]))
@@ -280,12 +278,9 @@ def _padded(net: Network, spikes: Spikes) -> Spikes:
 
 def _checked_steps(dt: Sequence[float]) -> list[float]:
     """Return the lengths of a step, largest first, each once."""
-    for value in dt:
-        if not 0 < value < np.inf:
-            raise ValueError(f"dt = {value}, must be finite and > 0 [s]")
     if not len(dt):
         raise ValueError("dt: give the length of a step or more [s]")
-    return sorted({float(value) for value in dt}, reverse=True)
+    return sorted({positive("dt", value, "s") for value in dt}, reverse=True)
 
 
 def _checked_device(device: str) -> str:

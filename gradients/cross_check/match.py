@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Spikes
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from evsim.arrays import BoolArray, FloatArray, IntArray
 
 
 class Matches(NamedTuple):
@@ -76,18 +73,11 @@ def match(reference: Spikes, other: Spikes, window: float) -> Matches:
     return Matches(found - np.array([0, n]), rest[rest < n], rest[rest >= n] - n)
 
 
-def recordings(spikes: Spikes) -> IntArray:
-    """Return the recording of every spike."""
-    return np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
-
-
 def _trains(spikes: Spikes) -> IntArray:
-    return recordings(spikes) * spikes.size + spikes.units
+    return spikes.recordings() * spikes.size + spikes.units
 
 
-def _nearest(
-    times: FloatArray, group: IntArray, ours: npt.NDArray[np.bool_], window: float
-) -> IntArray:
+def _nearest(times: FloatArray, group: IntArray, ours: BoolArray, window: float) -> IntArray:
     """Return where a spike and the next one are of one group and nearest to each other."""
     gap = np.diff(times)
     gap[(ours[1:] == ours[:-1]) | (group[1:] != group[:-1]) | (gap > window)] = np.inf

@@ -9,12 +9,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Network, Population, Spikes
+from evsim.arrays import FloatArray
 from evsim.projections import Projection
-
-FloatArray = npt.NDArray[np.float64]
 
 _TIMES = ("tau_mem", "tau_syn", "tau_r")
 

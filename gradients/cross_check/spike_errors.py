@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Spikes
+from evsim.arrays import FloatArray, IntArray
 
-from .match import match, recordings
+from .match import match
 from .records import Loss, Order, SpikeErrors
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 _FEW = 10  # spikes that an order is not fitted to
 _NO_ERROR = 1e-9  # of a step
@@ -79,14 +76,14 @@ def compare(
     lost_at = lost_before.copy()
     losses = []
     for kind, spikes, places in (("missing", reference, missing), ("extra", grid, extra)):
-        recording = recordings(spikes)[places]
+        recording = spikes.recordings()[places]
         np.minimum.at(lost_at, recording, spikes.times[places])
         if len(places):
             at = int(spikes.times[places].argmin())
             unit, time = int(spikes.units[places[at]]), float(spikes.times[places[at]])
             losses.append(Loss(kind, int(numbers[recording[at]]), unit, time))
     errors = by_spike[pairs[:, 0]]
-    early = by_spike[reference.times < lost_at[recordings(reference)]]
+    early = by_spike[reference.times < lost_at[reference.recordings()]]
     early = early[np.isfinite(early)]  # near the horizon some have no partner
     record = SpikeErrors(
         name, dt, window, len(reference.times), len(grid.times),
@@ -118,7 +115,7 @@ def fit_order(name: str, reference: Spikes, compared: Sequence[Compared]) -> Ord
     errors = np.array([c.by_spike for c in compared])
     for first in range(len(steps) - 1):
         lost_at = np.min([c.lost_at for c in compared[first:]], axis=0)
-        chosen = reference.times < lost_at[recordings(reference)]
+        chosen = reference.times < lost_at[reference.recordings()]
         chosen &= np.isfinite(errors[first:]).all(axis=0)
         if chosen.sum() < _FEW:
             continue

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from evsim.models import RESET_MODES
+from evsim.quantities import positive
 
 from .. import layers as events
 from ..delays import keep_delays
@@ -22,7 +23,6 @@ from ..synapses import LOOP_DELAY, MAX_DELAY, Spiking, Value
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
 from .delays import in_steps, late
 from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals
-from .raster import step_length
 from .surrogates import Surrogate, find_surrogate
 
 
@@ -57,7 +57,7 @@ class Delay(events.Delay):
         delays: str = "round",
     ) -> None:
         super().__init__(size, max_delay, dtype)
-        self.dt, self.delays = step_length("dt", dt), checked_delays(delays)
+        self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the raster, later; what would come after its end is lost."""

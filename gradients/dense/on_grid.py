@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from evsim import Population
+from evsim.quantities import positive
 
 from ..synapses import Synapses
 from .delays import DELAYS, Loop, Ring, Steps, arrivals, in_steps
-from .raster import step_length
 
 
 class OnGrid(Synapses):
@@ -29,7 +29,7 @@ class OnGrid(Synapses):
 
     def __init__(self, *synapses: Any, dt: float, delays: str = "round", **options: Any) -> None:
         super().__init__(*synapses, **options)
-        self.dt, self.delays = step_length("dt", dt), checked_delays(delays)
+        self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
 
     def checked(self, raster: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Return the raster in the type of the weights, and the `tensors` of the layer.

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 
 def to_raster(
@@ -51,17 +52,15 @@ def to_raster(
     tensor([[0., 2., 0., 0.],
             [0., 0., 0., 1.]])
     """
-    step_length("dt", dt)
-    times, units, offsets = (
-        torch.as_tensor(a) for a in (spikes.times, spikes.units, spikes.offsets)
+    positive("dt", dt, "s")
+    recordings, times, units = (
+        torch.as_tensor(a) for a in (spikes.recordings(), spikes.times, spikes.units)
     )
-    # A duration that is a multiple of dt, but for rounding, has no further step.
-    n_steps = max(1, ceil(spikes.duration / dt * (1 - 1e-9)))
+    n = n_steps(spikes.duration, dt)
     step = (times.detach() / dt).round().long()
-    inside = step < n_steps
-    batch = torch.repeat_interleave(torch.arange(len(spikes)), torch.diff(offsets))
-    where = (batch[inside], step[inside], units[inside])
-    raster = torch.zeros(len(spikes), n_steps, spikes.size, dtype=dtype)
+    inside = step < n
+    where = (recordings[inside], step[inside], units[inside])
+    raster = torch.zeros(len(spikes), n, spikes.size, dtype=dtype)
     one = torch.ones((), dtype=raster.dtype)
     return raster.index_put(where, one, accumulate=True).to(device)
 
@@ -91,7 +90,7 @@ def to_spikes(raster: Tensor, dt: float) -> Spikes:
     >>> to_spikes(torch.tensor([[[0, 0], [2, 0], [0, 1]]]), 1e-3).times
     array([0.001, 0.001, 0.002])
     """
-    step_length("dt", dt)
+    positive("dt", dt, "s")
     counts = raster.detach().cpu()
     if counts.ndim != 3 or counts.shape[1] == 0:
         raise ValueError(f"raster: shape {list(raster.shape)}, must be [batch, step, unit]")
@@ -107,8 +106,7 @@ def to_spikes(raster: Tensor, dt: float) -> Spikes:
     return Spikes(step * dt, units, offsets, counts.shape[2], counts.shape[1] * dt)
 
 
-def step_length(name: str, value: float) -> float:
-    """Return the length of a step, which must be finite and positive."""
-    if not 0 < value < inf:
-        raise ValueError(f"{name} = {value}, must be finite and > 0 [s]")
-    return float(value)
+def n_steps(duration: float, dt: float) -> int:
+    """Return the number of steps that begin before ``duration`` [s]; one at least."""
+    # A duration that is a multiple of dt, but for rounding, has no further step.
+    return max(1, ceil(duration / dt * (1 - 1e-9)))

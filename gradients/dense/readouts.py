@@ -86,7 +86,7 @@ class _Reads(OnGrid, events.Readout):
     def _integral(self, arriving: Tensor, u: Tensor, units: LICells | CubaLICells) -> Tensor:
         """Return the integral of the voltage, by parts from arrivals and the final state.
 
-        See `evsim.simulate.readout_values`, of which this is the same formula.
+        See `evsim.readouts.readout_values`, of which this is the same formula.
         """
         n_steps = arriving.shape[1]
         rate = 0.0 if self.tau_output is None else 1 / self.tau_output

@@ -183,7 +183,7 @@ def _forward_errors(
 
 def _times_of(spikes: Spikes, chosen: Any) -> Any:
     """Return spike times of chosen units [recording, unit], unit by unit."""
-    recordings = np.repeat(np.arange(len(spikes)), np.diff(spikes.offsets))
+    recordings = spikes.recordings()
     order = np.lexsort((spikes.times, spikes.units, recordings))
     order = order[chosen[recordings[order], spikes.units[order]]]
     return spikes.times[order]

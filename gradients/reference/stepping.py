@@ -8,13 +8,13 @@ from the event layers is told by `evsim.gradients.reference.comparison`.
 
 from __future__ import annotations
 
-from math import isfinite
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 from ..layers import Delay, Readout
 from ..synapses import Spiking, Synapses
@@ -93,8 +93,7 @@ def reference_layers(model: nn.Module, spikes: Spikes, dt: float) -> list[Any]:
     ValueError
         As in `reference_run`.
     """
-    if not (isfinite(dt) and dt > 0):
-        raise ValueError(f"dt = {dt}, must be finite and > 0 [s]")
+    positive("dt", dt, "s")
     outputs: list[Any] = []
     for layer in layers_of(model):
         flowing = outputs[-1] if outputs else spikes.torch()
@@ -127,9 +126,7 @@ def _run(layer: Synapses, spikes: Any, grid: Grid) -> Spikes | Tensor:
     tensors = {k: v.double() for k, v in layer.tensors().items() if v is not None}
     p = {name: tensors[name].expand(n).repeat(n_recordings) for name in layer.cells}
     into = _traffic(tensors, "", grid)
-    counts = torch.diff(spikes.offsets)
-    recordings = torch.repeat_interleave(torch.arange(n_recordings), counts)
-    into.send(recordings, spikes.units, spikes.times)
+    into.send(spikes.recordings(), spikes.units, spikes.times)
     if isinstance(layer, Readout):
         values = observe(layer, p, into, grid).unflatten(0, (n_recordings, n))
         return values if layer.at is None else values.movedim(1, 2)

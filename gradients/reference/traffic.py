@@ -10,13 +10,12 @@ from math import ceil
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .step import Arrivals
+from evsim.arrays import IntArray
 
-IntArray = npt.NDArray[np.int64]
+from .step import Arrivals
 
 
 class Grid(NamedTuple):

@@ -6,16 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from evsim import Network
+from evsim.arrays import FloatArray
 from evsim.plots import BLUE, DARK, GREY, VERMILION, new_figure, styled
 from evsim.projections import Projection
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-FloatArray = npt.NDArray[np.float64]
 
 
 def plot_history(history: Sequence[dict[str, float]], best: int) -> Figure:

@@ -1,0 +1,31 @@
+"""What a readout population answers: a value of every unit's voltage over a recording."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.arrays import FloatArray
+from evsim.network import Population
+
+
+def readout_values(population: Population, final: FloatArray, duration: float) -> FloatArray:
+    """Return the values [recording, unit] of a readout from its final state.
+
+    The integrals follow from the equations of motion, integrated over the recording with
+    the weight w(t) = e^(-t/T) by parts; only the arrivals and the final state are left.
+    """
+    p = population.parameters
+    u, i, arrivals, peak = final[:, 0], final[:, 1], final[:, 2], final[:, 3]
+    if population.output == "max":
+        return peak + p["v_leak"]
+    if population.output == "last":
+        return u + p["v_leak"]
+    rate = 0.0 if population.tau_output is None else 1 / population.tau_output
+    w = np.exp(-duration * rate)
+    if "tau_syn" in p:
+        current = p["tau_syn"] * (arrivals - w * i) / (1 + p["tau_syn"] * rate)
+        integral = (current - p["tau_mem"] * w * u) / (1 + p["tau_mem"] * rate)
+    else:
+        integral = (arrivals - w * u) / (1 / p["tau_mem"] + rate)
+    span = duration if rate == 0 else -np.expm1(-duration * rate) / rate
+    return integral + p["v_leak"] * span
