@@ -111,6 +111,12 @@ class Population:
         return f"Population({self.name!r}, {self.model!r}, {self.size})"
 
     @property
+    def time_constants(self) -> FloatArray:
+        """All time constants of the units, [parameter, unit] [s]."""
+        names = MODELS[self.model].time_constants
+        return np.array([self.parameters[name] for name in names]).reshape(len(names), self.size)
+
+    @property
     def spiking(self) -> bool:
         """Whether the units emit spikes (input populations included)."""
         return MODELS[self.model].spiking
@@ -263,7 +269,8 @@ def _refuse(where: str, name: str, array: FloatArray, good: BoolArray, rule: str
 
 def _check_output(where: str, model: Model, output: str | None, tau_output: float | None) -> None:
     if output is not None and not model.readout:
-        raise ValueError(f"{where}: only readouts (CubaLI, LI) have an output, not {model.name}")
+        readouts = ", ".join(name for name, known in MODELS.items() if known.readout)
+        raise ValueError(f"{where}: only readouts ({readouts}) have an output, not {model.name}")
     if output not in (None, *OUTPUTS):
         raise ValueError(f"{where}: output = {output!r}, must be one of {', '.join(OUTPUTS)}")
     if tau_output is not None and output != "integral":

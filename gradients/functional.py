@@ -16,18 +16,16 @@ from torch.autograd.function import once_differentiable
 from evsim import Dense, Network, Population, Spikes
 from evsim._layout import SLOPE
 from evsim.arrays import FloatArray
+from evsim.models import MODELS
 
 from .readout_gradients import pull, read
 from .reverse import Gradients, Kicks, Run, backward, forward
 from .tensors import sorted_numpy, with_times
 
-# What can be differentiated, in the order in which `_Fire` and `_Observe` take it.
-NAMES = (
+_SYNAPSES = (
     "weight", "axonal_delay", "delay",
     "recurrent_weight", "recurrent_axonal_delay", "recurrent_delay",
-    "tau_mem", "tau_syn", "tau_r", "threshold", "reset", "refractory", "v_leak",
 )  # fmt: skip
-_TAUS = ("tau_mem", "tau_syn", "tau_r")
 
 
 @dataclass
@@ -59,6 +57,11 @@ class Job:
     run: Run = None  # type: ignore[assignment]
     gradients: Gradients | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What can be differentiated, in the order in which `_Fire` and `_Observe` take it."""
+        return (*_SYNAPSES, *MODELS[self.model].parameters)
+
 
 def fire(job: Job, **tensors: torch.Tensor | None) -> Spikes:
     """Run a spiking population.
@@ -84,7 +87,7 @@ def fire(job: Job, **tensors: torch.Tensor | None) -> Spikes:
     RunawayError
         If the population fires without bound.
     """
-    times = _Fire.apply(job, job.spikes.times, *(tensors.get(name) for name in NAMES))
+    times = _Fire.apply(job, job.spikes.times, *(tensors.get(name) for name in job.names))
     fired = job.run.spikes
     units, offsets = torch.from_numpy(fired.units), torch.from_numpy(fired.offsets)
     return with_times(
@@ -131,7 +134,7 @@ def observe(job: Job, **tensors: torch.Tensor | None) -> torch.Tensor:
         Values [recording, unit], or voltages [recording, time, unit] if ``job.at`` is given.
     """
     values: torch.Tensor = _Observe.apply(
-        job, job.spikes.times, *(tensors.get(name) for name in NAMES)
+        job, job.spikes.times, *(tensors.get(name) for name in job.names)
     )
     return values
 
@@ -169,7 +172,7 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
     spikes, job.order = sorted_numpy(job.spikes)
     values = {
         name: tensor.detach().double().numpy()
-        for name, tensor in zip(NAMES, tensors, strict=True)
+        for name, tensor in zip(job.names, tensors, strict=True)
         if tensor is not None
     }
     job.run = forward(_network(job, spikes, values), spikes, job.at, torch.get_num_threads())
@@ -178,10 +181,10 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
 def _network(job: Job, spikes: Spikes, values: dict[str, FloatArray]) -> Network:
     """Build the network of the input and the population."""
     size, pre_size = values["weight"].shape
-    cells: dict[str, Any] = {name: values[name] for name in NAMES[6:] if name in values}
+    cells: dict[str, Any] = {n: v for n, v in values.items() if n not in _SYNAPSES}
     into: dict[str, Any] = {}
     own: dict[str, Any] = {}
-    for name in NAMES[:6]:
+    for name in _SYNAPSES:
         if name in values:
             side = own if name.startswith("recurrent_") else into
             side[name.removeprefix("recurrent_")] = values[name]
@@ -197,8 +200,8 @@ def _gradients(
 ) -> tuple[torch.Tensor | None, ...]:
     """Run the reverse pass and hand out what was asked for."""
     job: Job = ctx.job
-    wanted = dict(zip(NAMES, ctx.needs_input_grad[2:], strict=True))
-    taus = any(wanted[name] for name in _TAUS)
+    wanted = dict(zip(job.names, ctx.needs_input_grad[2:], strict=True))
+    taus = any(wanted[name] for name in MODELS[job.model].time_constants)
     g = backward(job.run, g_times, kicks, taus, job.bound, torch.get_num_threads())
     job.gradients = g
     inputs = job.run.inputs
@@ -223,9 +226,12 @@ def _gradients(
     g_in = None
     if ctx.needs_input_grad[1]:
         g_in = torch.from_numpy(_unsorted(g.in_times, job.order))
+    for name in wanted:
+        if wanted[name] and name not in found:
+            raise ValueError(f"{job.model} has no exact gradient by {name!r} yet; leave it fixed")
     parts = [
         _like(found[name], tensor) if wanted[name] else None
-        for name, tensor in zip(NAMES, ctx.saved_tensors, strict=True)
+        for name, tensor in zip(job.names, ctx.saved_tensors, strict=True)
     ]
     return None, g_in, *parts
 

@@ -20,7 +20,7 @@ from evsim.quantities import positive
 
 from .delays import keep_delays
 from .functional import observe
-from .synapses import LOOP_DELAY, MAX_DELAY, Spiking, Synapses, Value
+from .synapses import MAX_DELAY, Spiking, Synapses, Value
 from .tensors import with_times
 
 
@@ -72,6 +72,11 @@ class Delay(nn.Module):
         late = self.delay.double()[spikes.units]
         return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what builds a layer like this one."""
+        size, dtype = len(self.delay), self.delay.dtype
+        return {"size": size, "max_delay": self.max_delay, "dtype": dtype}
+
     def extra_repr(self) -> str:
         """Return the size and the limit."""
         return f"{len(self.delay)}, max_delay={self.max_delay:g}"
@@ -88,10 +93,7 @@ class CubaLIF(Spiking):
     ----------
     in_features, out_features : int
         Sizes.
-    tau_mem, tau_syn : float or tensor [out]
-        Time constants [s].
-    threshold, reset, refractory, v_leak : float or tensor [out]
-        As in the network's population of that name; refractory in s.
+    {cells}
     delay : {None, "axonal", "synaptic"}
         Delays of the input, [in] or [out, in]; they start at U(0, max_delay).
     max_delay : float
@@ -106,8 +108,7 @@ class CubaLIF(Spiking):
     kernel_size : int
         Of ``recurrent="conv"``, odd.
     learn : sequence of str
-        Which parameters of the neurons are trained, of ``"tau_mem"``, ``"tau_syn"``,
-        ``"threshold"``, ``"reset"``, ``"refractory"``, ``"v_leak"``; each in the shape given.
+        Which parameters of the neurons, of those above, are trained; each in the shape given.
     mask, recurrent_mask : bool tensor [out, in], [out, out] or None
         Which synapses there are.
     bound : float
@@ -141,43 +142,6 @@ class CubaLIF(Spiking):
 
     model = "CubaLIF"
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        tau_mem: Value,
-        tau_syn: Value,
-        threshold: Value = 1.0,
-        reset: Value = 0.0,
-        refractory: Value = 0.0,
-        v_leak: Value = 0.0,
-        delay: str | None = None,
-        max_delay: float = MAX_DELAY,
-        recurrent: str | None = None,
-        recurrent_delay: float | str = LOOP_DELAY,
-        recurrent_max_delay: float = MAX_DELAY,
-        kernel_size: int = 3,
-        learn: Sequence[str] = (),
-        mask: Tensor | None = None,
-        recurrent_mask: Tensor | None = None,
-        bound: float = float("inf"),
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cells = {
-            "tau_mem": tau_mem,
-            "tau_syn": tau_syn,
-            "threshold": threshold,
-            "reset": reset,
-            "refractory": refractory,
-            "v_leak": v_leak,
-        }
-        super().__init__(
-            in_features, out_features, cells, learn, delay, max_delay, mask,
-            recurrent=recurrent, recurrent_delay=recurrent_delay,
-            recurrent_max_delay=recurrent_max_delay, kernel_size=kernel_size,
-            recurrent_mask=recurrent_mask, bound=bound, dtype=dtype,
-        )  # fmt: skip
-
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1, for average cells."""
         return 1 / _peak(self.tau_mem, self.tau_syn)
@@ -191,44 +155,15 @@ class SRM(Spiking):
 
     Parameters
     ----------
-    tau_syn, tau_r : float or tensor [out]
-        Times to the peak of the kernels [s]; ``tau_r`` is ``tau_syn`` if left out.
-    threshold : float or tensor [out]
-        Voltage at which a unit fires.
-    in_features, out_features, delay, max_delay, recurrent, recurrent_delay
+    in_features, out_features : int
+        Sizes.
+    {cells}
+    delay, max_delay, recurrent, recurrent_delay
     recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, bound, dtype
         As for `CubaLIF`.
     """
 
     model = "SRM"
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        tau_syn: Value,
-        tau_r: Value | None = None,
-        threshold: Value = 1.0,
-        delay: str | None = None,
-        max_delay: float = MAX_DELAY,
-        recurrent: str | None = None,
-        recurrent_delay: float | str = LOOP_DELAY,
-        recurrent_max_delay: float = MAX_DELAY,
-        kernel_size: int = 3,
-        learn: Sequence[str] = (),
-        mask: Tensor | None = None,
-        recurrent_mask: Tensor | None = None,
-        bound: float = float("inf"),
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        tau_r = tau_syn if tau_r is None else tau_r
-        cells = {"tau_syn": tau_syn, "tau_r": tau_r, "threshold": threshold}
-        super().__init__(
-            in_features, out_features, cells, learn, delay, max_delay, mask,
-            recurrent=recurrent, recurrent_delay=recurrent_delay,
-            recurrent_max_delay=recurrent_max_delay, kernel_size=kernel_size,
-            recurrent_mask=recurrent_mask, bound=bound, dtype=dtype,
-        )  # fmt: skip
 
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1: 1."""
@@ -246,15 +181,21 @@ class SRM(Spiking):
 class Readout(Synapses):
     """What `CubaLI` and `LI` have in common: they don't fire, their voltage is the output."""
 
-    def __init__(
+    def _set_up(
         self,
-        *synapses: Any,
-        output: str | None,
-        tau_output: float | None,
-        at: npt.ArrayLike | None,
-        dtype: torch.dtype | None,
+        in_features: int,
+        out_features: int,
+        cells: dict[str, Value],
+        output: str | None = "max",
+        tau_output: float | None = None,
+        at: npt.ArrayLike | None = None,
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(*synapses, dtype=dtype)
+        self._add_synapses(in_features, out_features, cells, delay, max_delay, learn, mask, dtype)
         if at is not None:
             output = None
         elif output not in ("max", "last", "integral"):
@@ -307,10 +248,7 @@ class CubaLI(Readout):
     ----------
     in_features, out_features : int
         Sizes.
-    tau_mem, tau_syn : float or tensor [out]
-        Time constants [s].
-    v_leak : float or tensor [out]
-        Resting voltage.
+    {cells}
     output : {"max", "last", "integral"}
         The largest voltage, the last one, or its integral over the recording.
     tau_output : float or None
@@ -323,28 +261,6 @@ class CubaLI(Readout):
 
     model = "CubaLI"
 
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        tau_mem: Value,
-        tau_syn: Value,
-        v_leak: Value = 0.0,
-        output: str | None = "max",
-        tau_output: float | None = None,
-        at: npt.ArrayLike | None = None,
-        delay: str | None = None,
-        max_delay: float = MAX_DELAY,
-        learn: Sequence[str] = (),
-        mask: Tensor | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cells = {"tau_mem": tau_mem, "tau_syn": tau_syn, "v_leak": v_leak}
-        super().__init__(
-            in_features, out_features, cells, learn, delay, max_delay, mask,
-            output=output, tau_output=tau_output, at=at, dtype=dtype,
-        )  # fmt: skip
-
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1, for average cells."""
         return 1 / _peak(self.tau_mem, self.tau_syn)
@@ -355,35 +271,14 @@ class LI(Readout):
 
     Parameters
     ----------
-    tau_mem : float or tensor [out]
-        Time constant [s]; inf for no leak.
-    in_features, out_features, v_leak, output, tau_output, at, delay, max_delay, learn, mask
-    dtype
+    in_features, out_features : int
+        Sizes.
+    {cells}
+    output, tau_output, at, delay, max_delay, learn, mask, dtype
         As for `CubaLI`.
     """
 
     model = "LI"
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        tau_mem: Value,
-        v_leak: Value = 0.0,
-        output: str | None = "max",
-        tau_output: float | None = None,
-        at: npt.ArrayLike | None = None,
-        delay: str | None = None,
-        max_delay: float = MAX_DELAY,
-        learn: Sequence[str] = (),
-        mask: Tensor | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        cells = {"tau_mem": tau_mem, "v_leak": v_leak}
-        super().__init__(
-            in_features, out_features, cells, learn, delay, max_delay, mask,
-            output=output, tau_output=tau_output, at=at, dtype=dtype,
-        )  # fmt: skip
 
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1: 1."""

@@ -6,15 +6,19 @@ The public layers (`evsim.gradients.layers`) say which neuron model and which pa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.models import MODELS
 from evsim.quantities import positive
 
+from .constructors import CELLS, TableSignature, arguments_of, documented
 from .delays import keep_delays
 from .diagnostics import Diagnostics
 from .functional import Job, fire, observe
@@ -32,43 +36,60 @@ Value = float | Sequence[float] | Tensor
 class Synapses(nn.Module):
     """A population and the projection onto it.
 
-    Parameters
-    ----------
-    in_features, out_features : int
-        Sizes.
-    cells : dict
-        Parameters of the neurons, scalar or [out].
-    learn : sequence of str
-        Which of ``cells`` are trained.
-    delay : {None, "axonal", "synaptic"}
-        Whether the projection has delays, of shape [in] or [out, in].
-    max_delay : float
-        Their largest value [s].
-    mask : bool tensor [out, in] or None
-        Which synapses there are.
-    dtype : torch.dtype or None
-        Of parameters.
+    A layer is a class with the name of a ``model``; its constructor takes the sizes, the
+    parameters of the model, and the options of the ``_set_up`` of its kind.
     """
 
     model: str
+    __signature__ = TableSignature()
 
-    def __init__(
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Fill the parameters of the model into the docstring."""
+        super().__init_subclass__(**options)
+        if cls.__doc__ and CELLS in cls.__doc__:
+            cls.__doc__ = documented(cls)
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__()
+        self._set_up(**arguments_of(type(self), arguments, options))
+
+    _set_up: Callable[..., None]
+
+    def _add_synapses(
         self,
         in_features: int,
         out_features: int,
         cells: dict[str, Value],
-        learn: Sequence[str],
         delay: str | None,
         max_delay: float,
+        learn: Sequence[str],
         mask: Tensor | None,
-        *,
         dtype: torch.dtype | None,
     ) -> None:
-        super().__init__()
+        """Make the parameters of the population and of the projection onto it.
+
+        Parameters
+        ----------
+        in_features, out_features : int
+            Sizes.
+        cells : dict
+            Parameters of the neurons, scalar or [out].
+        delay : {None, "axonal", "synaptic"}
+            Whether the projection has delays, of shape [in] or [out, in].
+        max_delay : float
+            Their largest value [s].
+        learn : sequence of str
+            Which of ``cells`` are trained.
+        mask : bool tensor [out, in] or None
+            Which synapses there are.
+        dtype : torch.dtype or None
+            Of parameters.
+        """
         self.in_features, self.out_features = in_features, out_features
         if delay not in (None, "axonal", "synaptic"):
             raise ValueError(f"delay = {delay!r}, must be None, 'axonal' or 'synaptic'")
-        self.delay_kind, self.max_delay = delay, positive("max_delay", max_delay, infinite=True)
+        self.delay_kind = delay
+        self.max_delay = positive("max_delay", max_delay, infinite=True)
         self.learn = (learn,) if isinstance(learn, str) else tuple(learn)
         self.cells = tuple(cells)
         for name in self.learn:
@@ -142,6 +163,17 @@ class Synapses(nn.Module):
             )
         return Job(self.model, spikes.torch(), options)
 
+    def arguments(self) -> dict[str, Any]:
+        """Return what builds a layer like this one, with the parameters of its neurons."""
+        names = inspect.signature(type(self)).parameters
+        return {name: self._argument(name) for name in names}
+
+    def _argument(self, name: str) -> Any:
+        if name in self.cells:
+            return getattr(self, name).detach()
+        special = {"delay": self.delay_kind, "dtype": self.weight.dtype}
+        return special[name] if name in special else getattr(self, name)
+
     def extra_repr(self) -> str:
         """Return sizes and what is learnt."""
         parts = [f"{self.in_features}, {self.out_features}"]
@@ -153,36 +185,47 @@ class Synapses(nn.Module):
 
 
 class Spiking(Synapses):
-    """A population that fires, and the projection from it onto itself.
+    """A population that fires, and the projection from it onto itself."""
 
-    Parameters
-    ----------
-    recurrent : {None, "dense", "conv"}
-        Weights of the loop: none, [out, out], or a kernel [kernel_size] that all units share.
-    recurrent_delay : float, "axonal" or "synaptic"
-        One fixed delay [s], or learnt ones: [out], or one per weight.
-    recurrent_max_delay : float
-        The largest of those [s].
-    kernel_size : int
-        Of ``"conv"``; odd, the middle is the unit itself.
-    recurrent_mask : bool tensor [out, out] or None
-        Which synapses of the loop there are.
-    bound : float
-        Largest size of the change of a voltage costate at a spike; inf leaves gradients exact.
-    """
-
-    def __init__(
+    def _set_up(
         self,
-        *synapses: Any,
-        recurrent: str | None,
-        recurrent_delay: float | str,
-        recurrent_max_delay: float,
-        kernel_size: int,
-        recurrent_mask: Tensor | None,
-        bound: float,
-        dtype: torch.dtype | None,
+        in_features: int,
+        out_features: int,
+        cells: dict[str, Value],
+        delay: str | None = None,
+        max_delay: float = MAX_DELAY,
+        recurrent: str | None = None,
+        recurrent_delay: float | str = LOOP_DELAY,
+        recurrent_max_delay: float = MAX_DELAY,
+        kernel_size: int = 3,
+        learn: Sequence[str] = (),
+        mask: Tensor | None = None,
+        recurrent_mask: Tensor | None = None,
+        bound: float = inf,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__(*synapses, dtype=dtype)
+        """Make the parameters of the layer.
+
+        Parameters
+        ----------
+        in_features, out_features, cells, delay, max_delay, learn, mask, dtype
+            As for `_add_synapses`.
+        recurrent : {None, "dense", "conv"}
+            Weights of the loop: none, [out, out], or a kernel [kernel_size] that all units
+            share.
+        recurrent_delay : float, "axonal" or "synaptic"
+            One fixed delay [s], or learnt ones: [out], or one per weight.
+        recurrent_max_delay : float
+            The largest of those [s].
+        kernel_size : int
+            Of ``"conv"``; odd, the middle is the unit itself.
+        recurrent_mask : bool tensor [out, out] or None
+            Which synapses of the loop there are.
+        bound : float
+            Largest size of the change of a voltage costate at a spike; inf leaves gradients
+            exact.
+        """
+        self._add_synapses(in_features, out_features, cells, delay, max_delay, learn, mask, dtype)
         if recurrent not in (None, "dense", "conv"):
             raise ValueError(f"recurrent = {recurrent!r}, must be None, 'dense' or 'conv'")
         if kernel_size < 1 or kernel_size % 2 == 0:
@@ -220,6 +263,13 @@ class Spiking(Synapses):
         else:
             del self.recurrent_delay
             self.register_buffer("recurrent_delay", torch.tensor(delay, dtype=torch.float64))
+
+    def _argument(self, name: str) -> Any:
+        if name != "recurrent_delay":
+            return super()._argument(name)
+        return self.recurrent_delay_kind or float(
+            LOOP_DELAY if self.recurrent_delay is None else self.recurrent_delay
+        )
 
     @property
     def diagnostics(self) -> Diagnostics | None:
@@ -301,9 +351,7 @@ class Spiking(Synapses):
             Peak minus threshold, negative; 0 without a gradient for units that fired.
         """
         found = self.tensors()
-        threshold = found.pop("threshold")
-        for name in ("reset", "refractory"):
-            found.pop(name, None)
+        threshold = found["threshold"]
         spikes = spikes.torch()
         job = self._peak_job(spikes, fired, found)
         peaks = observe(job, **found)
@@ -322,6 +370,8 @@ class Spiking(Synapses):
             found["weight"] = torch.cat([weight, own[0]], dim=1)
             spikes = joined(spikes, fired, self.in_features)
         self._peak_cells(found)
+        for name in set(self.cells) - set(MODELS["CubaLI"].parameters):
+            found.pop(name, None)
         return Job("CubaLI", spikes, {"output": "max"})
 
     def _peak_cells(self, found: dict[str, Tensor | None]) -> None:

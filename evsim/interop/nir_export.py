@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
+from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Projection, Sparse
 
@@ -77,23 +78,22 @@ def _population_node(nir: Any, population: Population, shape: Shape) -> Any:
         return nir.IF(r=one, v_threshold=values["threshold"], v_reset=values["reset"])
     if not leaks.all():
         raise ValueError(f"{where}: tau_mem is infinite; NIR can say that of a whole LIF only")
-    node = {"v_leak": values["v_leak"]}
-    if population.spiking:
-        node |= {"v_threshold": values["threshold"], "v_reset": values["reset"]}
+    model = MODELS[population.model]
+    node = {rule.nir: values[name] for name, rule in model.parameters.items() if rule.nir}
     if "tau_syn" in values:
         # w_in = tau_syn makes an arrival of weight w step the current by w.
-        node |= {"tau_mem": values["tau_mem"], "tau_syn": values["tau_syn"]}
         node |= {"r": np.ones(shape), "w_in": values["tau_syn"]}
     else:
         # r = tau makes an arrival of weight w step the voltage by w.
-        node |= {"tau": values["tau_mem"], "r": values["tau_mem"]}
-    return getattr(nir, population.model)(**node)
+        node["r"] = values["tau_mem"]
+    return getattr(nir, str(model.nir))(**node)
 
 
 def _check_population(where: str, population: Population) -> None:
     missing = "which NIR can't say"
-    if population.model == "SRM":
-        raise ValueError(f"{where}: is of model SRM, {missing}")
+    model = MODELS[population.model]
+    if model.nir is None:
+        raise ValueError(f"{where}: is of model {population.model}, {missing}")
     if population.reset_mode != "hard":
         raise ValueError(f"{where}: reset_mode = {population.reset_mode!r}, {missing}")
     if population.output is not None:
@@ -101,10 +101,13 @@ def _check_population(where: str, population: Population) -> None:
             f"{where}: output = {population.output!r}, {missing}; build the population without "
             "it to export its voltage"
         )
-    refractory = population.parameters.get("refractory", np.zeros(1))
-    if refractory.any():
-        j = int(np.argmax(refractory > 0))
-        raise ValueError(f"{where}: refractory[{j}] = {refractory[j]} s, {missing}")
+    for name, rule in model.parameters.items():
+        values = population.parameters[name]
+        usual = population.parameters.get(str(rule.default), rule.default)
+        if rule.nir is None and (values != usual).any():
+            j = int(np.argmax(values != usual))
+            unit = " s" if rule.is_time else ""
+            raise ValueError(f"{where}: {name}[{j}] = {values[j]}{unit}, {missing}")
     tau_syn = population.parameters.get("tau_syn", np.ones(1))
     if not np.isfinite(tau_syn).all():
         raise ValueError(f"{where}: tau_syn is infinite, {missing}")

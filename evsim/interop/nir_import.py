@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
+from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Conv1d, Conv2d, Dense, Projection, Sparse
 
-POPULATIONS = ("Input", "LIF", "CubaLIF", "LI", "CubaLI", "IF")
+NODES = {model.nir: model for model in MODELS.values() if model.nir}
+# A LIF without leak has a node of its own.
+POPULATIONS = (*NODES, "IF")
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
 WIRES = (*WEIGHTS, "Delay", "Flatten")
 MAX_PATHS = 10_000  # from one population; parallel wires multiply
@@ -147,9 +150,11 @@ def _population(name: str, node: Any, spike_width: float | None) -> _End:
     if kind == "Input":
         shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
         return _End(Population(name, "Input", int(np.prod(shape))), shape, np.empty(0))
+    model = MODELS["LIF"] if kind == "IF" else NODES[kind]
+    names = {rule.nir: name for name, rule in model.parameters.items() if rule.nir}
     values = {
         key: np.asarray(getattr(node, key), np.float64)
-        for key in ("tau", "tau_mem", "tau_syn", "r", "w_in", "v_leak", "v_threshold", "v_reset")
+        for key in (*names, "r", "w_in")
         if hasattr(node, key)
     }
     shape = values["r"].shape
@@ -164,13 +169,9 @@ def _population(name: str, node: Any, spike_width: float | None) -> _End:
             step = values["r"] * values["w_in"] / values["tau_syn"]
         else:
             step = values["r"] / values["tau"]
-    parameters: dict[str, Any] = {"tau_mem": values.get("tau_mem", values.get("tau", np.inf))}
-    names = {"tau_syn": "tau_syn", "v_leak": "v_leak", "v_threshold": "threshold"}
-    for theirs, ours in (names | {"v_reset": "reset"}).items():
-        if theirs in values:
-            parameters[ours] = values[theirs]
-    model = "LIF" if kind == "IF" else kind
-    population = Population(name, model, len(step), **parameters)
+    parameters: dict[str, Any] = {"tau_mem": np.inf} if kind == "IF" else {}
+    parameters |= {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
+    population = Population(name, model.name, len(step), **parameters)
     return _End(population, shape, step * (1.0 if spike_width is None else spike_width))
 
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from evsim import Network, Population, Spikes
 from evsim.arrays import FloatArray, IntArray
+from evsim.models import MODELS
 from evsim.projections import Projection
-from evsim.readouts import readout_values
 
 from .. import dense
 from ..dense.on_grid import OnGrid
@@ -51,7 +51,7 @@ class _Listed(OnGrid):
 
     def arrivals(self, raster: Tensor, found: dict[str, Tensor | None]) -> Tensor:
         """Return what the input projection delivers, [batch, step, out]."""
-        axonal, synaptic = self._steps(found, "", least=0)
+        axonal, synaptic = self.steps(found, "", least=0)
         if synaptic is None:
             return super().arrivals(raster, found)
         weight = found["weight"]
@@ -141,7 +141,7 @@ def run_on_grid(
     """
     while True:
         duration = min(until, spikes.duration)
-        found = _run(model, net, spikes.before(duration), dt, spikes.duration, kept)
+        found = _run(model, spikes.before(duration), dt, spikes.duration, kept)
         last = {name: dt * last_spikes(s) for name, s in found.spikes.items()}
         quiet = quiet_after(net, {net.input: last_spikes(spikes), **last}, dt).max()
         if duration >= spikes.duration or quiet <= until:
@@ -188,61 +188,30 @@ def longest_delay(net: Network, projection: Projection) -> float:
 
 def _settling(population: Population) -> float:
     """Return how long after the last arrival a unit may still fire or reach its maximum [s]."""
-    p = population.parameters
-    if "tau_syn" not in p:  # what happens to an input or a LIF, happens at an arrival
-        return 0.0
-    taus = [p[name].max() for name in ("tau_mem", "tau_syn", "tau_r") if name in p]
-    refractory = p["refractory"].max() if "refractory" in p else 0.0
-    return float(_SETTLED * max(taus) + refractory)
+    if len(population.time_constants) < 2:
+        return 0.0  # between arrivals the voltage only falls back to rest
+    waits = MODELS[population.model].waits
+    waited = sum(float(population.parameters[name].max()) for name in waits)
+    return float(_SETTLED * population.time_constants.max() + waited)
 
 
 def _run(
-    model: nn.Sequential,
-    net: Network,
-    spikes: Spikes,
-    dt: float,
-    horizon: float,
-    kept: IntArray,
+    model: nn.Sequential, spikes: Spikes, dt: float, horizon: float, kept: IntArray
 ) -> GridRun:
     """Run for the duration of the spikes, then in one step to the horizon."""
     run = GridRun()
     dtype, device = torch.float64, next(model.parameters()).device
     raster = dense.to_raster(spikes, dt, dtype).to(device)
+    layer: Any
     for name, layer in model.named_children():
-        if isinstance(layer, (_CubaLIF, _LIF, _SRM)):
-            raster, u = layer._run(raster)
-            run.spikes[name] = dense.to_spikes(raster, 1.0)
-            run.voltage[name] = (u[:, kept] + layer._leak()).cpu().numpy()
-        elif isinstance(layer, (_CubaLI, _LI)):
-            u, run.output = _read(layer, raster, net.populations[name], horizon)
-            run.voltage[name] = (u[:, kept] + layer.cell("v_leak")).cpu().numpy()
-        else:
+        if isinstance(layer, dense.Delay):
             raster = layer(raster)
+            continue
+        if isinstance(layer, (dense.CubaLI, dense.LI)):
+            output, voltage = layer.run(raster, horizon)
+            run.output = output.cpu().numpy()
+        else:
+            raster, voltage = layer.run(raster)
+            run.spikes[name] = dense.to_spikes(raster, 1.0)
+        run.voltage[name] = voltage[:, kept].cpu().numpy()
     return run
-
-
-def _read(
-    layer: Any, raster: Tensor, population: Population, horizon: float
-) -> tuple[Tensor, FloatArray]:
-    """Return the voltages of a readout at all steps, and its value at the horizon."""
-    raster, found = layer.checked(raster)
-    cells = {name: found[name] for name in layer.cells}
-    arriving = layer.arrivals(raster, found)
-    nothing = torch.zeros_like(arriving[:, 0])
-    units = layer.cells_of_model(cells, layer.dt, nothing)
-    voltages = []
-    for now in arriving.unbind(1):
-        units.step(now)
-        voltages.append(units.u)
-    u = torch.stack(voltages, 1)
-    times = layer.dt * torch.arange(len(voltages), dtype=torch.float64, device=u.device)
-    end = layer.cells_of_model(cells, horizon - float(times[-1]), nothing)
-    end.u = units.u
-    if population.model == "CubaLI":
-        end.i = units.i
-    end.step(nothing)
-    rate = 0.0 if population.tau_output is None else 1 / population.tau_output
-    weighted = torch.einsum("bnj,n->bj", arriving, torch.exp(-rate * times))
-    peak = u.max(dim=1).values.clamp(min=0)
-    final = torch.stack([end.u, end.i if hasattr(end, "i") else nothing, weighted, peak], 1)
-    return u, readout_values(population, final.cpu().numpy(), horizon)

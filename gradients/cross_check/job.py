@@ -213,14 +213,9 @@ def window(net: Network, dt: float) -> float:
 
 def _shortest(net: Network) -> float:
     """Return the shortest time constant of the spiking populations, 0 if there is none [s]."""
-    taus = [
-        population.parameters[name].min()
-        for population in net.populations.values()
-        if population.spiking
-        for name in ("tau_mem", "tau_syn", "tau_r")
-        if name in population.parameters
-    ]
-    return float(min((t for t in taus if np.isfinite(t)), default=0.0))
+    spiking = (p for p in net.populations.values() if p.spiking)
+    taus = [tau.min() for population in spiking for tau in population.time_constants]
+    return float(min((tau for tau in taus if np.isfinite(tau)), default=0.0))
 
 
 def _joined(parts: list[GridRun], back: IntArray) -> GridRun:

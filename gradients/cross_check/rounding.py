@@ -12,9 +12,8 @@ import numpy as np
 
 from evsim import Network, Population, Spikes
 from evsim.arrays import FloatArray
+from evsim.models import MODELS
 from evsim.projections import Projection
-
-_TIMES = ("tau_mem", "tau_syn", "tau_r")
 
 
 def network_in_steps(net: Network, dt: float) -> Network:
@@ -67,12 +66,9 @@ def spikes_in_steps(spikes: Spikes, dt: float, n_steps: int) -> Spikes:
 
 
 def _population(population: Population, dt: float) -> Population:
-    values = dict(population.parameters)
-    for name in _TIMES:
-        if name in values:
-            values[name] = values[name] / dt
-    if "refractory" in values:
-        values["refractory"] = _whole(values["refractory"], dt)
+    model, values = MODELS[population.model], dict(population.parameters)
+    values |= {name: values[name] / dt for name in model.time_constants}
+    values |= {name: _whole(values[name], dt) for name in model.waits}
     tau_output = None if population.tau_output is None else population.tau_output / dt
     return Population(
         population.name, population.model, population.size, reset_mode=population.reset_mode,

@@ -8,12 +8,11 @@ An object holds the state of one batch, tensors [batch, unit], and lives for one
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import e
 
 import torch
 from torch import Tensor
 
-from .flows import decay, psp
+from .flows import alpha, decay, psp, recovery
 from .surrogates import Surrogate, spike
 
 
@@ -58,8 +57,12 @@ class LICells:
     """
 
     def __init__(self, cells: dict[str, Tensor], dt: float, zero: Tensor) -> None:
-        self.decay_mem = decay(cells["tau_mem"], dt).to(zero)
-        self.u = zero
+        self.cells, self.u = cells, zero
+        self.set_step(dt)
+
+    def set_step(self, dt: float) -> None:
+        """Make the next steps ``dt`` long [s]."""
+        self.decay_mem = decay(self.cells["tau_mem"], dt).to(self.u)
 
     def step(self, arriving: Tensor) -> None:
         """Go on to the next step."""
@@ -73,10 +76,14 @@ class CubaLICells:
     """
 
     def __init__(self, cells: dict[str, Tensor], dt: float, zero: Tensor) -> None:
-        tau_mem, tau_syn = cells["tau_mem"], cells["tau_syn"]
-        self.decay_mem, self.decay_syn = decay(tau_mem, dt).to(zero), decay(tau_syn, dt).to(zero)
-        self.gain = psp(tau_mem, tau_syn, dt).to(zero)
-        self.u = self.i = zero
+        self.cells, self.u, self.i = cells, zero, zero
+        self.set_step(dt)
+
+    def set_step(self, dt: float) -> None:
+        """Make the next steps ``dt`` long [s]."""
+        taus = self.cells["tau_mem"], self.cells["tau_syn"]
+        self.decay_mem, self.decay_syn = (decay(tau, dt).to(self.u) for tau in taus)
+        self.gain = psp(*taus, dt).to(self.u)
 
     def step(self, arriving: Tensor) -> None:
         """Go on to the next step."""
@@ -182,6 +189,6 @@ class SRMCells:
         self.r = self.r * self.decay_r + self.k * self.gain_r
         self.u = self.v + self.r
         fired, jump = self.firing.spike(self.u - self.threshold, below)
-        self.i = self.i * self.decay_syn + e * arriving
-        self.k = self.k * self.decay_r - 2 * e * self.threshold * jump
+        self.i = self.i * self.decay_syn + alpha(arriving)
+        self.k = self.k * self.decay_r + recovery(self.threshold) * jump
         return fired

@@ -14,7 +14,6 @@ from evsim import Network
 
 from .. import layers as events
 from ..network_import import chain_of_layers
-from ..synapses import Spiking, Synapses
 from .layers import LIF, SRM, CubaLIF, Delay
 from .on_grid import OnGrid
 from .readouts import LI, CubaLI
@@ -149,25 +148,10 @@ def _converted(model: nn.Module, makers: dict[str, Make], where: str) -> nn.Modu
     if kind is None or isinstance(model, (OnGrid, Delay)):
         what = "none of evsim's layers" if kind is None else "dense already"
         raise ValueError(f"{where}: {type(model).__name__} is {what}")
-    layer = makers[kind.__name__](**_arguments(model))
+    arguments = deepcopy(model.arguments())  # type: ignore[operator]
+    arguments.pop("bound", None)  # of exact gradients
+    layer = makers[kind.__name__](**arguments)
     with torch.no_grad():
         for name, tensor in layer.state_dict().items():
             tensor.copy_(getattr(model, name))
     return layer
-
-
-def _arguments(layer: Any) -> dict[str, Any]:
-    """Return what a layer was built with."""
-    if isinstance(layer, events.Delay):
-        return {"size": len(layer.delay), "max_delay": layer.max_delay, "dtype": layer.delay.dtype}
-    assert isinstance(layer, Synapses)
-    found: dict[str, Any] = {name: getattr(layer, name).detach() for name in layer.cells}
-    names = ["in_features", "out_features", "max_delay", "learn", "mask"]
-    if isinstance(layer, Spiking):
-        names += ["recurrent", "recurrent_max_delay", "kernel_size", "recurrent_mask"]
-        if layer.recurrent is not None:
-            found["recurrent_delay"] = layer.recurrent_delay_kind or float(layer.recurrent_delay)
-    else:
-        names += ["output", "tau_output", "at"]
-    found |= {name: deepcopy(getattr(layer, name)) for name in names}
-    return {**found, "delay": layer.delay_kind, "dtype": layer.weight.dtype}

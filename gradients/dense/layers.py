@@ -8,7 +8,6 @@ without a delay arrives in the same step in the next layer; in a loop it takes a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -19,7 +18,7 @@ from evsim.quantities import positive
 
 from .. import layers as events
 from ..delays import keep_delays
-from ..synapses import LOOP_DELAY, MAX_DELAY, Spiking, Value
+from ..synapses import MAX_DELAY, Spiking
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
 from .delays import in_steps, late
 from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals
@@ -124,17 +123,14 @@ class _Fires(OnGrid, Spiking):
         ValueError
             If the raster's shape does not fit, or a parameter is not legal.
         """
-        return self._run(raster)[0]
+        return self.run(raster)[0]
 
     def voltage(self, raster: Tensor) -> Tensor:
         """Return the voltage [batch, step, out], after all that happens at each step."""
-        return self._run(raster)[1] + self._leak()
+        return self.run(raster)[1]
 
-    def _leak(self) -> Tensor | float:
-        return self.cell("v_leak") if "v_leak" in self.cells else 0.0
-
-    def _run(self, raster: Tensor) -> tuple[Tensor, Tensor]:
-        """Return spikes and voltages above v_leak."""
+    def run(self, raster: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both spikes and voltages, [batch, step, out]."""
         raster, found = self.checked(raster)
         cells: dict[str, Any] = {name: found[name] for name in self.cells}
         firing = Firing(self.surrogate, self.reset_mode == "soft", self.detach_reset)
@@ -145,6 +141,7 @@ class _Fires(OnGrid, Spiking):
             cells, self.dt, self.weight.new_zeros(batch, self.out_features), firing
         )
         loop = self.loop(batch, found)
+        leak = self.cell("v_leak") if "v_leak" in self.cells else 0.0
         fired, voltages = [], []
         for arriving in self.arrivals(raster, found).unbind(1):
             if loop is None:
@@ -152,7 +149,7 @@ class _Fires(OnGrid, Spiking):
             else:
                 fired.append(units.step(arriving + loop.step()))
                 loop.send(fired[-1])
-            voltages.append(units.u)
+            voltages.append(units.u + leak)
         return torch.stack(fired, 1), torch.stack(voltages, 1)
 
 
@@ -192,9 +189,8 @@ class LIF(_Fires):
     ----------
     in_features, out_features : int
         Sizes.
-    tau_mem : float or tensor [out]
-        Time constant [s]; inf for no leak.
-    threshold, reset, refractory, v_leak, delay, max_delay, recurrent, recurrent_delay
+    {cells}
+    delay, max_delay, recurrent, recurrent_delay
     recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, dtype
         As for `evsim.gradients.CubaLIF`.
     dt, delays, surrogate, reset_mode, detach_reset
@@ -203,41 +199,6 @@ class LIF(_Fires):
 
     model = "LIF"
     cells_of_model = LIFCells
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        tau_mem: Value,
-        threshold: Value = 1.0,
-        reset: Value = 0.0,
-        refractory: Value = 0.0,
-        v_leak: Value = 0.0,
-        delay: str | None = None,
-        max_delay: float = MAX_DELAY,
-        recurrent: str | None = None,
-        recurrent_delay: float | str = LOOP_DELAY,
-        recurrent_max_delay: float = MAX_DELAY,
-        kernel_size: int = 3,
-        learn: Sequence[str] = (),
-        mask: Tensor | None = None,
-        recurrent_mask: Tensor | None = None,
-        dtype: torch.dtype | None = None,
-        **grid: Any,
-    ) -> None:
-        cells = {
-            "tau_mem": tau_mem,
-            "threshold": threshold,
-            "reset": reset,
-            "refractory": refractory,
-            "v_leak": v_leak,
-        }
-        super().__init__(
-            in_features, out_features, cells, learn, delay, max_delay, mask,
-            recurrent=recurrent, recurrent_delay=recurrent_delay,
-            recurrent_max_delay=recurrent_max_delay, kernel_size=kernel_size,
-            recurrent_mask=recurrent_mask, bound=float("inf"), dtype=dtype, **grid,
-        )  # fmt: skip
 
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1: 1."""

@@ -60,7 +60,7 @@ class OnGrid(Synapses):
         """Return what the input projection delivers, [batch, step, out]."""
         weight = found["weight"]
         assert weight is not None
-        axonal, synaptic = self._steps(found, "", least=0)
+        axonal, synaptic = self.steps(found, "", least=0)
         return arrivals(raster, weight, axonal, synaptic)
 
     def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | Ring | None:
@@ -68,13 +68,14 @@ class OnGrid(Synapses):
         weight = found.get("recurrent_weight")
         if weight is None:
             return None
-        axonal, synaptic = self._steps(found, "recurrent_", least=1)
+        axonal, synaptic = self.steps(found, "recurrent_", least=1)
         kind = Loop if torch.is_grad_enabled() else Ring
         return kind(weight, axonal, synaptic, batch)
 
-    def _steps(
+    def steps(
         self, found: dict[str, Tensor | None], prefix: str, least: int
     ) -> tuple[Steps | None, Steps | None]:
+        """Return axonal and synaptic delays of a projection in steps, ``least`` or more."""
         axonal, synaptic = (found.get(prefix + name) for name in ("axonal_delay", "delay"))
         return (
             None if axonal is None else in_steps(axonal, self.dt, self.delays, least),

@@ -6,7 +6,6 @@ voltages and integrals are exact for what the raster holds; a maximum is that ov
 
 from __future__ import annotations
 
-from math import exp, expm1
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from .. import layers as events
 from .cells import CubaLICells, LICells
+from .flows import Weight, integral
 from .on_grid import OnGrid
 
 
@@ -41,36 +41,63 @@ class _Reads(OnGrid, events.Readout):
             If the raster's shape does not fit, a sample time is outside the recording, or a
             parameter is not legal.
         """
-        arriving, voltages, units = self._run(raster)
-        leak = self.cell("v_leak")
-        if self.at is not None:
-            return voltages[:, self._samples(raster.shape[1])] + leak
-        if self.output == "max":
-            return voltages.max(dim=1).values.clamp(min=0) + leak  # it starts at 0
-        if self.output == "last":
-            return voltages[:, -1] + leak
-        return self._integral(arriving, voltages[:, -1], units)
+        return self.run(raster)[0]
 
     def voltage(self, raster: Tensor) -> Tensor:
         """Return the voltage [batch, step, out], after all that arrives at each step."""
-        return self._run(raster)[1][:, :-1] + self.cell("v_leak")
+        return self.run(raster)[1]
 
-    def population(self) -> dict[str, Any]:
-        """Return what an `evsim.Population` of the layer's units is built with."""
-        return {**super().population(), "output": self.output, "tau_output": self.tau_output}
+    def run(self, raster: Tensor, duration: float | None = None) -> tuple[Tensor, Tensor]:
+        """Return the output and the voltages of the readout.
 
-    def _run(self, raster: Tensor) -> tuple[Tensor, Tensor, LICells | CubaLICells]:
-        """Return arrivals, voltages above v_leak at all steps and at the end, and the units."""
+        Parameters
+        ----------
+        raster : tensor [batch, step, in]
+            Spikes.
+        duration : float or None
+            Of the recording [s], that of the raster if left out; what is behind the raster, in
+            which nothing arrives, is passed in a single step.
+
+        Returns
+        -------
+        output : tensor
+            As of the layer.
+        voltages : tensor [batch, step, out]
+            After all that arrives at each step.
+        """
         raster, found = self.checked(raster)
         cells: dict[str, Any] = {name: found[name] for name in self.cells}
         nothing = self.weight.new_zeros(len(raster), self.out_features)
         units = self.cells_of_model(cells, self.dt, nothing)
         arriving = self.arrivals(raster, found)
         voltages = []
-        for now in (*arriving.unbind(1), nothing):
+        for now in arriving.unbind(1):
             units.step(now)
             voltages.append(units.u)
-        return arriving, torch.stack(voltages, 1), units
+        n_steps = len(voltages)
+        if duration is not None:
+            units.set_step(duration - (n_steps - 1) * self.dt)
+        units.step(nothing)
+        u = torch.stack([*voltages, units.u], 1)
+        end = n_steps * self.dt if duration is None else duration
+        return self._output(arriving, u, units, end), u[:, :-1] + self.cell("v_leak")
+
+    def population(self) -> dict[str, Any]:
+        """Return what an `evsim.Population` of the layer's units is built with."""
+        return {**super().population(), "output": self.output, "tau_output": self.tau_output}
+
+    def _output(
+        self, arriving: Tensor, u: Tensor, units: LICells | CubaLICells, duration: float
+    ) -> Tensor:
+        """Return the output from voltages above v_leak at all steps and at the end."""
+        leak = self.cell("v_leak")
+        if self.at is not None:
+            return u[:, self._samples(arriving.shape[1])] + leak
+        if self.output == "max":
+            return u.max(dim=1).values.clamp(min=0) + leak  # it starts at 0
+        if self.output == "last":
+            return u[:, -1] + leak
+        return self._integral(arriving, units, duration)
 
     def _samples(self, n_steps: int) -> Tensor:
         """Return the steps of the sample times."""
@@ -83,26 +110,16 @@ class _Reads(OnGrid, events.Readout):
             )
         return steps.to(self.weight.device)
 
-    def _integral(self, arriving: Tensor, u: Tensor, units: LICells | CubaLICells) -> Tensor:
-        """Return the integral of the voltage, by parts from arrivals and the final state.
-
-        See `evsim.readouts.readout_values`, of which this is the same formula.
-        """
-        n_steps = arriving.shape[1]
-        rate = 0.0 if self.tau_output is None else 1 / self.tau_output
-        duration = n_steps * self.dt
-        at_step = torch.arange(n_steps, dtype=torch.float64) * self.dt
-        weighted = (arriving * torch.exp(-rate * at_step).to(arriving)[:, None]).sum(dim=1)
-        end = exp(-rate * duration)
-        tau_mem = self.cell("tau_mem")
+    def _integral(self, arriving: Tensor, units: LICells | CubaLICells, duration: float) -> Tensor:
+        """Return the integral of the voltage from arrivals and the final state."""
+        weight = Weight(self.tau_output, duration)
+        at_step = torch.arange(arriving.shape[1], dtype=torch.float64) * self.dt
+        charge = (arriving * weight.at(at_step).to(arriving)[:, None]).sum(dim=1)
+        i, tau_syn = None, None
         if isinstance(units, CubaLICells):
-            tau_syn = self.cell("tau_syn")
-            current = tau_syn * (weighted - end * units.i) / (1 + tau_syn * rate)
-            integral = (current - tau_mem * end * u) / (1 + tau_mem * rate)
-        else:
-            integral = (weighted - end * u) / (1 / tau_mem + rate)
-        span = duration if rate == 0 else -expm1(-rate * duration) / rate
-        return integral + self.cell("v_leak") * span
+            i, tau_syn = units.i, self.cell("tau_syn")
+        found = integral(charge, units.u, i, (self.cell("tau_mem"), tau_syn), weight)
+        return found + self.cell("v_leak") * weight.total
 
 
 class CubaLI(_Reads, events.CubaLI):

@@ -5,12 +5,12 @@ A cell is one unit in one recording. At most one spike of a cell per step.
 
 from __future__ import annotations
 
-from math import e
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from ..dense.flows import alpha, recovery
 from .crossings import crossings
 from .step import Arrivals, Flow, Step
 
@@ -94,7 +94,7 @@ class SRMCells:
 
     def step(self, start: float, end: float, arrivals: Arrivals) -> tuple[Tensor, Tensor]:
         """Go on to ``end`` [s]; return the cells that fired, and when [s]."""
-        arrivals = arrivals._replace(weights=e * arrivals.weights)
+        arrivals = arrivals._replace(weights=alpha(arrivals.weights))
         driven = Step(self.synapse, self.whole[0], *self.driven, start, end, arrivals)
         own = Step(self.recovery, self.whole[1], *self.own, start, end, arrivals.none())
         # Recovery is negative and rises at most to what is kept of it at the end.
@@ -103,7 +103,7 @@ class SRMCells:
         fired, times, slopes = crossings([driven, own], self.threshold, near)
         self.driven, (u, i) = driven.at_end(), own.at_end()
         if len(fired):
-            drop, flow = -2 * e * self.threshold[fired], self.recovery.of(fired)
+            drop, flow = recovery(self.threshold[fired]), self.recovery.of(fired)
             du, di = flow.arrived(drop, end - times)
             u, i = u.index_add(0, fired, du), i.index_add(0, fired, di)
             falls = slopes + flow.slope(torch.zeros_like(drop), drop) < 0

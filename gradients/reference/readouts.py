@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from math import expm1
-
 import torch
 from torch import Tensor
 
+from ..dense.flows import Weight, integral
 from ..layers import Readout
 from .step import Flow, Step
 from .traffic import Grid, Traffic
@@ -44,8 +43,8 @@ def observe(layer: Readout, p: dict[str, Tensor], into: Traffic, grid: Grid) -> 
         samples = [_sample(steps[min(int(t / grid.dt), len(steps) - 1)], t) for t in layer.at]
         return torch.stack(samples, dim=1) + p["v_leak"][:, None]
     if layer.output == "integral":
-        rate = 0.0 if layer.tau_output is None else 1 / layer.tau_output
-        return _integral(steps, u, i, rate) + p["v_leak"] * _span(rate, grid.duration)
+        weight = Weight(layer.tau_output, grid.duration)
+        return _integral(steps, u, i, weight) + p["v_leak"] * weight.total
     return p["v_leak"] + (_highest(steps, u) if layer.output == "max" else u)
 
 
@@ -54,26 +53,13 @@ def _sample(step: Step, t: float) -> Tensor:
     return step.at(cells, step.u.new_full((len(cells),), t))[0]
 
 
-def _integral(steps: list[Step], u: Tensor, i: Tensor, rate: float) -> Tensor:
-    """Return the integral of e^(-rate t) u.
-
-    Both equations of motion, weighted and integrated by parts, are linear equations of the
-    integrals of u and i, of the charge that arrived and of the state at the end.
-    """
+def _integral(steps: list[Step], u: Tensor, i: Tensor, weight: Weight) -> Tensor:
+    """Return the weighted integral of u."""
     flow, charge = steps[0].flow, torch.zeros_like(u)
     for step in steps:
         cells, times, weights = step.arrivals
-        charge = charge.index_add(0, cells, weights * torch.exp(-rate * times))
-    left = torch.exp(u.new_tensor(-rate * steps[-1].end))
-    if flow.tau_syn is None:
-        return (charge - left * u) / (1 / flow.tau_mem + rate)
-    current = (charge - left * i) / (1 / flow.tau_syn + rate)
-    return (current / flow.tau_mem - left * u) / (1 / flow.tau_mem + rate)
-
-
-def _span(rate: float, duration: float) -> float:
-    """Return the integral of e^(-rate t) over a recording."""
-    return -expm1(-rate * duration) / rate if rate > 0 else duration
+        charge = charge.index_add(0, cells, weights * weight.at(times))
+    return integral(charge, u, i, (flow.tau_mem, flow.tau_syn), weight)
 
 
 def _highest(steps: list[Step], u: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-_SERIES = 1e-5  # below it three terms of a series have all digits
+from ..dense.flows import decay, psp
 
 
 class Flow(NamedTuple):
@@ -36,12 +36,10 @@ class Flow(NamedTuple):
 
     def over(self, s: Tensor) -> Passage:
         """Return what ``s`` seconds do."""
-        a = s / self.tau_mem
-        kept = torch.exp(-a)
+        kept = decay(self.tau_mem, s)
         if self.tau_syn is None:
             return Passage(kept, torch.zeros_like(kept), torch.ones_like(kept))
-        b = s / self.tau_syn
-        return Passage(kept, kept * a * _mean_decay(b - a), torch.exp(-b))
+        return Passage(kept, psp(self.tau_mem, self.tau_syn, s), decay(self.tau_syn, s))
 
     def arrived(self, weight: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
         """Return what an arrival has added to u and i ``s`` seconds later."""
@@ -154,10 +152,3 @@ class Step(NamedTuple):
         passed = times[read] - self.arrivals.times[arrival]
         du, di = self.flow.of(cells[read]).arrived(self.arrivals.weights[arrival], passed)
         return u.index_add(0, read, du), i.index_add(0, read, di)
-
-
-def _mean_decay(x: Tensor) -> Tensor:
-    """Return the mean of e^-y for y from 0 to x: (1 - e^-x) / x, and 1 at 0."""
-    small = x.abs() < _SERIES
-    elsewhere = torch.where(small, 1.0, x)
-    return torch.where(small, 1 - x * (0.5 - x / 6), -torch.expm1(-elsewhere) / elsewhere)

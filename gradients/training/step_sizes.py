@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from ..delays import Delayed
+from evsim.models import MODELS
 
-_TIMES = ("tau_mem", "tau_syn", "tau_r", "refractory")
+from ..delays import Delayed
+from ..synapses import Synapses
 
 
 def parameter_groups(
@@ -49,13 +50,15 @@ def parameter_groups(
     groups = []
     for prefix, module in model.named_modules():
         delays = module.delay_limits() if isinstance(module, Delayed) else {}
+        rules = MODELS[module.model].parameters if isinstance(module, Synapses) else {}
         for name, parameter in module.named_parameters(recurse=False):
             # What a parametrisation trains in place of a delay has another name and no unit.
             if name in delays:
                 rate = delay_lr
             else:
                 usual = float(parameter.detach().double().square().mean().sqrt())
-                rate = (time_lr if name in _TIMES else lr) * (usual or 1.0)
+                is_time = name in rules and rules[name].is_time
+                rate = (time_lr if is_time else lr) * (usual or 1.0)
             full = f"{prefix}.{name}" if prefix else name
             groups.append({"params": [parameter], "name": full, "lr": rate, "first_lr": rate})
     return groups
