@@ -1,5 +1,11 @@
 """Data sets, encoders and transforms for evsim."""
 
+if __name__ != "evsim.datasets":  # else every module and class would be there twice
+    raise ImportError(
+        f"{__file__} is evsim's: import evsim.datasets; for another package of that name, start "
+        "Python outside this checkout, or with -P"
+    )
+
 from .binning import bin_spikes as bin_spikes
 from .binning import unbin_spikes as unbin_spikes
 from .blending import blend as blend

@@ -23,5 +23,6 @@ from evsim.simulate import Simulator as Simulator
 from evsim.simulate import simulate as simulate
 from evsim.spikes import Spikes as Spikes
 from evsim.spikes import concatenate as concatenate
+from evsim.version import VERSION
 
-__version__ = "0.1.0"
+__version__ = VERSION

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evsim.arrays import FloatArray
-from evsim.commands.info import class_names, identify
 from evsim.files import SpikeFile, WholeFile, load_network, load_result
+from evsim.files.kinds import class_names, identify
 from evsim.network import Network
 from evsim.projections import Projection
 from evsim.result import Result

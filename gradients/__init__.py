@@ -1,5 +1,8 @@
 """Exact gradients of event-driven networks, as torch layers."""
 
+if __name__ != "evsim.gradients":  # else every module and class would be there twice
+    raise ImportError(f"{__file__} is evsim's: import evsim.gradients")
+
 from .delays import Bounded as Bounded
 from .delays import hold_delays as hold_delays
 from .delays import keep_delays as keep_delays

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import evsim
-from evsim.commands.info import class_names, text_histogram
 from evsim.files.demo import demo_path
+from evsim.files.kinds import class_names
+from evsim.words import text_histogram
 
 pytest.importorskip("matplotlib")
 from evsim import plots  # noqa: E402

@@ -11,11 +11,12 @@ from os import PathLike
 import h5py
 import numpy as np
 
-from evsim.commands.info import count
 from evsim.files.hdf5 import FileError
 from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import append_ragged
 from evsim.spikes import Spikes
+from evsim.version import VERSION
+from evsim.words import count
 
 from .audio import read_audio
 from .cochlea import Cochlea
@@ -133,14 +134,12 @@ def _found(paths: Sequence[str | PathLike[str]]) -> list[str]:
 
 
 def _write_header(file: h5py.File, cochlea: Cochlea, seed: int, files: list[str]) -> None:
-    from evsim import __version__
-
     file.attrs["size"] = cochlea.channels
     file.attrs["encoder"] = "cochlea"
     file.attrs["channels"] = cochlea.channels
     file.attrs["constants"] = cochlea.constants
     file.attrs["seed"] = str(seed)  # it may have more than 64 bits
-    file.attrs["evsim_version"] = __version__
+    file.attrs["evsim_version"] = VERSION
     names = [os.fsencode(path).decode(errors="replace") for path in files]
     file.create_dataset("extra/source", data=names, dtype=h5py.string_dtype())
 

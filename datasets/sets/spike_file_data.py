@@ -10,8 +10,8 @@ from os import PathLike, fspath
 
 from evsim import FileError, SpikeFile, Spikes
 from evsim.arrays import IntArray
-from evsim.commands.info import class_names
 from evsim.files.hdf5 import InputFile, as_integers
+from evsim.files.kinds import class_names
 
 from ..dataset import Dataset
 from ..published import PerProcess

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evsim import __version__
 from evsim.commands.train import TrainSettings, run_training
 from evsim.errors import RunawayError
 from evsim.files.demo import demo_names, resolve
 from evsim.requests import MAX_RATE
+from evsim.version import VERSION
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,7 +44,7 @@ def _default(text: str, name: str) -> str:
 
 
 @click.group(invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
-@click.version_option(__version__, prog_name="evsim", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="evsim", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Simulate spiking networks with real-valued delays, event by event and exactly."""

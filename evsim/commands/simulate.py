@@ -16,7 +16,7 @@ from os import PathLike
 import numpy as np
 
 from evsim.arrays import FloatArray
-from evsim.commands.info import Answers, Tally, count
+from evsim.commands.tally import Answers, Tally
 from evsim.files import ResultWriter, SpikeFile, load_network, network_digest
 from evsim.network import Network
 from evsim.quantities import positive
@@ -24,6 +24,7 @@ from evsim.requests import MAX_RATE
 from evsim.result import Result
 from evsim.simulate import Simulator
 from evsim.spikes import Spikes, default_duration
+from evsim.words import count
 
 SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
 VOLTAGES = 1 << 25  # of a batch (256 MB)

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from evsim.commands.extras import need_torch
-from evsim.commands.info import count
 from evsim.files import FileError
+from evsim.words import count
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from evsim import version
 from evsim.arrays import FloatArray
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.files.network_files import check_version, network_digest
@@ -86,9 +87,7 @@ class ResultWriter:
 
     def __enter__(self) -> ResultWriter:
         """Open the temporary file."""
-        from evsim import __version__
-
-        attributes = {"format": FORMAT, "version": VERSION, "evsim_version": __version__}
+        attributes = {"format": FORMAT, "version": VERSION, "evsim_version": version.VERSION}
         with ExitStack() as stack:
             self._new = stack.enter_context(NewHdf5(self.path, self._overwrite))
             self._file = self._new.h5

@@ -1,0 +1,70 @@
+"""Counts over batches: spikes of a population, right answers of a readout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evsim.arrays import FloatArray, IntArray
+from evsim.spikes import Spikes
+from evsim.words import count
+
+
+class Tally:
+    """Counts of a population's spikes, added up batch by batch.
+
+    Attributes
+    ----------
+    per_unit : int64 array [unit]
+        Spikes of every unit in all recordings.
+    per_recording : list of int
+        Spikes of every recording.
+    last_time : float
+        Time of the last spike of all [s].
+    """
+
+    def __init__(self, size: int, duration: float) -> None:
+        self.duration = duration
+        self.per_unit: IntArray = np.zeros(size, np.int64)
+        self.per_recording: list[int] = []
+        self.last_time = 0.0
+
+    def add(self, spikes: Spikes) -> None:
+        """Count one batch."""
+        self.per_unit += np.bincount(spikes.units, minlength=len(self.per_unit))
+        self.per_recording += np.diff(spikes.offsets).tolist()
+        if len(spikes.times):
+            self.last_time = max(self.last_time, float(spikes.times.max()))
+
+    @property
+    def n_spikes(self) -> int:
+        """Spikes in all recordings."""
+        return int(self.per_unit.sum())
+
+    @property
+    def unit_rates(self) -> FloatArray:
+        """Mean rate of every unit over the recordings [Hz]."""
+        return self.per_unit / (max(len(self.per_recording), 1) * self.duration)
+
+    def summary(self) -> str:
+        """Return spikes, mean rate and silent units in one line."""
+        size = len(self.per_unit)
+        rate = float(self.unit_rates.mean()) if size else 0.0
+        silent = int((self.per_unit == 0).sum())
+        spikes, units = count(self.n_spikes, "spike"), count(size, "unit")
+        return f"{spikes}, {rate:.2f} Hz per unit; {silent:,} of {units} silent"
+
+
+class Answers:
+    """How often a readout's largest value stands at the label, batch by batch."""
+
+    def __init__(self) -> None:
+        self.right = self.total = 0
+
+    def add(self, output: FloatArray, labels: IntArray) -> None:
+        """Count one batch: values [recording, unit] and labels [recording]."""
+        self.right += int((output.argmax(axis=1) == labels).sum())
+        self.total += len(labels)
+
+    def summary(self) -> str:
+        """Return the accuracy in words."""
+        return f"accuracy {self.right / max(self.total, 1):.1%} ({self.right} of {self.total})"

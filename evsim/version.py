@@ -1,0 +1,3 @@
+"""The version of evsim."""
+
+VERSION = "0.1.0"
