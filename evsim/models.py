@@ -9,7 +9,9 @@ the time that a recording takes to settle all follow from it. The dynamics stand
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,15 @@ class Parameter:
     infinite: bool = False
     non_negative: bool = False
     nir: str | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether the default is the value of another parameter."""
+        return isinstance(self.default, str)
+
+    def usual(self, values: Mapping[str, Any]) -> Any:
+        """Return what it is if left out, None if it must be given; ``values`` has the others."""
+        return values[str(self.default)] if self.follows else self.default
 
     @property
     def is_time(self) -> bool:
@@ -80,6 +91,14 @@ class Model:
     def time_constants(self) -> list[str]:
         """Names of the parameters that are time constants."""
         return [name for name, rule in self.parameters.items() if rule.is_time_constant]
+
+    @property
+    def only_relaxes(self) -> bool:
+        """Whether between arrivals the voltage only falls back to rest, so that nothing happens.
+
+        It takes two time constants to rise by itself.
+        """
+        return len(self.time_constants) < 2
 
     @property
     def waits(self) -> list[str]:

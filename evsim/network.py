@@ -111,7 +111,7 @@ class Population:
         return f"Population({self.name!r}, {self.model!r}, {self.size})"
 
     @property
-    def time_constants(self) -> FloatArray:
+    def taus(self) -> FloatArray:
         """All time constants of the units, [parameter, unit] [s]."""
         names = MODELS[self.model].time_constants
         return np.array([self.parameters[name] for name in names]).reshape(len(names), self.size)
@@ -234,9 +234,7 @@ def _parameters(
             )
     values: dict[str, FloatArray] = {}
     for name, rule in model.parameters.items():
-        value = given.get(
-            name, values[rule.default] if isinstance(rule.default, str) else rule.default
-        )
+        value = given.get(name, rule.usual(values))
         if value is None:
             raise ValueError(f"{where}: parameter {name!r} ({rule.meaning}) is missing")
         array = np.asarray(value, dtype=np.float64)

@@ -24,3 +24,5 @@ from .training.start import fit_weights as fit_weights
 from .training.step_sizes import parameter_groups as parameter_groups
 from .training.trainer import Trainer as Trainer
 from .training.trainer import TrainOptions as TrainOptions
+from .training.trainer import score as score
+from .training.trainer import train as train

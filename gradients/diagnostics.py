@@ -49,7 +49,7 @@ class Diagnostics:
         """Return the diagnostics of a run."""
         (population,) = (p for p in run.net.populations.values() if p.model != "Input")
         p, spikes = population.parameters, run.spikes
-        tau = population.time_constants[0]  # the membrane's; of the synapse for `SRM`
+        tau = p["tau_mem"] if "tau_mem" in p else p["tau_syn"]
         slopes = run.records[0]
         usual = (p["threshold"] - p.get("v_leak", np.zeros(population.size))) / tau
         counts = spikes.counts()

@@ -62,6 +62,13 @@ class Job:
         """What can be differentiated, in the order in which `_Fire` and `_Observe` take it."""
         return (*_SYNAPSES, *MODELS[self.model].parameters)
 
+    def in_order(self, tensors: dict[str, torch.Tensor | None]) -> list[torch.Tensor | None]:
+        """Return tensors in the order of `names`, None for what is left out."""
+        for name in tensors:
+            if name not in self.names:
+                raise TypeError(f"{self.model} has no {name!r}; it has {', '.join(self.names)}")
+        return [tensors.get(name) for name in self.names]
+
 
 def fire(job: Job, **tensors: torch.Tensor | None) -> Spikes:
     """Run a spiking population.
@@ -87,7 +94,7 @@ def fire(job: Job, **tensors: torch.Tensor | None) -> Spikes:
     RunawayError
         If the population fires without bound.
     """
-    times = _Fire.apply(job, job.spikes.times, *(tensors.get(name) for name in job.names))
+    times = _Fire.apply(job, job.spikes.times, *job.in_order(tensors))
     fired = job.run.spikes
     units, offsets = torch.from_numpy(fired.units), torch.from_numpy(fired.offsets)
     return with_times(
@@ -133,9 +140,7 @@ def observe(job: Job, **tensors: torch.Tensor | None) -> torch.Tensor:
     float64 tensor
         Values [recording, unit], or voltages [recording, time, unit] if ``job.at`` is given.
     """
-    values: torch.Tensor = _Observe.apply(
-        job, job.spikes.times, *(tensors.get(name) for name in job.names)
-    )
+    values: torch.Tensor = _Observe.apply(job, job.spikes.times, *job.in_order(tensors))
     return values
 
 

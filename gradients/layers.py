@@ -72,10 +72,10 @@ class Delay(nn.Module):
         late = self.delay.double()[spikes.units]
         return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
 
-    def arguments(self) -> dict[str, Any]:
-        """Return what builds a layer like this one."""
-        size, dtype = len(self.delay), self.delay.dtype
-        return {"size": size, "max_delay": self.max_delay, "dtype": dtype}
+    @property
+    def size(self) -> int:
+        """Number of units."""
+        return len(self.delay)
 
     def extra_repr(self) -> str:
         """Return the size and the limit."""

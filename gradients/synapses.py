@@ -6,7 +6,6 @@ The public layers (`evsim.gradients.layers`) say which neuron model and which pa
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
@@ -163,17 +162,6 @@ class Synapses(nn.Module):
             )
         return Job(self.model, spikes.torch(), options)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return what builds a layer like this one, with the parameters of its neurons."""
-        names = inspect.signature(type(self)).parameters
-        return {name: self._argument(name) for name in names}
-
-    def _argument(self, name: str) -> Any:
-        if name in self.cells:
-            return getattr(self, name).detach()
-        special = {"delay": self.delay_kind, "dtype": self.weight.dtype}
-        return special[name] if name in special else getattr(self, name)
-
     def extra_repr(self) -> str:
         """Return sizes and what is learnt."""
         parts = [f"{self.in_features}, {self.out_features}"]
@@ -263,13 +251,6 @@ class Spiking(Synapses):
         else:
             del self.recurrent_delay
             self.register_buffer("recurrent_delay", torch.tensor(delay, dtype=torch.float64))
-
-    def _argument(self, name: str) -> Any:
-        if name != "recurrent_delay":
-            return super()._argument(name)
-        return self.recurrent_delay_kind or float(
-            LOOP_DELAY if self.recurrent_delay is None else self.recurrent_delay
-        )
 
     @property
     def diagnostics(self) -> Diagnostics | None:

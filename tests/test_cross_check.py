@@ -258,6 +258,24 @@ def test_a_grid_that_stops_when_all_is_quiet_says_what_a_whole_one_says(output):
     assert found.spikes["hidden"].duration < 0.5 / TICK
 
 
+@pytest.mark.parametrize("output", ["max", "last", "integral"])
+def test_a_slow_synapse_does_not_spoil_decisions(output):
+    taus = {"tau_mem": 1e-3, "tau_syn": 0.1}
+    net = Network(
+        [
+            Population("in", "Input", 1),
+            Population("hidden", "CubaLIF", 1, **taus),
+            Population("out", "CubaLI", 2, output=output, **taus),
+        ],
+        [
+            Dense(pre="in", post="hidden", weight=[[3.0]]),
+            Dense(pre="hidden", post="out", weight=[[1.0], [2.0]]),
+        ],
+    )
+    check = cross_check(net, Spikes([0.01], [0], size=1, duration=5.0, labels=[1]), [1e-3])
+    assert check.decisions[0].grid_accuracy == check.decisions[0].exact_accuracy == 1.0
+
+
 def test_listed_arrivals_are_those_of_the_dense_layers():
     rng = np.random.default_rng(6)
     net, spikes = lif_network(rng), recordings(rng, counts=60, duration=0.1)

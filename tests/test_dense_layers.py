@@ -343,6 +343,18 @@ def test_detached_resets(mode):
 # --- the flow of a step ---
 
 
+@pytest.mark.parametrize("tau_syn", [0.1, 1.0, 20.0])
+def test_a_long_step_with_a_slow_synapse_is_finite(tau_syn):
+    # e^-a is 0 there and e^(a - b) overflows: what is left is e^-b.
+    taus = torch.tensor([1e-3, tau_syn], dtype=F64, requires_grad=True)
+    for s in (0.4, 0.6, 2.0, 40.0):
+        found = psp(taus[0], taus[1], s)
+        exact = np.exp(-s / tau_syn) / (1 - 1e-3 / tau_syn)
+        assert found.item() == pytest.approx(exact, rel=1e-12)
+        found.backward()
+        assert taus.grad.isfinite().all()
+
+
 def test_psp_of_equal_and_unequal_time_constants():
     for tau_mem, tau_syn in [(0.02, 0.005), (0.005, 0.02), (0.01, 0.01), (0.01, 0.01 + 1e-12)]:
         taus = [torch.tensor(t, dtype=F64, requires_grad=True) for t in (tau_mem, tau_syn)]

@@ -11,6 +11,7 @@ import evsim
 from evsim import gradients as g
 from evsim.commands.info import describe
 from evsim.gradients import dense
+from evsim.gradients.constructors import arguments_for
 from evsim.gradients.cross_check import window
 from evsim.gradients.cross_check.grid import quiet_after
 from evsim.gradients.cross_check.rounding import network_in_steps
@@ -198,3 +199,72 @@ def test_every_parameter_has_an_exact_gradient(model, name):
     found = learning(spikes)
     (found.times if isinstance(found, evsim.Spikes) else found).sum().backward()
     assert getattr(learning, name).grad.abs().max() > 0
+
+
+# --- constructors ---
+
+
+class Own(g.CubaLIF):
+    """A layer with a constructor of its own."""
+
+    def __init__(self, n, *, gain=2.0):
+        super().__init__(n, n, **TAU)
+        self.gain = gain
+
+
+class Inherits(g.CubaLIF):
+    """A layer without one."""
+
+
+def test_a_class_with_its_own_constructor_shows_that():
+    assert list(inspect.signature(Own).parameters) == ["n", "gain"]
+    assert inspect.signature(Inherits) == inspect.signature(g.CubaLIF)
+    assert list(inspect.signature(Own(3)).parameters) != list(inspect.signature(Own).parameters)
+
+
+@pytest.mark.parametrize("layer", [Own(3, gain=1.0), Inherits(3, 2, **TAU, delay="axonal")])
+def test_layers_of_a_users_class_go_to_the_grid(layer):
+    twin = dense.from_events(layer, 1e-3)
+    assert type(twin) is dense.CubaLIF and torch.equal(twin.weight, layer.weight)
+
+
+GRID = {"dt": 1e-3, "delays": "interpolate"}
+LOOP = {"recurrent": "conv", "recurrent_delay": "axonal", "kernel_size": 5}
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        g.CubaLIF(3, 2, **TAU, v_leak=[0.1, 0.2], learn="v_leak", delay="synaptic", **LOOP),
+        g.SRM(3, 2, 5e-3, dtype=torch.float64, recurrent="dense", recurrent_delay=2e-3),
+        g.LI(3, 2, 20e-3, output="integral", tau_output=0.1, mask=torch.ones(2, 3)),
+        g.CubaLI(3, 2, **TAU, at=[0.1, 0.2]),
+        g.Delay(3, max_delay=0.2),
+        dense.CubaLIF(3, 2, **TAU, **GRID, **LOOP, reset_mode="soft"),
+        dense.LIF(3, 2, 20e-3, **GRID, surrogate="triangle", detach_reset=False),
+        dense.SRM(3, 2, 5e-3, **GRID),
+        dense.CubaLI(3, 2, **TAU, **GRID, output="last"),
+        dense.Delay(3, **GRID),
+    ],
+    ids=lambda layer: f"{type(layer).__module__.rpartition('.')[0]}.{type(layer).__name__}",
+)
+def test_a_layer_can_be_built_again_from_its_arguments(layer):
+    again = type(layer)(**arguments_for(layer))
+    again.load_state_dict(layer.state_dict())
+    assert repr(again) == repr(layer)
+    for name, value in arguments_for(layer).items():
+        np.testing.assert_array_equal(arguments_for(again)[name], value)
+
+
+def test_only_what_follows_another_parameter_may_be_none():
+    assert g.SRM(3, 2, 5e-3, None).tau_r == 5e-3
+    with pytest.raises((TypeError, RuntimeError)):
+        g.CubaLIF(3, 2, **TAU, threshold=None)
+
+
+def test_a_model_that_is_not_in_the_table_is_told():
+    class Layer(g.LI):
+        model = "Adaptive"
+
+    with pytest.raises(ValueError, match="Layer: no model 'Adaptive' in evsim.models.MODELS"):
+        Layer(3, 2, 20e-3)

@@ -103,7 +103,7 @@ def _check_population(where: str, population: Population) -> None:
         )
     for name, rule in model.parameters.items():
         values = population.parameters[name]
-        usual = population.parameters.get(str(rule.default), rule.default)
+        usual = rule.usual(population.parameters)
         if rule.nir is None and (values != usual).any():
             j = int(np.argmax(values != usual))
             unit = " s" if rule.is_time else ""

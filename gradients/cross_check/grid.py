@@ -188,11 +188,11 @@ def longest_delay(net: Network, projection: Projection) -> float:
 
 def _settling(population: Population) -> float:
     """Return how long after the last arrival a unit may still fire or reach its maximum [s]."""
-    if len(population.time_constants) < 2:
-        return 0.0  # between arrivals the voltage only falls back to rest
-    waits = MODELS[population.model].waits
-    waited = sum(float(population.parameters[name].max()) for name in waits)
-    return float(_SETTLED * population.time_constants.max() + waited)
+    model = MODELS[population.model]
+    if model.only_relaxes:
+        return 0.0
+    waited = sum(float(population.parameters[name].max()) for name in model.waits)
+    return float(_SETTLED * population.taus.max() + waited)
 
 
 def _run(

@@ -214,7 +214,7 @@ def window(net: Network, dt: float) -> float:
 def _shortest(net: Network) -> float:
     """Return the shortest time constant of the spiking populations, 0 if there is none [s]."""
     spiking = (p for p in net.populations.values() if p.spiking)
-    taus = [tau.min() for population in spiking for tau in population.time_constants]
+    taus = [tau.min() for population in spiking for tau in population.taus]
     return float(min((tau for tau in taus if np.isfinite(tau)), default=0.0))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ from torch import nn
 from evsim import Network
 
 from .. import layers as events
+from ..constructors import arguments_for
 from ..network_import import chain_of_layers
 from .layers import LIF, SRM, CubaLIF, Delay
 from .on_grid import OnGrid
@@ -148,7 +148,7 @@ def _converted(model: nn.Module, makers: dict[str, Make], where: str) -> nn.Modu
     if kind is None or isinstance(model, (OnGrid, Delay)):
         what = "none of evsim's layers" if kind is None else "dense already"
         raise ValueError(f"{where}: {type(model).__name__} is {what}")
-    arguments = deepcopy(model.arguments())  # type: ignore[operator]
+    arguments = arguments_for(model)
     arguments.pop("bound", None)  # of exact gradients
     layer = makers[kind.__name__](**arguments)
     with torch.no_grad():

@@ -81,29 +81,24 @@ class _Fires(OnGrid, Spiking):
     surrogate : {"arctan", "triangle", "exponential", "gaussian"} or function
         Derivative of a spike by the voltage, see `evsim.gradients.dense.surrogates`; a
         function takes the voltage minus the threshold.
-    reset_mode : {"hard", "soft"}
-        At a spike V is put to ``reset``, or ``threshold - reset`` is subtracted.
     detach_reset : bool
         Whether gradients bypass what a spike does to its own unit.
     """
 
     cells_of_model: type[LIFCells] | type[CubaLIFCells] | type[SRMCells]
+    reset_mode = "hard"
 
     def __init__(
         self,
         *synapses: Any,
         surrogate: str | Surrogate = "arctan",
-        reset_mode: str = "hard",
         detach_reset: bool = True,
         **options: Any,
     ) -> None:
         super().__init__(*synapses, **options)
         if self.bound != float("inf"):
             raise ValueError("bound: surrogate gradients have no costates to bound")
-        if reset_mode not in RESET_MODES:
-            raise ValueError(f"reset_mode = {reset_mode!r}, must be 'hard' or 'soft'")
-        self.surrogate, self.reset_mode = find_surrogate(surrogate), reset_mode
-        self.detach_reset = detach_reset
+        self.surrogate, self.detach_reset = find_surrogate(surrogate), detach_reset
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the spikes of the layer.
@@ -123,7 +118,7 @@ class _Fires(OnGrid, Spiking):
         ValueError
             If the raster's shape does not fit, or a parameter is not legal.
         """
-        return self.run(raster)[0]
+        return self._stepped(raster)[0]
 
     def voltage(self, raster: Tensor) -> Tensor:
         """Return the voltage [batch, step, out], after all that happens at each step."""
@@ -131,6 +126,11 @@ class _Fires(OnGrid, Spiking):
 
     def run(self, raster: Tensor) -> tuple[Tensor, Tensor]:
         """Return both spikes and voltages, [batch, step, out]."""
+        fired, u = self._stepped(raster)
+        return fired, u + self.cell("v_leak") if "v_leak" in self.cells else u
+
+    def _stepped(self, raster: Tensor) -> tuple[Tensor, Tensor]:
+        """Return spikes and voltages above v_leak."""
         raster, found = self.checked(raster)
         cells: dict[str, Any] = {name: found[name] for name in self.cells}
         firing = Firing(self.surrogate, self.reset_mode == "soft", self.detach_reset)
@@ -141,7 +141,6 @@ class _Fires(OnGrid, Spiking):
             cells, self.dt, self.weight.new_zeros(batch, self.out_features), firing
         )
         loop = self.loop(batch, found)
-        leak = self.cell("v_leak") if "v_leak" in self.cells else 0.0
         fired, voltages = [], []
         for arriving in self.arrivals(raster, found).unbind(1):
             if loop is None:
@@ -149,11 +148,29 @@ class _Fires(OnGrid, Spiking):
             else:
                 fired.append(units.step(arriving + loop.step()))
                 loop.send(fired[-1])
-            voltages.append(units.u + leak)
+            voltages.append(units.u)
         return torch.stack(fired, 1), torch.stack(voltages, 1)
 
 
-class CubaLIF(_Fires, events.CubaLIF):
+class _Resets(_Fires):
+    """What the layers have in common whose voltage a spike resets.
+
+    Parameters
+    ----------
+    *synapses, **options
+        As for `_Fires`.
+    reset_mode : {"hard", "soft"}
+        At a spike V is put to ``reset``, or ``threshold - reset`` is subtracted.
+    """
+
+    def __init__(self, *synapses: Any, reset_mode: str = "hard", **options: Any) -> None:
+        super().__init__(*synapses, **options)
+        if reset_mode not in RESET_MODES:
+            raise ValueError(f"reset_mode = {reset_mode!r}, must be 'hard' or 'soft'")
+        self.reset_mode = reset_mode
+
+
+class CubaLIF(_Resets, events.CubaLIF):
     """Leaky integrate-and-fire neurons with an exponentially decaying synaptic current.
 
     Parameters
@@ -178,7 +195,7 @@ class CubaLIF(_Fires, events.CubaLIF):
     cells_of_model = CubaLIFCells
 
 
-class LIF(_Fires):
+class LIF(_Resets):
     """Leaky integrate-and-fire neurons whose voltage an arrival steps.
 
     tau_mem V' = -(V - v_leak); an arrival adds its weight to V. Arrivals in the refractory

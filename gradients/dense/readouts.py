@@ -41,11 +41,11 @@ class _Reads(OnGrid, events.Readout):
             If the raster's shape does not fit, a sample time is outside the recording, or a
             parameter is not legal.
         """
-        return self.run(raster)[0]
+        return self._output(*self._stepped(raster, None))
 
     def voltage(self, raster: Tensor) -> Tensor:
         """Return the voltage [batch, step, out], after all that arrives at each step."""
-        return self.run(raster)[1]
+        return self._stepped(raster, None)[1][:, :-1] + self.cell("v_leak")
 
     def run(self, raster: Tensor, duration: float | None = None) -> tuple[Tensor, Tensor]:
         """Return the output and the voltages of the readout.
@@ -65,6 +65,17 @@ class _Reads(OnGrid, events.Readout):
         voltages : tensor [batch, step, out]
             After all that arrives at each step.
         """
+        arriving, u, units, duration = self._stepped(raster, duration)
+        output = self._output(arriving, u, units, duration)
+        return output, u[:, :-1] + self.cell("v_leak")
+
+    def _stepped(
+        self, raster: Tensor, duration: float | None
+    ) -> tuple[Tensor, Tensor, LICells | CubaLICells, float]:
+        """Return arrivals, voltages above v_leak at all steps and at the end, units, and the end.
+
+        The end is ``duration`` or, if left out, the step after the last one.
+        """
         raster, found = self.checked(raster)
         cells: dict[str, Any] = {name: found[name] for name in self.cells}
         nothing = self.weight.new_zeros(len(raster), self.out_features)
@@ -75,12 +86,12 @@ class _Reads(OnGrid, events.Readout):
             units.step(now)
             voltages.append(units.u)
         n_steps = len(voltages)
-        if duration is not None:
+        if duration is None:
+            duration = n_steps * self.dt
+        else:
             units.set_step(duration - (n_steps - 1) * self.dt)
         units.step(nothing)
-        u = torch.stack([*voltages, units.u], 1)
-        end = n_steps * self.dt if duration is None else duration
-        return self._output(arriving, u, units, end), u[:, :-1] + self.cell("v_leak")
+        return arriving, torch.stack([*voltages, units.u], 1), units, duration
 
     def population(self) -> dict[str, Any]:
         """Return what an `evsim.Population` of the layer's units is built with."""

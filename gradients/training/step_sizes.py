@@ -13,7 +13,6 @@ from torch import nn
 from evsim.models import MODELS
 
 from ..delays import Delayed
-from ..synapses import Synapses
 
 
 def parameter_groups(
@@ -48,17 +47,17 @@ def parameter_groups(
     (['tau_mem', 'weight', 'delay'], 4e-05, 0.002)
     """
     groups = []
+    rules = (rule for model in MODELS.values() for rule in model.parameters.items())
+    times = {name for name, rule in rules if rule.is_time}
     for prefix, module in model.named_modules():
         delays = module.delay_limits() if isinstance(module, Delayed) else {}
-        rules = MODELS[module.model].parameters if isinstance(module, Synapses) else {}
         for name, parameter in module.named_parameters(recurse=False):
             # What a parametrisation trains in place of a delay has another name and no unit.
             if name in delays:
                 rate = delay_lr
             else:
                 usual = float(parameter.detach().double().square().mean().sqrt())
-                is_time = name in rules and rules[name].is_time
-                rate = (time_lr if is_time else lr) * (usual or 1.0)
+                rate = (time_lr if name in times else lr) * (usual or 1.0)
             full = f"{prefix}.{name}" if prefix else name
             groups.append({"params": [parameter], "name": full, "lr": rate, "first_lr": rate})
     return groups
