@@ -79,8 +79,10 @@ from evsim._layout import (
 from evsim._queue import (
     GROW_FIRED,
     GROW_SPIKES,
+    NOT_FINITE,
     OK,
     RUNAWAY,
+    STOPPED,
     WINDOWS,
     clear,
     consume_due,
@@ -118,15 +120,18 @@ def run_group(
     fired_by,
     in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
     out_times, out_units, out_records, out_offsets, out_voltage, out_final, out_freed,
-    first, last, duration, min_delay, limits,
+    first, last, duration, min_delay, limits, stop,
 ):  # fmt: skip
     """Run recordings ``first`` to ``last`` of one group.
 
     Returns a status, the recording at which it stopped, and for a runaway population its
-    index, the time and its number of spikes. Everything but a runaway can be mended by
-    more room, and the recording be run again.
+    index, the time and its number of spikes; for a state that is not finite the index of the
+    unit. Everything else but a stop, which another thread asked for, can be mended by more
+    room, and the recording be run again.
     """
     for b in range(first, last):
+        if stop[0] != 0:
+            return STOPPED, b, 0, 0.0, 0
         status, pop, time, count = _run_recording(
             pops, tau_output, unit, par, flow, tau, rows, maps, source_rows, axonal, dense,
             indptr, synapses,
@@ -139,6 +144,9 @@ def run_group(
         )  # fmt: skip
         if status != OK:
             return status, b, pop, time, count
+        j = _not_finite(state)
+        if j >= 0:
+            return NOT_FINITE, b, j, duration, 0
         out_offsets[b + 1] = count
         if len(out_final) > 0:  # what readouts are computed from
             copy(state[U], out_final[b, 0])
@@ -147,9 +155,19 @@ def run_group(
             copy(state[TOP], out_final[b, 3])
             copy(state[TOP_TIME], out_final[b, 4])
             copy(state[TOP_SLOPE], out_final[b, 5])
-        else:
+        if len(out_freed) > 0:  # what gradients are computed from
             copy(state[FREED], out_freed[b])
     return OK, last, 0, 0.0, 0
+
+
+@kernel
+def _not_finite(state):
+    """Return a unit whose state is not finite, -1 if there is none; none recovers from that."""
+    for j in range(state.shape[1]):
+        kept = state[U, j] + state[I, j] + state[K, j] + state[R, j]
+        if not abs(kept + state[TOP, j] + state[TOTAL, j]) < inf:
+            return j
+    return -1
 
 
 @kernel

@@ -65,6 +65,7 @@ RING = 1024  # buckets; a power of two
 WINDOWS = 32  # in a bucket
 # What a kernel reports; everything but OK ends the recording.
 OK, GROW_FLIGHT, GROW_ROWS, GROW_DUE, GROW_FIRED, GROW_SPIKES, RUNAWAY = range(7)
+NOT_FINITE, STOPPED = 7, 8
 
 
 @kernel

@@ -16,14 +16,17 @@ from evsim._queue import (
     GROW_FLIGHT,
     GROW_ROWS,
     GROW_SPIKES,
+    NOT_FINITE,
     OK,
     RING,
     RUNAWAY,
+    STOPPED,
     WINDOWS,
 )
 from evsim._window import DEGREE
 from evsim.arrays import FloatArray, IntArray
-from evsim.errors import RunawayError
+from evsim.errors import NotFiniteError, RunawayError
+from evsim.threads import Stopped
 
 
 @dataclass
@@ -102,15 +105,24 @@ def run_plan(
     max_rate: float,
     room: Room,
     first_recording: int,
+    stop: IntArray,
+    keep_freed: bool = False,
 ) -> Out:
     """Run one group over some recordings; ``first_recording`` is where messages count from.
+
+    ``stop`` [1] is looked at before each recording: when another thread has put a 1 there,
+    this one ends with `Stopped`.
 
     Raises
     ------
     RunawayError
         If a population fires more than ``max_rate`` per unit, averaged over a recording.
+    NotFiniteError
+        If the state of a unit overflows.
     """
-    limits = np.array([1000 + int(max_rate * duration * size) for size in plan.sizes])
+    most = [min(max_rate * duration * size, 2.0**60) for size in plan.sizes]
+    limits = np.array([1000 + int(n) for n in most])
+    n_units = plan.group.unit.shape[1]
     readout = bool(np.isinf(plan.group.par[0]).all())
     out = Out(
         times=np.empty(room.spikes),
@@ -118,33 +130,62 @@ def run_plan(
         records=np.empty((2, room.spikes)),
         offsets=np.zeros(n_recordings + 1, np.int64),
         voltage=np.empty((n_recordings, n_places)),
-        final=np.empty((n_recordings if readout else 0, 6, plan.group.unit.shape[1])),
-        freed=np.empty((0 if readout else n_recordings, plan.group.unit.shape[1])),
+        final=np.empty((n_recordings if readout else 0, 6, n_units)),
+        freed=np.empty((n_recordings if keep_freed and not readout else 0, n_units)),
     )
     # Times are rounded: (t + axonal) + synaptic may come a little before t + their sum.
     min_delay = max(plan.min_delay - 4 * np.spacing(duration), 0.0)
     scratch = make_scratch(plan, room)
     first = 0
     while True:
-        status, first, pop, time, count = run_group(
+        status, first, at, time, count = run_group(
             *plan.group, *scratch, *inputs, *samples, *out,
-            first, n_recordings, duration, min_delay, limits,
+            first, n_recordings, duration, min_delay, limits, stop,
         )  # fmt: skip
         if status == OK:
             return out
-        if status == RUNAWAY or (status == GROW_FIRED and count > limits[pop]):
+        if status == STOPPED:
+            raise Stopped
+        number = first_recording + first
+        if status == NOT_FINITE:
+            arrays = (*plan.group, *scratch, *inputs, *samples, *out)
+            time = _when(arrays, first, duration, min_delay, limits)
+            raise NotFiniteError(
+                f"population {_owner(plan, at)}: the state is no finite number any more in "
+                f"recording {number} from t = {time:.6g} s on; its weights are too large"
+            )
+        if status == RUNAWAY or (status == GROW_FIRED and count > limits[at]):
             raise RunawayError(
-                f"population {plan.names[pop]!r}: {count} spikes in recording "
-                f"{first_recording + first} by t = {time:.6g} s, "
-                f"{count / plan.sizes[pop] / duration:.6g} Hz per unit over the {duration:g} s "
-                f"asked for; the limit is max_rate = {max_rate:g} Hz. Weaken the loop that "
-                "drives it, or raise the limit"
+                f"population {plan.names[at]!r}: {count} spikes in recording {number} by "
+                f"t = {time:.6g} s, {count / plan.sizes[at] / duration:.6g} Hz per unit over the "
+                f"{duration:g} s asked for; the limit is max_rate = {max_rate:g} Hz. Weaken the "
+                "loop that drives it, or raise the limit"
             )
         room.grow(status)
         if status == GROW_SPIKES:
             out = _more_spikes(out, room.spikes)
         else:
             scratch = make_scratch(plan, room)
+
+
+def _owner(plan: Plan, unit: int) -> str:
+    """Name the population and the unit in it."""
+    p = int(np.searchsorted(plan.start, unit, side="right")) - 1
+    return f"{plan.names[p]!r}, unit {unit - plan.start[p]}"
+
+
+def _when(
+    arrays: tuple[Any, ...], recording: int, duration: float, min_delay: float, limits: IntArray
+) -> float:
+    """Return the shortest duration with which a recording's state overflows [s]."""
+    low, high = 0.0, duration
+    while high - low > 1e-9 * duration:
+        middle = (low + high) / 2
+        status, *_ = run_group(
+            *arrays, recording, recording + 1, middle, min_delay, limits, np.zeros(1, np.int64)
+        )
+        low, high = (low, middle) if status == NOT_FINITE else (middle, high)
+    return high
 
 
 def _more_spikes(out: Out, room: int) -> Out:

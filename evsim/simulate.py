@@ -7,21 +7,29 @@ on the first run, not here, so that ``import evsim`` stays quick.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from evsim.arrays import FloatArray
+from evsim.arrays import FloatArray, IntArray
+from evsim.clock import check_clock, check_finite
 from evsim.network import Network
 from evsim.quantities import positive
 from evsim.readouts import readout_values
-from evsim.requests import ENGINES, MAX_RATE, check_record, check_sample_times, check_voltage
+from evsim.requests import (
+    ENGINES,
+    MAX_RATE,
+    check_record,
+    check_sample_times,
+    check_voltage,
+)
 from evsim.result import Result
 from evsim.spikes import Spikes, concatenate
+from evsim.threads import run_jobs, useful_threads
+
+_CHUNK = 1 << 26  # bytes of what a thread works on at a time, besides spikes
 
 if TYPE_CHECKING:
     from evsim._layout import Inputs, Out, Samples
@@ -95,13 +103,11 @@ class Simulator:
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine = {engine!r}, must be one of {', '.join(ENGINES)}")
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads = {threads}, must be at least 1")
         self.net = net
         self.record = check_record(net, record)
         self.voltage = check_voltage(net, voltage)
         self.duration = None if duration is None else positive("duration", duration, "s")
-        self.threads = threads or _cores()
+        self.threads = useful_threads(threads)
         self.engine = engine
         self.max_rate = positive("max_rate", max_rate, "Hz", infinite=True)
         self._plans: list[Plan] | None = None
@@ -116,24 +122,37 @@ class Simulator:
             )
         duration = spikes.duration if self.duration is None else self.duration
         check_sample_times(self.voltage, duration)
+        check_clock(self.net, duration)
         spikes = spikes.before(duration)
         if self.engine == "reference":
             from evsim import reference
 
-            return reference.simulate(
+            result = reference.simulate(
                 self.net, spikes, self.record, self.voltage, duration, self.max_rate
             )
+            check_finite(result)
+            return result
         from evsim._plan import plan_network
 
         if self._plans is None:
             self._plans = plan_network(self.net)
-        chunks = _chunks(spikes, self.threads)
-        with ThreadPoolExecutor(self.threads) as pool:
-            jobs = [pool.submit(self._run_chunk, spikes, a, b, duration) for a, b in chunks]
-            results = [job.result() for job in jobs]
-        return _joined(results, spikes, duration)
+        chunks = _chunks(spikes, self.threads, self.bytes_per_recording())
+        stop = np.zeros(1, np.int64)
+        jobs = [(spikes, a, b, duration, stop) for a, b in chunks]
+        result = _joined(run_jobs(self._run_chunk, jobs, self.threads, stop), spikes, duration)
+        check_finite(result)
+        return result
 
-    def _run_chunk(self, spikes: Spikes, first: int, last: int, duration: float) -> Result:
+    def bytes_per_recording(self) -> int:
+        """Return what a recording takes besides its spikes: samples and values of readouts."""
+        populations = self.net.populations
+        samples = sum(len(at) * populations[name].size for name, at in self.voltage.items())
+        units = sum(p.size for p in populations.values() if not p.spiking)
+        return 8 * (3 * samples + 7 * units) + 64 * len(populations)
+
+    def _run_chunk(
+        self, spikes: Spikes, first: int, last: int, duration: float, stop: IntArray
+    ) -> Result:
         """Run recordings ``first`` to ``last`` through all groups, on one thread."""
         from evsim._run import Room, run_plan
 
@@ -146,27 +165,25 @@ class Simulator:
             inputs = _inputs(plan, trains)
             samples, n_places = _samples(plan, self.voltage)
             out = run_plan(
-                plan, inputs, samples, n_places, len(batch), duration, self.max_rate, room, first
-            )
+                plan, inputs, samples, n_places, len(batch), duration, self.max_rate, room, first,
+                stop,
+            )  # fmt: skip
             trains |= _split(self.net, plan, out, batch)
             _collect(self.net, plan, samples, self.voltage, out, result)
         result.spikes.update({name: trains[name] for name in self.record})
         return result
 
 
-def _cores() -> int:
-    """Return the number of cores this process may use, where the system tells."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _chunks(spikes: Spikes, threads: int, bytes_each: int) -> list[tuple[int, int]]:
+    """Cut the batch into runs of recordings with about equally many spikes.
 
-
-def _chunks(spikes: Spikes, threads: int) -> list[tuple[int, int]]:
-    """Cut the batch into runs of recordings with about equally many spikes."""
+    Each also stays below `_CHUNK`, where ``bytes_each`` is what a recording takes.
+    """
     n = len(spikes)
     if n == 0:
         return [(0, 0)]
-    pieces = min(n, 1 if threads == 1 else 4 * threads)
+    pieces = 1 if threads == 1 else 4 * threads
+    pieces = min(n, max(pieces, -(-n * bytes_each // _CHUNK)))
     work = spikes.offsets + np.arange(n + 1)
     cuts = np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)[1:-1])
     borders = np.unique([0, *cuts, n])
@@ -246,7 +263,9 @@ def _collect(
             result.voltage[name] = there.reshape(shape) + v_leak
             place += shape[1] * size
         if net.populations[name].output is not None:
-            result.output[name] = readout_values(net.populations[name], out.final, result.duration)
+            with np.errstate(over="ignore"):
+                values = readout_values(net.populations[name], out.final, result.duration)
+            result.output[name] = values
 
 
 def _joined(results: list[Result], spikes: Spikes, duration: float) -> Result:

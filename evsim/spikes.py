@@ -256,7 +256,8 @@ def concatenate(parts: Sequence[Spikes]) -> Spikes:
 def default_duration(times: FloatArray) -> float:
     """Return the smallest multiple of 0.1 s after the last of ``times``."""
     last = float(times.max()) if len(times) else 0.0
-    return (np.floor(last * 10) + 1) / 10
+    # Where numbers are more than 0.1 s apart that may be the last spike itself.
+    return max((np.floor(last * 10) + 1) / 10, float(np.nextafter(last, np.inf)))
 
 
 def _integers(name: str, values: npt.ArrayLike) -> IntArray:

@@ -10,7 +10,6 @@ order, so the sums are the same to the last bit.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import e
 from typing import Any, NamedTuple
@@ -23,7 +22,9 @@ from evsim._layout import CUBA, LIF, SRM, Inputs, Out, Samples
 from evsim._plan import plan_network
 from evsim._run import Room, run_plan
 from evsim.arrays import FloatArray, IntArray
+from evsim.clock import check_clock
 from evsim.requests import MAX_RATE
+from evsim.threads import run_jobs
 
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
@@ -123,7 +124,8 @@ def forward(
     net: Network, spikes: Spikes, sample_times: FloatArray | None = None, threads: int = 1
 ) -> Run:
     """Run the population on a batch."""
-    plan = plan_network(net)[0]
+    check_clock(net, spikes.duration)
+    plan, stop = plan_network(net)[0], np.zeros(1, np.int64)
     size = plan.sizes[0]
     at = np.empty(0) if sample_times is None else sample_times
     order = np.argsort(at, kind="stable")
@@ -134,10 +136,11 @@ def forward(
         inputs = Inputs(batch.times, batch.units, batch.offsets[np.newaxis], plan.fan_out)
         places = size * len(at)
         return run_plan(
-            plan, inputs, samples, places, len(batch), spikes.duration, MAX_RATE, Room(), first
-        )
+            plan, inputs, samples, places, len(batch), spikes.duration, MAX_RATE, Room(), first,
+            stop, keep_freed=True,
+        )  # fmt: skip
 
-    outs = _spread(run, spikes, size, threads)
+    outs = _spread(run, spikes, size, threads, stop)
     counts = [out.offsets[-1] for out in outs]
     starts = np.cumsum([0, *counts])
     offsets = [out.offsets[:-1] + start for out, start in zip(outs, starts, strict=False)]
@@ -200,7 +203,7 @@ def backward(
                 scratch = layer.scratch(n_rows, most, n_slots + n_slots // 4)
         return sums
 
-    parts = _spread(work, run.inputs, run.spikes.size, threads)
+    parts = _spread(work, run.inputs, run.spikes.size, threads, np.zeros(1, np.int64))
     total = parts[0]
     for part in parts[1:]:
         for sum_, more in zip(total[:-1], part[:-1], strict=True):
@@ -336,7 +339,9 @@ def _most(run: Run, kicks: Kicks, first: int, last: int) -> int:
     return int((2 * spikes + np.diff(kicks.offsets[first : last + 1])).max(initial=0)) + 1
 
 
-def _spread(work: Callable[[int, int], Any], spikes: Spikes, size: int, threads: int) -> list[Any]:
+def _spread(
+    work: Callable[[int, int], Any], spikes: Spikes, size: int, threads: int, stop: IntArray
+) -> list[Any]:
     """Do the portions of a batch on some threads; return their results in order."""
     n = len(spikes)
     portions = min(max(len(spikes.times) * size // WORTHWHILE, 1), PORTIONS, max(n, 1))
@@ -346,5 +351,4 @@ def _spread(work: Callable[[int, int], Any], spikes: Spikes, size: int, threads:
     jobs = list(zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True))
     if threads == 1:
         return [work(a, b) for a, b in jobs]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda job: work(*job), jobs))
+    return run_jobs(work, jobs, threads, stop)

@@ -27,7 +27,8 @@ from evsim.spikes import Spikes, default_duration
 from evsim.words import count
 
 SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
-VOLTAGES = 1 << 25  # of a batch (256 MB)
+BATCH = 1 << 28  # bytes of a batch, besides its spikes
+VOLTAGES = 1 << 25  # samples of a recording, at most
 
 
 @dataclass
@@ -221,12 +222,11 @@ def _batches(
     from tqdm import tqdm
 
     net = simulator.net
-    per_recording = sum(len(t) * net.populations[p].size for p, t in simulator.voltage.items())
     batches = source.batches(
         max_spikes=SPIKES_PER_THREAD * max(2, simulator.threads),
         size=net.populations[net.input].size if source.size is None else source.size,
         duration=duration,
-        max_recordings=max(1, VOLTAGES // per_recording) if per_recording else None,
+        max_recordings=max(1, BATCH // simulator.bytes_per_recording()),
     )
     hidden = not (progress and sys.stderr.isatty())
     with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:

@@ -30,7 +30,8 @@ import numpy.typing as npt
 from sortedcontainers import SortedDict, SortedList, SortedSet
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.errors import RunawayError
+from evsim.clock import check_clock
+from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network, Population
 from evsim.projections import Projection
 from evsim.reference.units import Unit, make_unit, readout_value
@@ -79,6 +80,7 @@ def simulate(
         If a population fires without bound.
     """
     end = spikes.duration if duration is None else float(duration)
+    check_clock(net, end)
     samples = check_voltage(net, voltage)
     check_sample_times(samples, end)
     names = check_record(net, record)
@@ -158,7 +160,7 @@ class _Group:
                 self.fire(now, log)
                 self.stop_runaway(log, max_rate, now, where)
             else:
-                self.deliver(now)
+                self.deliver(now, where)
         self.take_samples(probe, log, before=inf)
         for p in self.populations.values():
             if p.output is not None:
@@ -185,11 +187,21 @@ class _Group:
             log.trains[name].append((now, unit))
             self.send(name, unit, now)
 
-    def deliver(self, now: float) -> None:
+    def refuse_overflow(self, k: int, now: float, where: str) -> None:
+        """Raise if the state of a unit is no finite number any more."""
+        if not self.units[k].is_finite():
+            name, unit = self.owner[k]
+            raise NotFiniteError(
+                f"population {name!r}, unit {unit}: the state is no finite number any more in "
+                f"{where} from t = {now:.6g} s on; its weights are too large"
+            )
+
+    def deliver(self, now: float, where: str) -> None:
         """Give every unit the sum of what arrives now."""
         _, sums = self.pending.popitem(0)
         for k, weight in sums.items():
             self.units[k].arrive(now, weight)
+            self.refuse_overflow(k, now, where)
             self.predict(k)
 
     def send(self, name: str, unit: int, time: float) -> None:

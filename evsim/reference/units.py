@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from math import e, exp, expm1, fsum, inf, log1p
+from math import e, exp, expm1, fsum, inf, isfinite, log1p
 from typing import NamedTuple
 
 from evsim.network import Population
@@ -50,6 +50,10 @@ class Unit:
     def arrive(self, t: float, weight: float) -> None:
         """Receive the sum of all weights that arrive at ``t``."""
         raise NotImplementedError
+
+    def is_finite(self) -> bool:
+        """Return whether the state is made of finite numbers."""
+        return isfinite(self.u)
 
     def next_crossing(self, end: float) -> float:
         """Return when the threshold is reached if nothing arrives before; else inf."""
@@ -110,6 +114,9 @@ class _CubaLIF(Unit):
         start = max(self.time, min(self.free, t))  # until then u is held
         i = self.i * exp(-(start - self.time) / self.tau_syn)
         return self.rise(self.u, i, t - start), i * exp(-(t - start) / self.tau_syn)
+
+    def is_finite(self) -> bool:
+        return isfinite(self.u) and isfinite(self.i)
 
     def rise(self, u: float, i: float, s: float) -> float:
         return _cuba(u, i, s, self.tau_mem, self.tau_syn)
@@ -184,6 +191,9 @@ class _SRM(Unit):
 
     def voltage(self, t: float) -> float:
         return self.synapse.at(t - self.time) + self.recovery.at(t - self.time)
+
+    def is_finite(self) -> bool:
+        return all(isfinite(x) for x in (*self.synapse, *self.recovery))
 
     def move(self, t: float) -> None:
         """Move the origin of the state to ``t``."""
