@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock, check_finite
+from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network
 from evsim.quantities import positive
 from evsim.readouts import readout_values
@@ -28,6 +29,7 @@ from evsim.requests import (
 from evsim.result import Result
 from evsim.spikes import Spikes, concatenate
 from evsim.threads import run_jobs, useful_threads
+from evsim.ticks import network_in_ticks, result_in_seconds, spikes_in_ticks
 
 _CHUNK = 1 << 26  # bytes of what a thread works on at a time, besides spikes
 
@@ -45,6 +47,7 @@ def simulate(
     threads: int | None = None,
     engine: str = "compiled",
     max_rate: float = MAX_RATE,
+    tick: float | None = None,
 ) -> Result:
     """Simulate every recording of ``spikes`` from rest, exactly.
 
@@ -72,6 +75,11 @@ def simulate(
     max_rate : float
         A population that fires more than this per unit [Hz], averaged over a recording,
         stops the run.
+    tick : float, optional
+        Count times in ticks of this length [s]: input times, delays, refractory periods and
+        the duration must be whole numbers of them, to a millionth of a tick, and what meets on
+        that grid then meets exactly. Without it, arrivals meet where their sums of float64
+        seconds are the same number.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def simulate(
     RunawayError
         If a population fires without bound.
     """
-    return Simulator(net, record, voltage, duration, threads, engine, max_rate).run(spikes)
+    return Simulator(net, record, voltage, duration, threads, engine, max_rate, tick).run(spikes)
 
 
 class Simulator:
@@ -100,6 +108,7 @@ class Simulator:
         threads: int | None = None,
         engine: str = "compiled",
         max_rate: float = MAX_RATE,
+        tick: float | None = None,
     ) -> None:
         if engine not in ENGINES:
             raise ValueError(f"engine = {engine!r}, must be one of {', '.join(ENGINES)}")
@@ -111,6 +120,14 @@ class Simulator:
         self.engine = engine
         self.max_rate = positive("max_rate", max_rate, "Hz", infinite=True)
         self._plans: list[Plan] | None = None
+        self.tick = tick
+        self._in_ticks: Simulator | None = None
+        if tick is not None:
+            self._in_ticks = Simulator(
+                network_in_ticks(net, tick), self.record,
+                {name: times / tick for name, times in self.voltage.items()},
+                threads=self.threads, engine=engine, max_rate=self.max_rate * tick,
+            )  # fmt: skip
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
@@ -124,6 +141,8 @@ class Simulator:
         check_sample_times(self.voltage, duration)
         check_clock(self.net, duration)
         spikes = spikes.before(duration)
+        if self._in_ticks is not None and self.tick is not None:
+            return self._run_in_ticks(self._in_ticks, self.tick, spikes, duration)
         if self.engine == "reference":
             from evsim import reference
 
@@ -142,6 +161,15 @@ class Simulator:
         result = _joined(run_jobs(self._run_chunk, jobs, self.threads, stop), spikes, duration)
         check_finite(result)
         return result
+
+    def _run_in_ticks(
+        self, simulator: Simulator, tick: float, spikes: Spikes, duration: float
+    ) -> Result:
+        try:
+            found = simulator.run(spikes_in_ticks(spikes, tick, duration))
+        except (RunawayError, NotFiniteError) as error:
+            raise type(error)(f"with times and rates in ticks of {tick:g} s: {error}") from None
+        return result_in_seconds(found, self.net, tick, duration, self.voltage)
 
     def bytes_per_recording(self) -> int:
         """Return what a recording takes besides its spikes: samples and values of readouts."""

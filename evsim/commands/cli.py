@@ -100,6 +100,13 @@ def cli(context: click.Context) -> None:
     show_default=True,
     help="Stop if a population fires more than this per unit.",
 )
+@click.option(
+    "--tick",
+    type=float,
+    metavar="S",
+    help="Count times in whole ticks of this length [s], so that what meets on that grid meets "
+    "exactly; times that are no multiples of it are refused.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: Any) -> None:
     """Run the network MODEL on every recording of SPIKES.

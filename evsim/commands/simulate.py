@@ -54,6 +54,7 @@ class RunOptions:
     threads: int | None = None
     engine: str = "compiled"
     max_rate: float = MAX_RATE
+    tick: float | None = None
     overwrite: bool = False
     progress: bool = True
 
@@ -213,6 +214,7 @@ def _simulator(net: Network, duration: float, options: RunOptions) -> Simulator:
         options.threads,
         options.engine,
         options.max_rate,
+        options.tick,
     )
 
 
@@ -246,6 +248,8 @@ def _notes(
         "engine": options.engine,
         "max_rate": options.max_rate,
     }
+    if options.tick is not None:
+        notes["tick"] = options.tick
     if options.voltage:
         notes["voltage_dt"] = 1e-3 if options.dt is None else options.dt
     return notes
