@@ -197,7 +197,7 @@ def damaged(data, number):
     used, structure = places(bytes(data))
     for _ in range(rng.integers(1, 4)):
         where = structure if rng.random() < 0.7 else used if rng.random() < 0.7 else len(data)
-        at = int(rng.choice(where))
+        at = int(rng.choice(where if np.size(where) else len(data)))
         if kind < 0.5:
             data[at] ^= 1 << int(rng.integers(8))
         elif kind < 0.65:
