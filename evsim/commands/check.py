@@ -21,6 +21,7 @@ from evsim.files import FileError, SpikeFile, load_network, network_digest
 from evsim.files.hdf5 import reason
 from evsim.plots import styled
 from evsim.spikes import Spikes
+from evsim.words import LINE, plain
 
 if TYPE_CHECKING:
     from evsim.gradients.cross_check.records import CrossCheck
@@ -84,7 +85,7 @@ def run_check(
     net = load_network(model)
     some, chosen, n_all = _read(spikes, recordings, net.populations[net.input].size)
     check = cross_check(net, some, dt or DT, trained, device, chosen, progress=True)
-    text = f"{model} on {spikes}, {len(some):,} of {n_all:,} recordings\n"
+    text = f"{plain(model, LINE)} on {plain(spikes, LINE)}, {len(some):,} of {n_all:,} recordings\n"
     text += report_text(check, kept)
     if output is not None:
         notes: dict[str, Any] = {
@@ -94,7 +95,7 @@ def run_check(
             "recordings_in_file": n_all,
         }
         _write_folder(output, text, {**notes, **report_data(check, kept)}, check)
-        text += f"\nreport in {output}: {', '.join(REPORT_FILES)}"
+        text += f"\nreport in {plain(output, LINE)}: {', '.join(REPORT_FILES)}"
     return text, not check.failures(kept)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.files.heaps import endless_heap
+from evsim.words import LINE, one_line, plain
 
 # Filters that come with every HDF5 or h5py; any other would load a plug-in.
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -50,12 +51,6 @@ class FileError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(one_line(message))
-
-
-def one_line(text: str) -> str:
-    """Return ``text`` without line breaks, control characters and broken Unicode."""
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def reason(error: BaseException) -> str:
@@ -181,8 +176,8 @@ class Folder:
 
     def where(self, name: str = "") -> str:
         """Return ``file: /path/name``."""
-        inside = f"{self.path}/{name}" if name else self.path or "/"
-        return f"{self.file.path}: {inside}"
+        inside = [plain(part) for part in self.path.split("/")] + [plain(name)] * bool(name)
+        return f"{plain(self.file.path, LINE)}: {'/'.join(inside) or '/'}"
 
     def error(self, name: str, what: str) -> FileError:
         """Return an error about ``name`` in this group."""
