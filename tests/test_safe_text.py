@@ -72,7 +72,8 @@ def rude_network(path: Path, name: str) -> None:
     """Write a network whose populations, projection and attributes have rude names."""
     other, delay = f"{name}2", np.array([[0.1, 0.2]] * 2)
     ends = [evsim.Population(name, "Input", 2), evsim.Population(other, "LIF", 2, tau_mem=0.02)]
-    evsim.Network(ends, [evsim.Dense(pre=name, post=other, weight=np.eye(2), delay=delay)]).save(path)
+    into = evsim.Dense(pre=name, post=other, weight=np.eye(2), delay=delay)
+    evsim.Network(ends, [into]).save(path)
     with h5py.File(path, "a") as file:
         file.attrs["note"] = name
         file.attrs[f"{name} is"] = "a name"

@@ -262,7 +262,7 @@ def _start_engine(simulator: Simulator, tell: bool) -> str:
     start = time.perf_counter()
     from evsim import _compile
 
-    if tell and not os.path.isdir(_compile.CACHE_FOLDER):
+    if tell and _compile.IS_NEW:
         print("evsim: compiling the engine, once for this version", file=sys.stderr)
     size = simulator.net.populations[simulator.net.input].size
     nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)
