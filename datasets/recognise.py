@@ -16,7 +16,7 @@ import numpy as np
 
 from evsim import Spikes
 from evsim.arrays import IntArray
-from evsim.files.hdf5 import InputFile, library_errors
+from evsim.files.hdf5 import InputFile, library_errors, open_regular
 from evsim.spikes import default_duration
 
 from .dataset import Dataset
@@ -59,9 +59,9 @@ def recognise(path: str | PathLike[str]) -> Dataset | None:
         If it is one of these, but not sound.
     """
     path = Path(path)
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         return None
-    with library_errors(str(path)), open(path, "rb") as file:
+    with library_errors(str(path)), open_regular(path) as file:
         magic = file.read(len(MAGIC))
     if magic.startswith(HDF5_MAGIC):
         return _hdf5(path)

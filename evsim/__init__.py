@@ -1,5 +1,7 @@
 """Exact event-driven simulation of spiking neural networks with real-valued delays."""
 
+# First: what follows takes a while, and Ctrl-C must not end in a traceback.
+from evsim import interrupts as interrupts
 from evsim.errors import NotFiniteError as NotFiniteError
 from evsim.errors import RunawayError as RunawayError
 from evsim.files import FileError as FileError

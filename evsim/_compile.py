@@ -1,27 +1,59 @@
-"""One decorator for every compiled function, with a cache that can't go stale.
+"""One decorator for every compiled function, with a cache that can't go stale or astray.
 
 Numba's own ``cache=True`` keys a function by the text of its own file, but what the
 function calls may stand in another file: after a change there, the old machine code
 would run. Here the cache folder carries a digest of every source file that may hold a
 kernel (their names start with an underscore), so any edit or upgrade of one recompiles,
 and nothing is written next to the package.
+
+The cache is unpickled, which may run anything. So it is used only where nobody else can
+write, and every file in it begins with a digest of the rest, which is compared first.
 """
 
+from __future__ import annotations
+
+import glob
 import hashlib
 import os
+import pickle
+import stat
+import tempfile
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    _CacheLocator,
+    _SourceFileBackedLocatorMixin,
+)
+from numba.core.dispatcher import Dispatcher
 
 _HERE = Path(__file__).parent
+_OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
+_DIGEST = hashlib.sha256().digest_size
+_told: set[str] = set()
 
 
-def _cache_folder() -> str:
-    """Return the folder for this version of the sources, in the user's cache."""
+class _Damaged(Exception):
+    """A file of the cache is not what was written, or not the user's."""
+
+
+def _tell(what: str, message: str) -> None:
+    """Warn, but only once for each kind of trouble: there are a hundred kernels."""
+    if what not in _told:
+        _told.add(what)
+        warnings.warn_explicit(message, UserWarning, __file__, 0)  # no line of code to show
+
+
+def _sources_digest() -> str:
+    """Return what names this version of the sources."""
     rooms = [_HERE]
     if (_HERE.parent / "setup.cfg").is_file():  # a checkout: the rooms are siblings
         rooms += [_HERE.parent / "gradients", _HERE.parent / "datasets"]
@@ -29,14 +61,176 @@ def _cache_folder() -> str:
     for room in rooms:
         for path in sorted(room.rglob("_*.py")):
             digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _wanted_base() -> str:
+    """Return where the user wants the cache: as Numba is told, or with their other caches."""
     base = os.environ.get("NUMBA_CACHE_DIR")
-    if not base:
-        home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        base = os.path.join(home, "evsim")
-    return os.path.join(base, digest.hexdigest()[:16])
+    if base:
+        return base
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(home, "evsim")
+
+
+def _not_private(path: str, found: os.stat_result) -> str | None:
+    """Return why a file or folder can't be trusted with code, None if only the user can write."""
+    if hasattr(os, "geteuid"):  # not on Windows, where home folders are private
+        if found.st_uid != os.geteuid():
+            return f"{path} belongs to another user"
+        if found.st_mode & _OTHERS_MAY_WRITE:
+            return f"others may write to {path} (chmod go-w mends it)"
+    return None
+
+
+def _make_private(base: str, folder: str) -> str | None:
+    """Create a folder in ``base`` that only the user can write to; return what hinders it."""
+    try:
+        if not os.path.isabs(base) and not os.environ.get("NUMBA_CACHE_DIR"):
+            return "there is no home folder"
+        os.makedirs(base, mode=0o700, exist_ok=True)
+        for each in (base, folder):
+            if not os.path.isdir(each):
+                os.mkdir(each, 0o700)
+            if why := _not_private(each, os.stat(each)):
+                return why
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return f"{folder} can't be written: {error.strerror}"
+    return None
+
+
+def _cache_folder() -> str | None:
+    """Return the folder for this version of the sources; None if there is no safe one."""
+    version, base = _sources_digest(), _wanted_base()
+    folder = os.path.abspath(os.path.join(base, version))
+    why = _make_private(base, folder)
+    if why is None:
+        return folder
+    user = os.geteuid() if hasattr(os, "geteuid") else "user"
+    instead = os.path.join(tempfile.gettempdir(), f"evsim-{user}")
+    if _make_private(instead, os.path.join(instead, version)) is None:
+        _tell("folder", f"compiled code is kept in {instead} for now: {why}")
+        return os.path.join(instead, version)
+    _tell("folder", f"compiled code is not kept, and compiled anew every time: {why}")
+    return None
 
 
 CACHE_FOLDER = _cache_folder()
+# Whether this version has compiled nothing yet.
+IS_NEW = CACHE_FOLDER is None or next(Path(CACHE_FOLDER).rglob("*.nbi"), None) is None
+
+
+class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
+    """The one folder above and nothing else; Numba would go on to the package itself."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file, self._lineno = file, function.__code__.co_firstlineno
+        self._path = os.path.join(CACHE_FOLDER or "", self.get_suitable_cache_subpath(file))
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        """Return the place of a function's code; OSError if there is none."""
+        locator = cls(py_func, py_file)
+        locator.ensure_cache_path()
+        return locator
+
+    def get_cache_path(self) -> str:
+        """Return the folder for one source file."""
+        return self._path
+
+    def ensure_cache_path(self) -> None:
+        """Create the folder, for the user alone."""
+        if not os.path.isdir(self._path):
+            os.makedirs(self._path, mode=0o700, exist_ok=True)
+        if why := _not_private(self._path, os.stat(self._path)):
+            raise PermissionError(why)
+
+
+class _Kernels(CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _SealedFile(IndexDataCacheFile):
+    """Index and machine code of a kernel, each behind a digest that is compared first."""
+
+    def load(self, key: Any) -> Any:
+        """Return what was saved under the key, None if nothing was."""
+        found = super().load(key)
+        # Two processes that compile at once may have given two signatures one file name.
+        return found[1] if found is not None and found[0] == key else None
+
+    def save(self, key: Any, data: Any) -> None:
+        """Save machine code with its key."""
+        super().save(key, (key, data))
+
+    def _load_index(self) -> dict[Any, str]:
+        try:
+            version, stamp, overloads = self._unsealed(self._index_path)
+        except FileNotFoundError:
+            return {}
+        return overloads if (version, stamp) == (self._version, self._source_stamp) else {}
+
+    def _save_index(self, overloads: dict[Any, str]) -> None:
+        self._seal(self._index_path, (self._version, self._source_stamp, overloads))
+
+    def _load_data(self, name: str) -> Any:
+        return self._unsealed(self._data_path(name))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._seal(self._data_path(name), data)
+
+    def _seal(self, path: str, value: Any) -> None:
+        data = self._dump(value)
+        with self._open_for_write(path) as file:
+            file.write(hashlib.sha256(data).digest() + data)
+
+    def _unsealed(self, path: str) -> Any:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with open(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise _Damaged(f"{path} is not a regular file")
+            if why := _not_private(path, found):
+                raise _Damaged(why)
+            data = file.read()
+        if hashlib.sha256(data[_DIGEST:]).digest() != data[:_DIGEST]:
+            raise _Damaged(f"{path} is damaged")
+        return pickle.loads(data[_DIGEST:])
+
+    def remove(self) -> None:
+        """Remove all that is kept of this kernel."""
+        stem = glob.escape(self._index_path.removesuffix(".nbi"))
+        for path in glob.glob(f"{stem}.nbi") + glob.glob(f"{stem}.*.nbc"):
+            with suppress(OSError):  # what can't be removed is not used either
+                os.unlink(path)
+
+
+class _KernelCache(FunctionCache):
+    """Numba's cache of one function, which is never a reason not to run."""
+
+    _impl_class = _Kernels
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        stamp = self._impl.locator.get_source_stamp()
+        self._cache_file = _SealedFile(self._cache_path, self._impl.filename_base, stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return machine code; None, and a warning, if what is there can't be used."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # a pickle may raise anything
+            _tell("damaged", f"cached machine code is compiled anew: {error}")
+            self._cache_file.remove()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep machine code, if that is possible."""
+        try:
+            super().save_overload(sig, data)
+        except (OSError, _Damaged) as error:
+            _tell("unsaved", f"compiled code can't be kept: {error}")
 
 
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
@@ -49,13 +243,14 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if function is None:
         return partial(kernel, **options)
     options = {"fastmath": {"contract"}} | options
-    options |= {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
-    saved = config.CACHE_DIR  # type: ignore[attr-defined]
-    config.CACHE_DIR = CACHE_FOLDER  # type: ignore[attr-defined]
-    try:
-        return numba.njit(**options)(function)
-    finally:
-        config.CACHE_DIR = saved  # type: ignore[attr-defined]
+    options |= {"nogil": True, "error_model": "numpy", "_nrt": False}
+    compiled = numba.njit(**options)(function)
+    if CACHE_FOLDER is not None and isinstance(compiled, Dispatcher):  # else it isn't compiled
+        try:
+            compiled._cache = _KernelCache(function)  # type: ignore[attr-defined]
+        except OSError as error:
+            _tell("folder", f"compiled code is not kept, and compiled anew every time: {error}")
+    return compiled
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -7,6 +7,7 @@ colour-blind readers. matplotlib is imported when a picture is drawn, not before
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -23,6 +24,7 @@ from evsim.network import Network
 from evsim.projections import Projection
 from evsim.result import Result
 from evsim.spikes import Spikes
+from evsim.words import bin_edges, drawn, milliseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,7 @@ Cells = tuple["SubplotSpec", "SubplotSpec"]
 
 BLUE, VERMILION, GREY, DARK = "#0072B2", "#D55E00", "#B8B8B8", "#222222"
 _CYCLE = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+_SHORT, _HEADLINE = 30, 120  # characters of a name beside a small panel; of a list of names
 _STYLE: Any = {  # keys that matplotlib knows
     "font.size": 9.0,
     "axes.titlesize": 9.5,
@@ -41,6 +44,7 @@ _STYLE: Any = {  # keys that matplotlib knows
     "axes.spines.right": False,
     "axes.linewidth": 0.8,
     "legend.frameon": False,
+    "text.usetex": False,  # names are no TeX
 }
 
 
@@ -168,15 +172,15 @@ def plot_network(net: Network) -> Figure:
     n_rows = len(net.projections)
     sizes = ", ".join(f"{p.name} {p.model}[{p.size}]" for p in net.populations.values())
     with styled():
-        figure = new_figure(8.0, 0.6 + 1.9 * n_rows, f"Network: {sizes}")
+        figure = new_figure(8.0, 0.6 + 1.9 * n_rows, drawn(f"Network: {sizes}", _HEADLINE))
         axes = figure.subplots(n_rows, 2, squeeze=False)
         for (left, right), projection in zip(axes, net.projections.values(), strict=True):
             delays, weights = _spreads(projection, net.populations[projection.pre].size)
             left.set_label(f"{projection.name} delay")
-            left.set_title(f"{projection.name}: {len(weights):,} synapses")
-            _draw_spread(left, delays * 1e3, BLUE, "delay [ms]")
+            left.set_title(f"{drawn(projection.name)}: {len(weights):,} synapses")
+            _draw_spread(left, *milliseconds(delays), BLUE, "delay")
             right.set_label(f"{projection.name} weight")
-            _draw_spread(right, weights, VERMILION, "weight")
+            _draw_spread(right, weights, "", VERMILION, "weight")
     return figure
 
 
@@ -243,14 +247,14 @@ def save_figure(path: str | PathLike[str], figure: Figure, overwrite: bool = Fal
 def class_name(label: int, classes: Sequence[str] | None = None) -> str:
     """Return ``"3 (three)"`` if the class has a name, ``"3"`` if not."""
     if classes is not None and 0 <= label < len(classes):
-        return f"{label} ({classes[label]})"
+        return f"{label} ({drawn(classes[label], _SHORT)})"
     return str(label)
 
 
 def _spikes_row(figure: Figure, cells: Cells, name: str, one: Spikes) -> Axes:
     raster = figure.add_subplot(cells[0], label=name)
     _draw_raster(raster, one)
-    raster.set_title(f"{name}: {_counts(one)}")
+    raster.set_title(f"{drawn(name)}: {_counts(one)}")
     units = figure.add_subplot(cells[1], sharey=raster, label=f"{name} units")
     _draw_unit_rates(units, one)
     return raster
@@ -267,7 +271,7 @@ def _voltage_row(
     axes = figure.add_subplot(cells[0], label=f"{name} voltage")
     times, voltage = result.voltage_times[name], result.voltage[name][recording]
     axes.set_ylabel("voltage")
-    axes.set_title(f"{name}: voltage of {voltage.shape[1]} units")
+    axes.set_title(f"{drawn(name)}: voltage of {voltage.shape[1]} units")
     if name not in result.output:
         n_shown = _draw_voltages(axes, times, voltage)
         key = figure.add_subplot(cells[1], label=f"{name} key")
@@ -275,7 +279,7 @@ def _voltage_row(
         key.legend(handles=axes.get_lines(), loc="center left", fontsize=8, handlelength=1.2)
         if n_shown < voltage.shape[1]:
             title = f"voltage of {n_shown} of {voltage.shape[1]} units, those that move most"
-            axes.set_title(f"{name}: {title}")
+            axes.set_title(f"{drawn(name)}: {title}")
         return axes
     axes.plot(times, voltage, color=GREY, linewidth=0.8)
     marked = _marked(result.output[name][recording], _label(result, recording))
@@ -300,7 +304,7 @@ def _draw_raster(axes: Axes, one: Spikes) -> None:
 
 
 def _draw_rate(axes: Axes, one: Spikes) -> None:
-    n_bins = int(np.clip(round(one.duration / 0.01), 10, 400))
+    n_bins = round(min(max(one.duration / 0.01, 10), 400))
     counts, edges = np.histogram(one.times, bins=n_bins, range=(0.0, one.duration))
     rates = counts / (np.diff(edges) * max(one.size, 1))
     axes.stairs(rates, edges, fill=True, color=BLUE)
@@ -337,29 +341,42 @@ def _draw_output(
     axes.barh(np.arange(len(values)), values, color=colours, height=0.75)
     axes.axvline(0.0, color=DARK, linewidth=0.8)
     axes.invert_yaxis()
-    axes.set_title(f"value of {name}", fontsize=8)
+    axes.set_title(f"value of {drawn(name, _SHORT)}", fontsize=8)
     if len(values) <= 25:
-        names = [classes[u] if classes and u < len(classes) else str(u) for u in range(len(values))]
+        known = [drawn(name, _SHORT) for name in (classes or [])[: len(values)]]
+        names = known + [str(unit) for unit in range(len(known), len(values))]
         axes.set_yticks(np.arange(len(values)), names, fontsize=7)
         axes.tick_params(axis="y", length=0)
 
 
-def _draw_spread(axes: Axes, values: FloatArray, colour: str, name: str) -> None:
-    axes.set_xlabel(name)
+def _draw_spread(axes: Axes, values: FloatArray, unit: str, colour: str, name: str) -> None:
+    values, power = _at_scale(values)
+    unit = f"1e{power} {unit}".strip() if power else unit
+    axes.set_xlabel(f"{name} [{unit}]" if unit else name)
     axes.set_ylabel("synapses")
     if not len(values):
         return
-    if values.min() == values.max():  # one bar of a visible width
+    n_bins = int(np.clip(np.sqrt(len(np.unique(values))), 10, 60))
+    edges = bin_edges(values, n_bins)
+    if edges is None:  # one bar of a visible width
         half = max(abs(float(values[0])), 1.0) / 40
         axes.bar(values[:1], [len(values)], width=half, color=colour)
         axes.set_xlim(float(values[0]) - 20 * half, float(values[0]) + 20 * half)
         axes.set_title(f"all {values[0]:.4g}", loc="right")
         return
-    bins = int(np.clip(np.sqrt(len(np.unique(values))), 10, 60))
-    axes.hist(values, bins=bins, color=colour, histtype="stepfilled")
+    axes.hist(values, bins=edges.tolist(), color=colour, histtype="stepfilled")
     middle = float(np.median(values))
     axes.axvline(middle, color=DARK, linewidth=0.8, linestyle="--")
     axes.set_title(f"median {middle:.3g}", loc="right")
+
+
+def _at_scale(values: FloatArray) -> tuple[FloatArray, int]:
+    """Return values of a size that axes can be laid out for, and the power of ten left out."""
+    top = float(np.abs(values).max(initial=0.0))
+    if top == 0.0 or 1e-12 < top < 1e15:
+        return values, 0
+    power = max(math.floor(math.log10(top)), -307)  # a smaller one would be next to nothing
+    return values / 10.0**power, power
 
 
 def _spreads(projection: Projection, pre_size: int) -> tuple[FloatArray, FloatArray]:
@@ -385,7 +402,7 @@ def _result_headline(result: Result, recording: int, classes: Sequence[str] | No
         parts.append(f"label {class_name(label, classes)}")
     for name, values in result.output.items():
         answer = class_name(int(np.argmax(values[recording])), classes)
-        parts.append(f"{name} answers {answer}")
+        parts.append(f"{drawn(name)} answers {answer}")
     return ", ".join(parts)
 
 

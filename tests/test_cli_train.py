@@ -137,7 +137,7 @@ def test_an_interrupted_training_goes_on(copied: Path) -> None:
     _, told = process.communicate(timeout=60)
     assert process.returncode in (0, 130)
     if process.returncode == 130:
-        assert told == "evsim: long can go on: --resume\n\nevsim: interrupted\n"
+        assert told == "evsim: long can go on: --resume\nevsim: interrupted\n"
         assert evsim.Network.load(copied / "long" / "network.h5").output == "readout"
     done = run(copied, "train", "spikes.h5", "-o", "long", "--resume")
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray
-from evsim.files.hdf5 import FileError
+from evsim.files.hdf5 import FileError, open_regular
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # [Hz]
 _SAMPLES = 1 << 20  # read at a time: what a header says about lengths is not trusted
@@ -43,7 +43,7 @@ def read_audio(path: str | PathLike[str]) -> tuple[FloatArray, int]:
     soundfile = _soundfile()
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file:
+        with open_regular(name) as file:
             _check_length(name, file.read(12), os.fstat(file.fileno()).st_size)
             file.seek(0)
             with soundfile.SoundFile(file) as sound:

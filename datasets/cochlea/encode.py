@@ -16,7 +16,7 @@ from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import append_ragged
 from evsim.spikes import Spikes
 from evsim.version import VERSION
-from evsim.words import count
+from evsim.words import LINE, count, plain
 
 from .audio import read_audio
 from .cochlea import Cochlea
@@ -108,7 +108,7 @@ def encode_files(
         f"{count(len(files), 'recording')}{grouped}, the longest {max(durations):.3g} s, "
         f"{count(n_spikes, 'spike')} of {channels} units\n"
         f"encoded {total:.3g} s in {seconds:.3g} s, {total / seconds:.3g} times real time\n"
-        f"spikes in {os.fspath(output)}"
+        f"spikes in {plain(os.fspath(output), LINE)}"
     )
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evsim import FileError
 from evsim.arrays import FloatArray, IntArray
-from evsim.files.hdf5 import library_errors
+from evsim.files.hdf5 import library_errors, open_regular
 
 from .camera import MICROSECOND, Events
 
@@ -104,9 +104,7 @@ def read_channel_events(path: str | PathLike[str]) -> tuple[FloatArray, IntArray
 def _words(path: str | PathLike[str]) -> npt.NDArray[np.uint8]:
     """Return the bytes of a file, [event, 5]."""
     path = os.fspath(path)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise FileError(f"{path}: is not a regular file")
-    with library_errors(path), open(path, "rb") as file:
+    with library_errors(path), open_regular(path) as file:
         data = file.read()
     if len(data) % EVENT:
         raise FileError(

@@ -19,7 +19,7 @@ import numpy as np
 
 from evsim import FileError
 from evsim.arrays import IntArray
-from evsim.files.hdf5 import library_errors, reason
+from evsim.files.hdf5 import library_errors, open_regular, reason
 
 from ..published import PerProcess
 from .camera import MICROSECOND, Events, Sensor
@@ -82,10 +82,8 @@ class AedatFile:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = os.fspath(path)
-        if os.path.exists(self.path) and not os.path.isfile(self.path):
-            raise FileError(f"{self.path}: is not a regular file")
         with library_errors(self.path):
-            self._file = open(self.path, "rb", buffering=0)  # noqa: SIM115, kept open
+            self._file = open_regular(self.path, buffering=0)
         self._lock = threading.Lock()
         try:
             self._n_bytes = os.fstat(self._file.fileno()).st_size

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError
-from evsim.files.hdf5 import MAX_COMPRESSION, reason
+from evsim.files.hdf5 import MAX_COMPRESSION, open_regular, reason
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP = b"\x1f\x8b"
@@ -52,7 +52,7 @@ def read_idx(path: str | PathLike[str]) -> npt.NDArray[Any]:
     array([7, 9], dtype=uint8)
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             packed = file.read(2) == _GZIP
             file.seek(0)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError
-from evsim.files.hdf5 import library_errors
+from evsim.files.hdf5 import library_errors, open_regular
 
 from ..formats.aedat import AedatFile, AedatInterval
 from ..formats.camera import CameraData, Events, Part, Sensor
@@ -134,8 +134,7 @@ def listed_recordings(path: Path) -> list[Recording]:
     FileError
         If the list names something else than ``userNN_<light>.aedat``, or a file is missing.
     """
-    with library_errors(str(path)):
-        names = path.read_text("ascii", errors="replace").split()
+    names = _text(path).split()
     recordings = []
     for name in names:
         user = re.fullmatch(r"user(\d{1,9})_\w+\.aedat", name, re.ASCII)
@@ -195,8 +194,7 @@ def read_labels(path: Path) -> Sequence[tuple[int, int, int]]:
     FileError
         If a line is not sound; names it.
     """
-    with library_errors(str(path)):
-        lines = path.read_text("ascii", errors="replace").splitlines()
+    lines = _text(path).splitlines()
     if not lines or lines[0].strip() != _HEADING:
         raise FileError(f"{path}: must start with the line {_HEADING}")
     intervals = []
@@ -214,9 +212,15 @@ def read_labels(path: Path) -> Sequence[tuple[int, int, int]]:
     return intervals
 
 
+def _text(path: Path) -> str:
+    """Return the text of a small file of ASCII."""
+    with library_errors(str(path)), open_regular(path) as file:
+        return str(file.read().decode("ascii", errors="replace"))
+
+
 def _read_numpy(path: str) -> npt.NDArray[Any]:
     """Return the columns x, y, p, t of a NumPy file, believing none of its sizes."""
-    with library_errors(path), open(path, "rb") as file:
+    with library_errors(path), open_regular(path) as file:
         data = file.read()
     header = _NUMPY.match(data)
     if header is None:

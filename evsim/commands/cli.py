@@ -11,24 +11,29 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from evsim.commands.ending import (
+    end,
+    end_interrupted,
+    escape_what_streams_lack,
+    one_line_warnings,
+)
 from evsim.commands.train import TrainSettings, run_training
-from evsim.errors import RunawayError
 from evsim.files.demo import demo_names, resolve
+from evsim.interrupts import interruptible
 from evsim.requests import MAX_RATE
 from evsim.version import VERSION
+from evsim.words import LINE, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from evsim.datasets import Dataset
 
-_USER_ERRORS = (ValueError, OSError, RunawayError, ModuleNotFoundError, MemoryError)
-_INTERRUPTED = 130  # as shells report it
 _DEMO = f"Files that come with evsim can be named anywhere: {', '.join(demo_names())}."
 _EXAMPLE = """
 \b
@@ -43,7 +48,18 @@ def _default(text: str, name: str) -> str:
     return f"{text}  [default: {getattr(TrainSettings, name)}]"
 
 
-@click.group(invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
+class _Commands(click.Group):
+    """Commands that Ctrl-C ends without the empty line that click would print."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run one."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise click.Abort from error
+
+
+@click.group(cls=_Commands, invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
 @click.version_option(VERSION, prog_name="evsim", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -162,7 +178,7 @@ def plot(file: str, output: str, recording: int, overwrite: bool) -> None:
     data = recognise(path)
     figure = plot_file(path, recording) if data is None else _plot_dataset(data, recording)
     save_figure(output, figure, overwrite)
-    click.echo(f"picture in {output}")
+    click.echo(f"picture in {plain(output, LINE)}")
 
 
 def _plot_dataset(data: Dataset, recording: int) -> Figure:
@@ -271,7 +287,7 @@ def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: A
         click.echo(run_training(dataset, output, resume, overwrite, **given))
     except KeyboardInterrupt:
         if os.path.exists(os.path.join(output, "checkpoint.pt")):
-            click.echo(f"evsim: {output} can go on: --resume", err=True)
+            click.echo(f"evsim: {plain(output, LINE)} can go on: --resume", err=True)
         raise
 
 
@@ -393,24 +409,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments : sequence of str or None
         In place of those of the process.
     """
-    with warnings.catch_warnings():
-        warnings.showwarning = _one_line_warnings()
+    with interruptible() as interrupt, warnings.catch_warnings():
+        warnings.showwarning = one_line_warnings()
+        escape_what_streams_lack()
         try:
             cli.main(arguments, prog_name="evsim", standalone_mode=False)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by the shell
+                sys.stdout.flush()
         except (KeyboardInterrupt, click.Abort):
-            click.echo("evsim: interrupted", err=True)
-            sys.exit(_INTERRUPTED)
-        except BrokenPipeError:  # the reader (head, less) has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-        except click.UsageError as error:
-            command = error.ctx.command_path if error.ctx else "evsim"
-            _fail(f"{error.format_message()} Try: {command} --help")
-        except click.ClickException as error:
-            _fail(error.format_message())
-        except _USER_ERRORS as error:
-            _fail(str(error) or type(error).__name__)
+            end_interrupted()
+        except Exception as error:
+            if interrupt.pressed:  # a library made an error of its own of it
+                end_interrupted()
+            end(error)
 
 
 def _check_output(output: str, overwrite: bool, inputs: Sequence[str | os.PathLike[str]]) -> None:
@@ -422,28 +433,3 @@ def _check_output(output: str, overwrite: bool, inputs: Sequence[str | os.PathLi
     for path in inputs:
         if os.path.exists(output) and os.path.samefile(output, path):
             raise ValueError(f"{output}: is an input of this command; choose another name")
-
-
-def _fail(message: str) -> None:
-    from evsim.files.hdf5 import one_line
-
-    click.echo(f"evsim: error: {one_line(message)}", err=True)
-    sys.exit(2)
-
-
-def _one_line_warnings() -> Callable[..., None]:
-    """Return a stand-in for `warnings.showwarning`: one line each, and each only once.
-
-    The place in the code is left out: nobody at a command line has asked for it.
-    """
-    from evsim.files.hdf5 import one_line
-
-    seen = set()
-
-    def show(message: Warning | str, *_: object, **__: object) -> None:
-        text = one_line(str(message))
-        if text not in seen:
-            seen.add(text)
-            click.echo(f"evsim: warning: {text}", err=True)
-
-    return show

@@ -21,7 +21,7 @@ from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Projection, payload
 from evsim.spikes import Spikes, default_duration
-from evsim.words import count, span, text_histogram
+from evsim.words import LINE, count, milliseconds, plain, span, text_histogram
 
 BATCH = 16  # recordings of a data set that are in memory at once
 
@@ -74,11 +74,16 @@ def describe(path: str | PathLike[str]) -> str:
         lines = _describe_result(path)
     else:
         lines = _describe_spikes(path)
-    lines = [f"{path}: {kind} file", *lines]
+    lines = [f"{plain(path, LINE)}: {kind} file", *lines]
     if notes:
         lines += ["", "notes in the file"]
-        lines += [f"  {name}: {value}" for name, value in notes.items()]
+        lines += [f"  {plain(name)}: {_note(value)}" for name, value in notes.items()]
     return "\n".join(lines)
+
+
+def _note(value: object) -> str:
+    """Return an attribute in one line; numpy breaks what it says of long arrays."""
+    return plain(value if isinstance(value, str) else " ".join(str(value).split()), LINE)
 
 
 def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
@@ -103,7 +108,7 @@ def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
     if data.sensor is not None:
         units += f" ({' x '.join(map(str, data.sensor))}: polarity x row x column)"
     lines = [
-        f"{path}: {type(data).__name__.lstrip('_')} data set",
+        f"{plain(path, LINE)}: {type(data).__name__.lstrip('_')} data set",
         f"  recordings  {len(data):,}",
         f"  duration    {data.duration:g} s; last spike at {tally.last_time:.6g} s",
         f"  units       {units}",
@@ -151,7 +156,7 @@ def _label_lines(labels: IntArray | None, names: Sequence[str] | None) -> list[s
         return ["  labels      none"]
     lines = ["  labels"]
     for label, n in zip(*np.unique(labels, return_counts=True), strict=True):
-        name = names[label] if names is not None and 0 <= label < len(names) else ""
+        name = plain(names[label]) if names is not None and 0 <= label < len(names) else ""
         lines.append(f"    {label:>4} {name:<10} {count(n, 'recording')}")
     return lines
 
@@ -166,7 +171,8 @@ def _describe_result(path: str | PathLike[str]) -> list[str]:
         lines = [f"  duration    {duration:g} s"]
         populations = root.folder("populations")
         for name in populations.names():
-            lines += ["", name, *_describe_recorded(populations.folder(name), duration, labels)]
+            folder = populations.folder(name)
+            lines += ["", plain(name), *_describe_recorded(folder, duration, labels)]
     return [*lines, "", *_label_lines(labels, class_names(path))]
 
 
@@ -203,7 +209,8 @@ def _tally_recorded(folder: Folder, duration: float) -> Tally:
 
 
 def _describe_network(net: Network) -> list[str]:
-    lines = [f"  input {net.input!r}, output {net.output!r}", "", "populations"]
+    ends = f"  input {plain(repr(net.input))}, output {plain(repr(net.output))}"
+    lines = [ends, "", "populations"]
     for population in net.populations.values():
         lines += _population_lines(population)
     lines += ["", "projections"]
@@ -219,12 +226,13 @@ def _population_lines(population: Population) -> list[str]:
     if population.output is not None:
         notes.append(f"output {population.output!r}")
     if population.tau_output is not None:
-        notes.append(f"tau_output {1e3 * population.tau_output:g} ms")
-    lines = [f"  {population.name}: {population.model}, {', '.join(notes)}"]
+        tau, unit = milliseconds(np.array([population.tau_output]))
+        notes.append(f"tau_output {tau[0]:g} {unit}")
+    lines = [f"  {plain(population.name)}: {population.model}, {', '.join(notes)}"]
     for name, rule in MODELS[population.model].parameters.items():
         values, unit = population.parameters[name], ""
         if rule.unit == "s":
-            values, unit = 1e3 * values, "ms"
+            values, unit = milliseconds(values)
         lines.append(f"    {name:<11} {span(values, unit)}")
     return lines
 
@@ -235,16 +243,16 @@ def _projection_lines(projection: Projection, pre_size: int) -> list[str]:
     shape = " x ".join(str(n) for n in weights.shape)
     n_synapses = len(projection.synapses(pre_size).weight)
     lines = [
-        f"  {projection.name}: {projection.kind}, {projection.weights_name} {shape}, "
+        f"  {plain(projection.name)}: {projection.kind}, {projection.weights_name} {shape}, "
         f"{n_synapses:,} synapses ({n_synapses / pre_size:.1f} per pre unit)",
         f"    {projection.weights_name:<14} {span(weights.ravel(), '')}",
     ]
     for name in ("axonal_delay", "delay"):
         if data[name] is None:
             continue
-        delay = 1e3 * data[name].ravel()
+        delay, unit = milliseconds(data[name].ravel())
         if name == "delay" and data[name].ndim:
             name = "axonal delay" if projection.synaptic is None else "synaptic delay"
-        lines.append(f"    {name.replace('_', ' '):<14} {span(delay, 'ms')}")
-        lines += text_histogram(delay, "ms", "synapses" if "synaptic" in name else "axons")
+        lines.append(f"    {name.replace('_', ' '):<14} {span(delay, unit)}")
+        lines += text_histogram(delay, unit, "synapses" if "synaptic" in name else "axons")
     return lines

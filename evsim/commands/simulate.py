@@ -24,7 +24,7 @@ from evsim.requests import MAX_RATE
 from evsim.result import Result
 from evsim.simulate import Simulator
 from evsim.spikes import Spikes, default_duration
-from evsim.words import count
+from evsim.words import LINE, count, plain
 
 SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
 BATCH = 1 << 28  # bytes of a batch, besides its spikes
@@ -106,18 +106,19 @@ class Report:
     def __str__(self) -> str:
         """Return the summary that the command line prints."""
         simulated = self.n_recordings * self.duration
-        picture = os.path.splitext(self.output)[0] + ".png"
+        output = plain(self.output, LINE)
+        picture = plain(os.path.splitext(self.output)[0] + ".png", LINE)
         lines = [
             f"{count(self.n_recordings, 'recording')} of {self.duration:g} s "
             f"({self.duration_origin}), "
             f"{count(self.n_input_spikes, 'input spike')}"
         ]
-        lines += [f"  {name}: {tally.summary()}" for name, tally in self.spikes.items()]
-        lines += [f"  {name}: {answers.summary()}" for name, answers in self.answers.items()]
+        lines += [f"  {plain(name)}: {tally.summary()}" for name, tally in self.spikes.items()]
+        lines += [f"  {plain(name)}: {answers.summary()}" for name, answers in self.answers.items()]
         lines += [
             f"simulated {simulated:g} s in {self.seconds:.3g} s, "
             f"{simulated / self.seconds:.3g} times real time ({self.engine})",
-            f"result in {self.output}; to see it: evsim plot {self.output} -o {picture}",
+            f"result in {output}; to see it: evsim plot {output} -o {picture}",
         ]
         return "\n".join(lines)
 
@@ -205,11 +206,14 @@ def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
 def _simulator(net: Network, duration: float, options: RunOptions) -> Simulator:
     if options.dt is not None and not options.voltage:
         raise ValueError("dt is the interval of voltage samples; say whose voltage is wanted")
-    times = sample_times(duration, 1e-3 if options.dt is None else options.dt)
+    voltage = {}
+    if options.voltage:
+        times = sample_times(duration, 1e-3 if options.dt is None else options.dt)
+        voltage = dict.fromkeys(options.voltage, times)
     return Simulator(
         net,
         options.record or None,
-        dict.fromkeys(options.voltage, times),
+        voltage,
         duration,
         options.threads,
         options.engine,
@@ -262,7 +266,7 @@ def _start_engine(simulator: Simulator, tell: bool) -> str:
     start = time.perf_counter()
     from evsim import _compile
 
-    if tell and not os.path.isdir(_compile.CACHE_FOLDER):
+    if tell and _compile.IS_NEW:
         print("evsim: compiling the engine, once for this version", file=sys.stderr)
     size = simulator.net.populations[simulator.net.input].size
     nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)

@@ -43,12 +43,14 @@ class Tally:
     @property
     def unit_rates(self) -> FloatArray:
         """Mean rate of every unit over the recordings [Hz]."""
-        return self.per_unit / (max(len(self.per_recording), 1) * self.duration)
+        with np.errstate(over="ignore"):  # a duration may be next to nothing
+            return self.per_unit / (max(len(self.per_recording), 1) * self.duration)
 
     def summary(self) -> str:
         """Return spikes, mean rate and silent units in one line."""
         size = len(self.per_unit)
-        rate = float(self.unit_rates.mean()) if size else 0.0
+        with np.errstate(over="ignore"):
+            rate = float(self.unit_rates.mean()) if size else 0.0
         silent = int((self.per_unit == 0).sum())
         spikes, units = count(self.n_spikes, "spike"), count(size, "unit")
         return f"{spikes}, {rate:.2f} Hz per unit; {silent:,} of {units} silent"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from evsim.commands.extras import need_torch
 from evsim.files import FileError
-from evsim.words import count
+from evsim.words import LINE, count, plain
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,7 +144,8 @@ def run_training(
         run.start(asdict(settings), trainer, parts.test.spikes(), names)
     trainer.run(run.keep)
     tested = trainer.score(parts.test)
-    return "\n".join([f"{settings.dataset}: {parts}", *_told(trainer, tested, run, names, parts)])
+    headline = f"{plain(settings.dataset, LINE)}: {parts}"
+    return "\n".join([headline, *_told(trainer, tested, run, names, parts)])
 
 
 def open_parts(dataset: str, held_out: str | None = None) -> Parts:
@@ -304,9 +305,9 @@ def _told(trainer: Trainer, tested: Any, run: Any, names: list[str], parts: Part
     ]
     try:
         pictures = run.draw(trainer, parts.test[:1].spikes(), names)
-        lines.append(f"pictures in {run.path}: {', '.join(pictures)}")
+        lines.append(f"pictures in {plain(run.path, LINE)}: {', '.join(pictures)}")
     except ModuleNotFoundError as error:
         lines.append(f"no pictures: {error}")
-    net, test = run.path / "network.h5", run.path / "test.h5"
+    net, test = (plain(run.path / name, LINE) for name in ("network.h5", "test.h5"))
     lines.append(f"network in {net}; to run it: evsim simulate {net} {test} -o out.h5")
     return lines

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -20,6 +21,7 @@ import numpy as np
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.files.heaps import endless_heap
+from evsim.words import LINE, one_line, plain
 
 # Filters that come with every HDF5 or h5py; any other would load a plug-in.
 FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
@@ -52,12 +54,6 @@ class FileError(ValueError):
         super().__init__(one_line(message))
 
 
-def one_line(text: str) -> str:
-    """Return ``text`` without line breaks, control characters and broken Unicode."""
-    text = " ".join(text.split())
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def reason(error: BaseException) -> str:
     """Return what a library's exception has to say, without its frills."""
     if isinstance(error, MemoryError):
@@ -79,6 +75,37 @@ def library_errors(where: str) -> Iterator[None]:
         raise
     except LIBRARY_ERRORS as error:
         raise FileError(f"{where}: can't be read: {reason(error)}") from error
+
+
+def open_regular(path: str | PathLike[str], buffering: int = -1) -> Any:
+    """Open a file for reading bytes; every reader opens its files here.
+
+    Pipes, sockets and devices are refused and never waited for.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+    buffering : int
+        As for `open`.
+
+    Raises
+    ------
+    FileError
+        If it is neither a regular file nor a folder.
+    OSError, ValueError
+        As `open` raises them.
+    """
+    name = os.fspath(path)
+    if os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name):
+        raise FileError(f"{name}: is not a regular file")
+    # What takes the file's place in between is not waited for either.
+    wait = getattr(os, "O_NONBLOCK", 0)
+    file = open(name, "rb", buffering, opener=lambda path, flags: os.open(path, flags | wait))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise FileError(f"{name}: is not a regular file")
+    return file
 
 
 class InputFile:
@@ -103,10 +130,12 @@ class InputFile:
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = os.fspath(path)
-        if os.path.exists(self.path) and not os.path.isfile(self.path):
+        if os.path.isdir(self.path):
             raise FileError(f"{self.path}: is not a regular file")
         try:
-            self._raw = open(self.path, "rb")  # noqa: SIM115, closed by close()
+            self._raw = open_regular(self.path)
+        except FileError:
+            raise
         except (OSError, ValueError) as error:
             raise FileError(f"{self.path}: can't be opened: {reason(error)}") from error
         self.n_bytes = os.fstat(self._raw.fileno()).st_size
@@ -181,8 +210,8 @@ class Folder:
 
     def where(self, name: str = "") -> str:
         """Return ``file: /path/name``."""
-        inside = f"{self.path}/{name}" if name else self.path or "/"
-        return f"{self.file.path}: {inside}"
+        inside = [plain(part) for part in self.path.split("/")] + [plain(name)] * bool(name)
+        return f"{plain(self.file.path, LINE)}: {'/'.join(inside) or '/'}"
 
     def error(self, name: str, what: str) -> FileError:
         """Return an error about ``name`` in this group."""

@@ -19,7 +19,15 @@ from typing import Any
 import h5py
 import numpy as np
 
-from evsim.files.hdf5 import FileError, Folder, InputFile, as_floats, as_integers, reason
+from evsim.files.hdf5 import (
+    FileError,
+    Folder,
+    InputFile,
+    as_floats,
+    as_integers,
+    open_regular,
+    reason,
+)
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
 from evsim.files.spike_layouts import MAX_UNITS
 from evsim.models import MODELS
@@ -123,10 +131,10 @@ def network_digest(net: str | PathLike[str] | Network) -> str:
     """
     if not isinstance(net, Network):
         try:
-            with open(net, "rb") as stream:
+            with open_regular(net) as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
         except OSError as error:
-            raise FileError(f"{net}: can't be read: {reason(error)}") from error
+            raise FileError(f"{os.fspath(net)}: can't be read: {reason(error)}") from error
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "network.h5")
         save_network(path, net)

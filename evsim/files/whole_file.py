@@ -10,6 +10,7 @@ from __future__ import annotations
 import glob
 import os
 import secrets
+from contextlib import suppress
 from os import PathLike
 from types import TracebackType
 
@@ -60,8 +61,6 @@ class WholeFile:
         folder, name = os.path.split(os.path.abspath(self.path))
         if not os.path.isdir(folder):
             raise FileError(f"{self.path}: the folder {folder} does not exist")
-        if os.path.isdir(self.path):
-            raise FileError(f"{self.path}: is a folder")
         _remove_stale(folder, name)
         try:
             while not self._take(os.path.join(folder, f".{name}.{secrets.token_hex(6)}.partial")):
@@ -94,6 +93,7 @@ class WholeFile:
         if fcntl is None:
             self._unlock()  # Windows renames no open file
         os.replace(self.temporary, self.path)
+        sync_folder(os.path.dirname(os.path.abspath(self.path)))
 
     def _discard(self) -> None:
         if os.path.exists(self.temporary):
@@ -104,6 +104,9 @@ class WholeFile:
             raise FileExistsError(
                 f"{self.path}: exists already; choose another name or ask to overwrite it"
             )
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            what = "a folder" if os.path.isdir(self.path) else "not a regular file"
+            raise FileError(f"{self.path}: is {what}; choose another name")
 
     def _explained(self, error: BaseException) -> BaseException:
         """Give an error of the system (a full disk) the file's name; leave others alone."""
@@ -116,7 +119,7 @@ class WholeFile:
     def _take(self, temporary: str) -> bool:
         """Create the temporary file and lock it; False if someone took it in between."""
         lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if not _locked(lock) or os.fstat(lock).st_nlink == 0:
+        if not locked(lock) or os.fstat(lock).st_nlink == 0:
             os.close(lock)
             return False
         self._lock, self.temporary = lock, temporary
@@ -128,7 +131,7 @@ class WholeFile:
             self._lock = -1
 
 
-def _locked(descriptor: int) -> bool:
+def locked(descriptor: int) -> bool:
     """Take the lock of an open file if it is free (or if there are no locks here)."""
     if fcntl is None:
         return True
@@ -139,6 +142,20 @@ def _locked(descriptor: int) -> bool:
     except OSError:  # a file system without locks
         return True
     return True
+
+
+def sync_folder(folder: str | PathLike[str]) -> None:
+    """Bring the names in a folder to the disk, so that a power cut does not lose a new file.
+
+    Not all systems can, and not all folders that may be written may be read; the file itself
+    is whole by then.
+    """
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _remove_stale(folder: str, name: str) -> None:

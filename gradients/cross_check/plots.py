@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evsim.plots import BLUE, DARK, GREY, VERMILION, new_figure, styled
+from evsim.words import drawn
 
 from .records import CrossCheck, Order
 
@@ -52,16 +53,17 @@ def plot_check(check: CrossCheck) -> Figure:
 
 def _draw_errors(axes: Axes, check: CrossCheck) -> None:
     axes.set_title("error of spike times [ms]")
-    drawn = False
+    any_error = False
     for name, colour in _coloured(check).items():
         found = [s for s in check.spikes if s.population == name and s.median_error]
         if found:
             dt, error = np.transpose([(s.dt, s.median_error) for s in found])
-            axes.plot(1e3 * dt, 1e3 * error, ".", color=colour, label=f"{name}: median of all")
-            drawn = True
+            label = f"{drawn(name)}: median of all"
+            axes.plot(1e3 * dt, 1e3 * error, ".", color=colour, label=label)
+            any_error = True
     for order in check.orders:
         _draw_order(axes, order, _coloured(check)[order.population])
-    if drawn:
+    if any_error:
         axes.set_yscale("log")
         axes.legend(fontsize=7)
     else:
@@ -74,7 +76,8 @@ def _draw_order(axes: Axes, order: Order, colour: str) -> None:
         return
     dt, error = 1e3 * np.array(order.dt), 1e3 * np.array(order.error)
     middle = np.exp(np.mean(np.log(error)) - order.order * np.mean(np.log(dt)))
-    axes.plot(dt, error, "x", color=colour, label=f"{order.population}: median before any loss")
+    label = f"{drawn(order.population)}: median before any loss"
+    axes.plot(dt, error, "x", color=colour, label=label)
     label = f"order {order.order:.2f}"
     axes.plot(dt, middle * dt**order.order, color=colour, linewidth=0.8, label=label)
 
@@ -86,7 +89,7 @@ def _draw_lost(axes: Axes, check: CrossCheck) -> None:
         dt = [1e3 * s.dt for s in found]
         for what, style in (("missing", "-"), ("extra", "--")):
             share = [100 * getattr(s, what) / max(s.n_events, 1) for s in found]
-            label = name if what == "missing" else None
+            label = drawn(name) if what == "missing" else None
             axes.plot(dt, share, style, marker=".", color=colour, label=label)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=7)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from evsim.words import plain
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -271,7 +273,7 @@ def _silent(finest: list[SpikeErrors]) -> Iterator[str]:
 
 
 def _spike_failures(s: SpikeErrors, tolerances: Tolerances) -> Iterator[str]:
-    where = f"{s.population}, dt = {1e3 * s.dt:g} ms"
+    where = f"{plain(s.population)}, dt = {1e3 * s.dt:g} ms"
     if s.match < tolerances.min_match and s.first_loss is not None:
         yield (
             f"{where}: {s.match:.2%} of the spikes matched, less than min_match = "
@@ -287,6 +289,6 @@ def _spike_failures(s: SpikeErrors, tolerances: Tolerances) -> Iterator[str]:
 def _order_failures(o: Order, tolerances: Tolerances) -> Iterator[str]:
     if o.order is not None and o.order < tolerances.min_order:
         yield (
-            f"{o.population}: order of convergence {o.order:.3g}, less than min_order = "
+            f"{plain(o.population)}: order of convergence {o.order:.3g}, less than min_order = "
             f"{tolerances.min_order:g}"
         )

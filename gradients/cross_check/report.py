@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from evsim.words import plain
+
 from .records import (
     CrossCheck,
     Decisions,
@@ -90,7 +92,7 @@ def _spike_lines(spikes: Sequence[SpikeErrors]) -> list[str]:
         ]
         for s in spikes
     ]  # fmt: skip
-    name = spikes[0].population
+    name = plain(spikes[0].population)
     return [
         "",
         f"{name}: spikes, errors of their times [ms]",
@@ -101,7 +103,7 @@ def _spike_lines(spikes: Sequence[SpikeErrors]) -> list[str]:
 
 
 def _order_line(order: Order) -> str:
-    where = f"{order.population}: "
+    where = f"{plain(order.population)}: "
     if order.order is None:
         if order.dt and not any(order.error):
             return where + f"no error to fit an order to, {order.spikes:,} spikes"
@@ -115,7 +117,7 @@ def _order_line(order: Order) -> str:
 def _voltage_lines(voltages: Sequence[VoltageErrors]) -> list[str]:
     head = ["population", "dt", "mean", "largest", "mean |V|"]
     rows = [
-        [v.population, _ms(v.dt), *(f"{x:.3g}" for x in (v.mean, v.largest, v.typical))]
+        [plain(v.population), _ms(v.dt), *(f"{x:.3g}" for x in (v.mean, v.largest, v.typical))]
         for v in voltages
     ]
     return ["", "voltage, absolute error", *table(head, rows)]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from evsim.files import FileError, WholeFile
-from evsim.files.hdf5 import reason
+from evsim.files.hdf5 import open_regular, reason
 
 _FORMAT, _VERSION = "evsim-checkpoint", 1
 _BROKEN = (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError)
@@ -56,7 +56,10 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
         If the file is missing or not sound.
     """
     try:
-        state = torch.load(path, weights_only=True)
+        with open_regular(path) as file:
+            state = torch.load(file, weights_only=True)
+    except FileError:
+        raise
     except _BROKEN as error:
         why = reason(error) if isinstance(error, OSError) else "it is no sound checkpoint"
         raise FileError(f"{fspath(path)}: can't be read: {why}") from error

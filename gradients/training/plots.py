@@ -11,6 +11,7 @@ from evsim import Network
 from evsim.arrays import FloatArray
 from evsim.plots import BLUE, DARK, GREY, VERMILION, new_figure, styled
 from evsim.projections import Projection
+from evsim.words import drawn
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +94,7 @@ def plot_delays(before: Network, after: Network) -> Figure | None:
                 axes.stairs(counts, edges, fill=filled, color=colour, linewidth=1.5, label=when)
             axes.set_xlabel("delay [ms]")
             axes.set_ylabel("delays")
-            axes.set_title(f"{name}: {len(pair[1]):,} delays")
+            axes.set_title(f"{drawn(name)}: {len(pair[1]):,} delays")
             axes.legend()
     return figure
 

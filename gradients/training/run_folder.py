@@ -17,6 +17,7 @@ import numpy as np
 
 from evsim import Network, Spikes, simulate
 from evsim.files import FileError, WholeFile, save_network
+from evsim.files.hdf5 import open_regular
 from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import write_packed
 from evsim.plots import plot_result, save_figure
@@ -122,7 +123,10 @@ class RunFolder:
         if not path.exists() or not (self.path / "checkpoint.pt").exists():
             raise FileError(f"{self.path}: holds no training to go on with")
         try:
-            options = json.loads(path.read_text(encoding="utf-8"))
+            with open_regular(path) as file:
+                options = json.loads(file.read().decode("utf-8"))
+        except FileError:
+            raise
         except ValueError as error:
             raise FileError(f"{path}: is not sound: {error}") from error
         if not isinstance(options, dict):
