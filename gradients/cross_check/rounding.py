@@ -14,6 +14,7 @@ from evsim import Network, Population, Spikes
 from evsim.arrays import FloatArray
 from evsim.models import MODELS
 from evsim.projections import Projection
+from evsim.spikes import quiet_spikes
 
 
 def network_in_steps(net: Network, dt: float) -> Network:
@@ -61,7 +62,9 @@ def spikes_in_steps(spikes: Spikes, dt: float, n_steps: int) -> Spikes:
     """
     # Rounded trains are still sorted by time, but no longer by unit where times are equal.
     whole = np.round(spikes.times / dt)
-    rounded = Spikes(whole, spikes.units, spikes.offsets, spikes.size, 2 * n_steps, spikes.labels)
+    rounded = quiet_spikes(
+        whole, spikes.units, spikes.offsets, spikes.size, 2 * n_steps, spikes.labels
+    )
     return rounded.before(n_steps)
 
 
