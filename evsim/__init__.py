@@ -1,5 +1,6 @@
 """Exact event-driven simulation of spiking neural networks with real-valued delays."""
 
+from evsim.budget import allow_memory as allow_memory
 from evsim.errors import RunawayError as RunawayError
 from evsim.files import FileError as FileError
 from evsim.files import ResultWriter as ResultWriter

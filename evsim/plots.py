@@ -10,17 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from evsim.arrays import FloatArray
+from evsim.arrays import FloatArray, IntArray
 from evsim.files import SpikeFile, WholeFile, load_network, load_result
-from evsim.files.kinds import class_names, identify
+from evsim.files.kinds import class_names, identify, refuse_population
 from evsim.network import Network
-from evsim.projections import Projection
+from evsim.projections import Conv, Projection
 from evsim.result import Result
 from evsim.spikes import Spikes
 
@@ -173,14 +172,16 @@ def plot_network(net: Network) -> Figure:
         for (left, right), projection in zip(axes, net.projections.values(), strict=True):
             delays, weights = _spreads(projection, net.populations[projection.pre].size)
             left.set_label(f"{projection.name} delay")
-            left.set_title(f"{projection.name}: {len(weights):,} synapses")
-            _draw_spread(left, delays * 1e3, BLUE, "delay [ms]")
+            left.set_title(f"{projection.name}: {projection.n_synapses:,} synapses")
+            _draw_spread(left, delays.scaled(1e3), BLUE, "delay [ms]")
             right.set_label(f"{projection.name} weight")
             _draw_spread(right, weights, VERMILION, "weight")
     return figure
 
 
-def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
+def plot_file(
+    path: str | PathLike[str], recording: int = 0, population: str | None = None
+) -> Figure:
     """Draw what a file holds: spikes or a result (one recording), or a network.
 
     Parameters
@@ -189,6 +190,8 @@ def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
         Of the file; classes take their names from its ``/extra/keys``.
     recording : int
         Which recording; without meaning for a network.
+    population : str or None
+        For a SONATA file with more than one population: which one.
 
     Returns
     -------
@@ -205,14 +208,17 @@ def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
         If matplotlib is not installed.
     """
     kind, _ = identify(path)
+    if kind != "spike":
+        refuse_population(path, population, f"is a {kind} file")
     if kind == "network":
         return plot_network(load_network(path))
     classes = class_names(path)
     if kind == "result":
         return plot_result(load_result(path), recording, classes)
-    with SpikeFile(path) as file:
+    with SpikeFile(path, population) as file:
         check_recording(recording, len(file))
-        one = next(islice(file.batches(max_recordings=1), recording, None))
+        size, duration = file.extent()
+        one = file.read(size, duration, [recording])
     return plot_spikes(one, 0, classes, headline=f"Recording {recording}")
 
 
@@ -344,28 +350,61 @@ def _draw_output(
         axes.tick_params(axis="y", length=0)
 
 
-def _draw_spread(axes: Axes, values: FloatArray, colour: str, name: str) -> None:
+class _Spread(NamedTuple):
+    """Values, and how many synapses have each; one if ``counts`` is None."""
+
+    values: FloatArray
+    counts: IntArray | None = None
+
+    def scaled(self, factor: float) -> _Spread:
+        """Return the values in another unit."""
+        return _Spread(self.values * factor, self.counts)
+
+    def median(self) -> float:
+        """Return the median over all synapses."""
+        if self.counts is None:
+            return float(np.median(self.values))
+        order = np.argsort(self.values)
+        ends = np.cumsum(self.counts[order])
+        middle = np.searchsorted(ends, [(ends[-1] - 1) // 2, ends[-1] // 2], side="right")
+        return float(self.values[order][middle].mean())
+
+
+def _draw_spread(axes: Axes, spread: _Spread, colour: str, name: str) -> None:
     axes.set_xlabel(name)
     axes.set_ylabel("synapses")
+    values, counts = spread
+    if counts is not None:
+        values, counts = values[counts > 0], counts[counts > 0]
+        spread = _Spread(values, counts)
     if not len(values):
         return
     if values.min() == values.max():  # one bar of a visible width
+        n = len(values) if counts is None else int(counts.sum())
         half = max(abs(float(values[0])), 1.0) / 40
-        axes.bar(values[:1], [len(values)], width=half, color=colour)
+        axes.bar(values[:1], [n], width=half, color=colour)
         axes.set_xlim(float(values[0]) - 20 * half, float(values[0]) + 20 * half)
         axes.set_title(f"all {values[0]:.4g}", loc="right")
         return
     bins = int(np.clip(np.sqrt(len(np.unique(values))), 10, 60))
-    axes.hist(values, bins=bins, color=colour, histtype="stepfilled")
-    middle = float(np.median(values))
+    axes.hist(values, bins=bins, weights=counts, color=colour, histtype="stepfilled")
+    middle = spread.median()
     axes.axvline(middle, color=DARK, linewidth=0.8, linestyle="--")
     axes.set_title(f"median {middle:.3g}", loc="right")
 
 
-def _spreads(projection: Projection, pre_size: int) -> tuple[FloatArray, FloatArray]:
+def _spreads(projection: Projection, pre_size: int) -> tuple[_Spread, _Spread]:
     """Return the total delay [s] and the weight of every synapse."""
+    axonal = projection.axonal(pre_size)
+    if isinstance(projection, Conv) and (axonal == axonal[:1]).all():
+        # Without listing the synapses, which may be many times the kernel.
+        counts = np.broadcast_to(projection.repeats, projection.kernel.shape).ravel()
+        late = np.zeros(projection.kernel.shape)
+        if projection.synaptic is not None:
+            late = projection.synaptic
+        return _Spread(axonal[0] + late.ravel(), counts), _Spread(projection.kernel.ravel(), counts)
     synapses = projection.synapses(pre_size)
-    return projection.axonal(pre_size)[synapses.pre] + synapses.delay, synapses.weight
+    return _Spread(axonal[synapses.pre] + synapses.delay), _Spread(synapses.weight)
 
 
 def _marked(values: FloatArray, label: int | None) -> dict[int, tuple[str, str]]:
