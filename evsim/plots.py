@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,14 +20,17 @@ from evsim.arrays import FloatArray, IntArray
 from evsim.files import SpikeFile, WholeFile, load_network, load_result
 from evsim.files.kinds import class_names, identify, refuse_population
 from evsim.network import Network
-from evsim.projections import Conv, Projection
 from evsim.result import Result
 from evsim.spikes import Spikes
+from evsim.spreads import Spread, spreads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
+
+# Of a panel or a picture, so that it is drawn within seconds; what is left out is told.
+MAX_DOTS, MAX_LINES, MAX_SAMPLES, MAX_BARS, MAX_ROWS = 1 << 17, 200, 20_000, 1000, 24
 
 Cells = tuple["SubplotSpec", "SubplotSpec"]
 
@@ -119,6 +123,7 @@ def plot_result(result: Result, recording: int = 0, classes: Sequence[str] | Non
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    result, n_left_out = _first_rows(result)
     readouts = [name for name in result.output if name not in result.voltage]
     heights = [1.0 + 1.1 * (s.size > 30) + 0.7 * (s.size > 300) for s in result.spikes.values()]
     heights += [1.6] * len(result.voltage) + [1.6] * len(readouts)
@@ -127,6 +132,8 @@ def plot_result(result: Result, recording: int = 0, classes: Sequence[str] | Non
     check_recording(recording, _n_recordings(result))
     with styled():
         headline = _result_headline(result, recording, classes)
+        if n_left_out:
+            headline += f"; {n_left_out} more populations are not drawn"
         figure = new_figure(8.0, 0.9 + sum(heights), headline)
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[5, 1])
         rows = iter((grid[row, 0], grid[row, 1]) for row in range(len(heights)))
@@ -164,13 +171,18 @@ def plot_network(net: Network) -> Figure:
     """
     if not net.projections:
         raise ValueError("the network has no projections to draw")
-    n_rows = len(net.projections)
-    sizes = ", ".join(f"{p.name} {p.model}[{p.size}]" for p in net.populations.values())
+    drawn = list(net.projections.values())[:MAX_ROWS]
+    n_rows = len(drawn)
+    shown = list(net.populations.values())[:MAX_ROWS]
+    sizes = ", ".join(f"{p.name} {p.model}[{p.size}]" for p in shown)
+    for what, n in (("populations", len(net.populations)), ("projections", len(net.projections))):
+        if n > MAX_ROWS:
+            sizes += f"; {n - MAX_ROWS} more {what} are not shown"
     with styled():
         figure = new_figure(8.0, 0.6 + 1.9 * n_rows, f"Network: {sizes}")
         axes = figure.subplots(n_rows, 2, squeeze=False)
-        for (left, right), projection in zip(axes, net.projections.values(), strict=True):
-            delays, weights = _spreads(projection, net.populations[projection.pre].size)
+        for (left, right), projection in zip(axes, drawn, strict=True):
+            delays, weights = spreads(projection, net.populations[projection.pre].size)
             left.set_label(f"{projection.name} delay")
             left.set_title(f"{projection.name}: {projection.n_synapses:,} synapses")
             _draw_spread(left, delays.scaled(1e3), BLUE, "delay [ms]")
@@ -253,6 +265,17 @@ def class_name(label: int, classes: Sequence[str] | None = None) -> str:
     return str(label)
 
 
+def _first_rows(result: Result) -> tuple[Result, int]:
+    """Return the result without the populations that are too many to draw, and how many."""
+    names = list(dict.fromkeys([*result.spikes, *result.voltage, *result.output]))
+    left_out = set(names[MAX_ROWS // 2 :]) if len(names) > MAX_ROWS else set()
+    parts: Any = {
+        part: {name: v for name, v in getattr(result, part).items() if name not in left_out}
+        for part in ("spikes", "voltage", "voltage_times", "output")
+    }
+    return replace(result, **parts), len(left_out)
+
+
 def _spikes_row(figure: Figure, cells: Cells, name: str, one: Spikes) -> Axes:
     raster = figure.add_subplot(cells[0], label=name)
     _draw_raster(raster, one)
@@ -283,7 +306,9 @@ def _voltage_row(
             title = f"voltage of {n_shown} of {voltage.shape[1]} units, those that move most"
             axes.set_title(f"{name}: {title}")
         return axes
-    axes.plot(times, voltage, color=GREY, linewidth=0.8)
+    times, voltage = _thinned(times, voltage)
+    moving = _movers(voltage, MAX_LINES)
+    axes.plot(times, voltage[:, moving], color=GREY, linewidth=0.8)
     marked = _marked(result.output[name][recording], _label(result, recording))
     for unit, (colour, meaning) in marked.items():
         text = f"{meaning}: {class_name(unit, classes)}"
@@ -299,7 +324,9 @@ def _draw_raster(axes: Axes, one: Spikes) -> None:
 
     # One dot per spike; smaller where many units share the height.
     size = float(np.clip(300 / max(one.size, 1), 0.6, 12.0))
-    axes.scatter(one.times, one.units, s=size, color=DARK, linewidths=0, rasterized=True)
+    step = -(-max(len(one.times), 1) // MAX_DOTS)
+    times, units = one.times[::step], one.units[::step]
+    axes.scatter(times, units, s=size, color=DARK, linewidths=0, rasterized=True)
     axes.set_ylim(-0.5 - 0.01 * one.size, one.size - 0.5 + 0.01 * one.size)
     axes.set_ylabel("unit")
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -328,55 +355,53 @@ def _draw_unit_rates(axes: Axes, one: Spikes) -> None:
 
 def _draw_voltages(axes: Axes, times: FloatArray, voltage: FloatArray) -> int:
     """Draw a handful of units, those whose voltage moves most; return how many."""
-    shown = np.sort(np.argsort(-np.ptp(voltage, axis=0), kind="stable")[: len(_CYCLE)])
+    times, voltage = _thinned(times, voltage)
+    shown = _movers(voltage, len(_CYCLE))
     for colour, unit in zip(_CYCLE, shown, strict=False):
         axes.plot(times, voltage[:, unit], color=colour, linewidth=1.0, label=f"unit {unit}")
     return len(shown)
+
+
+def _movers(voltage: FloatArray, n: int) -> IntArray:
+    """Return the units whose voltage moves most, in order."""
+    if not len(voltage):
+        return np.arange(min(n, voltage.shape[1]))
+    return np.sort(np.argsort(-np.ptp(voltage, axis=0), kind="stable")[:n])
+
+
+def _thinned(times: FloatArray, voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return every so manieth sample, as many as a picture can show."""
+    step = -(-max(len(times), 1) // MAX_SAMPLES)
+    return times[::step], voltage[::step]
 
 
 def _draw_output(
     axes: Axes, name: str, result: Result, recording: int, classes: Sequence[str] | None
 ) -> None:
     values = result.output[name][recording]
+    axes.set_title(f"value of {name}", fontsize=8)
+    if len(values) > MAX_BARS:
+        axes.stairs(values, orientation="horizontal", fill=True, color=GREY)
+        axes.invert_yaxis()
+        return
     marked = _marked(values, _label(result, recording))
     colours = [marked[u][0] if u in marked else GREY for u in range(len(values))]
     axes.barh(np.arange(len(values)), values, color=colours, height=0.75)
     axes.axvline(0.0, color=DARK, linewidth=0.8)
     axes.invert_yaxis()
-    axes.set_title(f"value of {name}", fontsize=8)
     if len(values) <= 25:
         names = [classes[u] if classes and u < len(classes) else str(u) for u in range(len(values))]
         axes.set_yticks(np.arange(len(values)), names, fontsize=7)
         axes.tick_params(axis="y", length=0)
 
 
-class _Spread(NamedTuple):
-    """Values, and how many synapses have each; one if ``counts`` is None."""
-
-    values: FloatArray
-    counts: IntArray | None = None
-
-    def scaled(self, factor: float) -> _Spread:
-        """Return the values in another unit."""
-        return _Spread(self.values * factor, self.counts)
-
-    def median(self) -> float:
-        """Return the median over all synapses."""
-        if self.counts is None:
-            return float(np.median(self.values))
-        order = np.argsort(self.values)
-        ends = np.cumsum(self.counts[order])
-        middle = np.searchsorted(ends, [(ends[-1] - 1) // 2, ends[-1] // 2], side="right")
-        return float(self.values[order][middle].mean())
-
-
-def _draw_spread(axes: Axes, spread: _Spread, colour: str, name: str) -> None:
+def _draw_spread(axes: Axes, spread: Spread, colour: str, name: str) -> None:
     axes.set_xlabel(name)
     axes.set_ylabel("synapses")
     values, counts = spread
     if counts is not None:
         values, counts = values[counts > 0], counts[counts > 0]
-        spread = _Spread(values, counts)
+        spread = Spread(values, counts)
     if not len(values):
         return
     if values.min() == values.max():  # one bar of a visible width
@@ -391,20 +416,6 @@ def _draw_spread(axes: Axes, spread: _Spread, colour: str, name: str) -> None:
     middle = spread.median()
     axes.axvline(middle, color=DARK, linewidth=0.8, linestyle="--")
     axes.set_title(f"median {middle:.3g}", loc="right")
-
-
-def _spreads(projection: Projection, pre_size: int) -> tuple[_Spread, _Spread]:
-    """Return the total delay [s] and the weight of every synapse."""
-    axonal = projection.axonal(pre_size)
-    if isinstance(projection, Conv) and (axonal == axonal[:1]).all():
-        # Without listing the synapses, which may be many times the kernel.
-        counts = np.broadcast_to(projection.repeats, projection.kernel.shape).ravel()
-        late = np.zeros(projection.kernel.shape)
-        if projection.synaptic is not None:
-            late = projection.synaptic
-        return _Spread(axonal[0] + late.ravel(), counts), _Spread(projection.kernel.ravel(), counts)
-    synapses = projection.synapses(pre_size)
-    return _Spread(axonal[synapses.pre] + synapses.delay), _Spread(synapses.weight)
 
 
 def _marked(values: FloatArray, label: int | None) -> dict[int, tuple[str, str]]:
@@ -439,7 +450,9 @@ def _n_recordings(result: Result) -> int:
 
 def _counts(one: Spikes) -> str:
     rate = len(one.times) / max(one.size, 1) / one.duration
-    return f"{len(one.times):,} spikes of {one.size:,} units, {rate:.1f} Hz per unit"
+    step = -(-max(len(one.times), 1) // MAX_DOTS)
+    drawn = f" (one in {step} drawn)" if step > 1 else ""
+    return f"{len(one.times):,} spikes{drawn} of {one.size:,} units, {rate:.1f} Hz per unit"
 
 
 def check_recording(recording: int, n_recordings: int) -> None:

@@ -80,6 +80,8 @@ class SpikeFile:
         Horizon of the recordings [s], where the file says it.
     labels : int64 array [recording] or None
         One class per recording.
+    budget : Budget
+        What may be asked for in memory because of the file.
 
     Raises
     ------
@@ -100,7 +102,7 @@ class SpikeFile:
     def __init__(self, path: str | PathLike[str], population: str | None = None) -> None:
         self._file = InputFile(path)
         try:
-            self.path = self._file.path
+            self.path, self.budget = self._file.path, self._file.budget
             self.layout, self._recordings = open_recordings(self._file, population)
             root = self._file.root
             self.size = _size(root)
@@ -111,6 +113,7 @@ class SpikeFile:
             self._file.close()
             raise
         self._scan: Scan | None = None
+        self._doubted = False  # whether a warning about the unit of times has been given
 
     def __enter__(self) -> SpikeFile:
         """Return the file."""
@@ -311,13 +314,14 @@ class SpikeFile:
 
         The rate is that over the duration that the last spike makes, None if another was given.
         """
-        if self.duration is not None or last == 0:
+        if self.duration is not None or last == 0 or self._doubted:
             return
         assumed = self._recordings.assumed_unit
         early = last < (1e-2 if assumed == NO_UNIT else 1e-4)
         too_slow = last > 1000 or (rate is not None and rate < SLOW and last >= LONG)
         if not (too_slow or early or (rate is not None and rate > FAST)):
             return
+        self._doubted = True
         guess = "seconds" if assumed == NO_UNIT else "another unit"
         if too_slow:
             guess = "milliseconds or microseconds" if assumed == "s" else "a smaller unit"
