@@ -123,7 +123,8 @@ evsim.allow_memory(1100))
             return
         step = 10.0 ** (math.floor(math.log10(asked / 1e9)) - 1)
         enough = math.ceil(asked / 1e9 / step) * step
-        also = f", beside {size(self.kept)} asked for before" if self.kept else ""
+        before = self.kept > self.total / 100
+        also = f", beside {size(self.kept)} asked for before" if before else ""
         raise FileError(
             f"{where}: asks for {size(n_bytes)} of memory ({what}){also}; a file of "
             f"{size(self.n_bytes)} may ask for {size(self.total)}; if it is right, give "

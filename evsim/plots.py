@@ -381,7 +381,10 @@ def _draw_output(
     values = result.output[name][recording]
     axes.set_title(f"value of {name}", fontsize=8)
     if len(values) > MAX_BARS:
-        axes.stairs(values, orientation="horizontal", fill=True, color=GREY)
+        group = -(-len(values) // MAX_BARS)
+        edges = np.append(np.arange(0, len(values), group), len(values))
+        highest = np.maximum.reduceat(values, edges[:-1])
+        axes.stairs(highest, edges - 0.5, orientation="horizontal", fill=True, color=GREY)
         axes.invert_yaxis()
         return
     marked = _marked(values, _label(result, recording))
