@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from evsim import Spikes, concatenate
 from evsim.arrays import IntArray
+from evsim.budget import CLASS, Budget
 
 
 class Dataset(ABC):
@@ -249,6 +250,19 @@ def collate(samples: Sequence[tuple[Spikes, int]]) -> Spikes:
         With labels.
     """
     return concatenate([spikes for spikes, _ in samples])
+
+
+def numbered(labels: npt.ArrayLike, budget: Budget, where: str) -> list[str]:
+    """Return the numbers of classes as their names, if the file may have so many.
+
+    Raises
+    ------
+    FileError
+        If the largest label asks for more than ``budget`` allows; ``where`` names file and place.
+    """
+    n = int(np.max(labels, initial=-1)) + 1
+    budget.lend(n * CLASS, where, f"{n:,} classes, one for every label up to {n - 1}")
+    return [str(i) for i in range(n)]
 
 
 def _is_empty(index: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import BoolArray
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, quiet_spikes
 
 Seed = int | np.random.Generator
 
@@ -62,5 +62,5 @@ def in_order(spikes: Spikes) -> Spikes:
     for start, stop in pairwise(spikes.offsets.tolist()):
         order[start:stop] = start + np.argsort(spikes.times[start:stop], kind="stable")
     times, units = spikes.times[order], spikes.units[order]
-    # Spikes() puts units in order where times are equal.
-    return Spikes(times, units, spikes.offsets, spikes.size, spikes.duration, spikes.labels)
+    # quiet_spikes() puts units in order where times are equal.
+    return quiet_spikes(times, units, spikes.offsets, spikes.size, spikes.duration, spikes.labels)

@@ -2,6 +2,7 @@
 
 # First: what follows takes a while, and Ctrl-C must not end in a traceback.
 from evsim import interrupts as interrupts
+from evsim.budget import allow_memory as allow_memory
 from evsim.errors import NotFiniteError as NotFiniteError
 from evsim.errors import RunawayError as RunawayError
 from evsim.files import FileError as FileError

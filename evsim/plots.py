@@ -11,25 +11,28 @@ import math
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from itertools import islice
+from dataclasses import replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evsim.arrays import FloatArray
+from evsim.arrays import FloatArray, IntArray
 from evsim.files import SpikeFile, WholeFile, load_network, load_result
-from evsim.files.kinds import class_names, identify
+from evsim.files.kinds import class_names, identify, refuse_population
 from evsim.network import Network
-from evsim.projections import Projection
 from evsim.result import Result
 from evsim.spikes import Spikes
+from evsim.spreads import Spread, spreads
 from evsim.words import bin_edges, drawn, milliseconds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
+
+# Of a panel or a picture, so that it is drawn within seconds; what is left out is told.
+MAX_DOTS, MAX_LINES, MAX_SAMPLES, MAX_BARS, MAX_ROWS = 1 << 17, 200, 20_000, 1000, 24
 
 Cells = tuple["SubplotSpec", "SubplotSpec"]
 
@@ -124,6 +127,7 @@ def plot_result(result: Result, recording: int = 0, classes: Sequence[str] | Non
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    result, n_left_out = _first_rows(result)
     readouts = [name for name in result.output if name not in result.voltage]
     heights = [1.0 + 1.1 * (s.size > 30) + 0.7 * (s.size > 300) for s in result.spikes.values()]
     heights += [1.6] * len(result.voltage) + [1.6] * len(readouts)
@@ -132,6 +136,8 @@ def plot_result(result: Result, recording: int = 0, classes: Sequence[str] | Non
     check_recording(recording, _n_recordings(result))
     with styled():
         headline = _result_headline(result, recording, classes)
+        if n_left_out:
+            headline += f"; {n_left_out} more populations are not drawn"
         figure = new_figure(8.0, 0.9 + sum(heights), headline)
         grid = figure.add_gridspec(len(heights), 2, height_ratios=heights, width_ratios=[5, 1])
         rows = iter((grid[row, 0], grid[row, 1]) for row in range(len(heights)))
@@ -169,22 +175,30 @@ def plot_network(net: Network) -> Figure:
     """
     if not net.projections:
         raise ValueError("the network has no projections to draw")
-    n_rows = len(net.projections)
-    sizes = ", ".join(f"{p.name} {p.model}[{p.size}]" for p in net.populations.values())
+    projections = list(net.projections.values())[:MAX_ROWS]
+    n_rows = len(projections)
+    shown = list(net.populations.values())[:MAX_ROWS]
+    sizes = ", ".join(f"{p.name} {p.model}[{p.size}]" for p in shown)
+    for what, n in (("populations", len(net.populations)), ("projections", len(net.projections))):
+        if n > MAX_ROWS:
+            sizes += f"; {n - MAX_ROWS} more {what} are not shown"
     with styled():
         figure = new_figure(8.0, 0.6 + 1.9 * n_rows, drawn(f"Network: {sizes}", _HEADLINE))
         axes = figure.subplots(n_rows, 2, squeeze=False)
-        for (left, right), projection in zip(axes, net.projections.values(), strict=True):
-            delays, weights = _spreads(projection, net.populations[projection.pre].size)
+        for (left, right), projection in zip(axes, projections, strict=True):
+            delays, weights = spreads(projection, net.populations[projection.pre].size)
             left.set_label(f"{projection.name} delay")
-            left.set_title(f"{drawn(projection.name)}: {len(weights):,} synapses")
-            _draw_spread(left, *milliseconds(delays), BLUE, "delay")
+            left.set_title(f"{drawn(projection.name)}: {projection.n_synapses:,} synapses")
+            late, unit = milliseconds(delays.values)
+            _draw_spread(left, Spread(late, delays.counts), unit, BLUE, "delay")
             right.set_label(f"{projection.name} weight")
             _draw_spread(right, weights, "", VERMILION, "weight")
     return figure
 
 
-def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
+def plot_file(
+    path: str | PathLike[str], recording: int = 0, population: str | None = None
+) -> Figure:
     """Draw what a file holds: spikes or a result (one recording), or a network.
 
     Parameters
@@ -193,6 +207,8 @@ def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
         Of the file; classes take their names from its ``/extra/keys``.
     recording : int
         Which recording; without meaning for a network.
+    population : str or None
+        For a SONATA file with more than one population: which one.
 
     Returns
     -------
@@ -209,14 +225,17 @@ def plot_file(path: str | PathLike[str], recording: int = 0) -> Figure:
         If matplotlib is not installed.
     """
     kind, _ = identify(path)
+    if kind != "spike":
+        refuse_population(path, population, f"is a {kind} file")
     if kind == "network":
         return plot_network(load_network(path))
     classes = class_names(path)
     if kind == "result":
         return plot_result(load_result(path), recording, classes)
-    with SpikeFile(path) as file:
+    with SpikeFile(path, population) as file:
         check_recording(recording, len(file))
-        one = next(islice(file.batches(max_recordings=1), recording, None))
+        size, duration = file.extent()
+        one = file.read(size, duration, [recording])
     return plot_spikes(one, 0, classes, headline=f"Recording {recording}")
 
 
@@ -251,6 +270,17 @@ def class_name(label: int, classes: Sequence[str] | None = None) -> str:
     return str(label)
 
 
+def _first_rows(result: Result) -> tuple[Result, int]:
+    """Return the result without the populations that are too many to draw, and how many."""
+    names = list(dict.fromkeys([*result.spikes, *result.voltage, *result.output]))
+    left_out = set(names[MAX_ROWS // 2 :]) if len(names) > MAX_ROWS else set()
+    parts: Any = {
+        part: {name: v for name, v in getattr(result, part).items() if name not in left_out}
+        for part in ("spikes", "voltage", "voltage_times", "output")
+    }
+    return replace(result, **parts), len(left_out)
+
+
 def _spikes_row(figure: Figure, cells: Cells, name: str, one: Spikes) -> Axes:
     raster = figure.add_subplot(cells[0], label=name)
     _draw_raster(raster, one)
@@ -281,7 +311,9 @@ def _voltage_row(
             title = f"voltage of {n_shown} of {voltage.shape[1]} units, those that move most"
             axes.set_title(f"{drawn(name)}: {title}")
         return axes
-    axes.plot(times, voltage, color=GREY, linewidth=0.8)
+    times, voltage = _thinned(times, voltage)
+    moving = _movers(voltage, MAX_LINES)
+    axes.plot(times, voltage[:, moving], color=GREY, linewidth=0.8)
     marked = _marked(result.output[name][recording], _label(result, recording))
     for unit, (colour, meaning) in marked.items():
         text = f"{meaning}: {class_name(unit, classes)}"
@@ -297,7 +329,9 @@ def _draw_raster(axes: Axes, one: Spikes) -> None:
 
     # One dot per spike; smaller where many units share the height.
     size = float(np.clip(300 / max(one.size, 1), 0.6, 12.0))
-    axes.scatter(one.times, one.units, s=size, color=DARK, linewidths=0, rasterized=True)
+    step = -(-max(len(one.times), 1) // MAX_DOTS)
+    times, units = one.times[::step], one.units[::step]
+    axes.scatter(times, units, s=size, color=DARK, linewidths=0, rasterized=True)
     axes.set_ylim(-0.5 - 0.01 * one.size, one.size - 0.5 + 0.01 * one.size)
     axes.set_ylabel("unit")
     axes.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -326,16 +360,38 @@ def _draw_unit_rates(axes: Axes, one: Spikes) -> None:
 
 def _draw_voltages(axes: Axes, times: FloatArray, voltage: FloatArray) -> int:
     """Draw a handful of units, those whose voltage moves most; return how many."""
-    shown = np.sort(np.argsort(-np.ptp(voltage, axis=0), kind="stable")[: len(_CYCLE)])
+    times, voltage = _thinned(times, voltage)
+    shown = _movers(voltage, len(_CYCLE))
     for colour, unit in zip(_CYCLE, shown, strict=False):
         axes.plot(times, voltage[:, unit], color=colour, linewidth=1.0, label=f"unit {unit}")
     return len(shown)
+
+
+def _movers(voltage: FloatArray, n: int) -> IntArray:
+    """Return the units whose voltage moves most, in order."""
+    if not len(voltage):
+        return np.arange(min(n, voltage.shape[1]))
+    return np.sort(np.argsort(-np.ptp(voltage, axis=0), kind="stable")[:n])
+
+
+def _thinned(times: FloatArray, voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return every so manieth sample, as many as a picture can show."""
+    step = -(-max(len(times), 1) // MAX_SAMPLES)
+    return times[::step], voltage[::step]
 
 
 def _draw_output(
     axes: Axes, name: str, result: Result, recording: int, classes: Sequence[str] | None
 ) -> None:
     values = result.output[name][recording]
+    axes.set_title(f"value of {name}", fontsize=8)
+    if len(values) > MAX_BARS:
+        group = -(-len(values) // MAX_BARS)
+        edges = np.append(np.arange(0, len(values), group), len(values))
+        highest = np.maximum.reduceat(values, edges[:-1])
+        axes.stairs(highest, edges - 0.5, orientation="horizontal", fill=True, color=GREY)
+        axes.invert_yaxis()
+        return
     marked = _marked(values, _label(result, recording))
     colours = [marked[u][0] if u in marked else GREY for u in range(len(values))]
     axes.barh(np.arange(len(values)), values, color=colours, height=0.75)
@@ -349,23 +405,28 @@ def _draw_output(
         axes.tick_params(axis="y", length=0)
 
 
-def _draw_spread(axes: Axes, values: FloatArray, unit: str, colour: str, name: str) -> None:
-    values, power = _at_scale(values)
+def _draw_spread(axes: Axes, spread: Spread, unit: str, colour: str, name: str) -> None:
+    values, power = _at_scale(spread.values)
+    counts = spread.counts
     unit = f"1e{power} {unit}".strip() if power else unit
     axes.set_xlabel(f"{name} [{unit}]" if unit else name)
     axes.set_ylabel("synapses")
+    if counts is not None:
+        values, counts = values[counts > 0], counts[counts > 0]
+    spread = Spread(values, counts)
     if not len(values):
         return
     n_bins = int(np.clip(np.sqrt(len(np.unique(values))), 10, 60))
     edges = bin_edges(values, n_bins)
     if edges is None:  # one bar of a visible width
+        n = len(values) if counts is None else int(counts.sum())
         half = max(abs(float(values[0])), 1.0) / 40
-        axes.bar(values[:1], [len(values)], width=half, color=colour)
+        axes.bar(values[:1], [n], width=half, color=colour)
         axes.set_xlim(float(values[0]) - 20 * half, float(values[0]) + 20 * half)
         axes.set_title(f"all {values[0]:.4g}", loc="right")
         return
-    axes.hist(values, bins=edges.tolist(), color=colour, histtype="stepfilled")
-    middle = float(np.median(values))
+    axes.hist(values, bins=edges.tolist(), weights=counts, color=colour, histtype="stepfilled")
+    middle = spread.median()
     axes.axvline(middle, color=DARK, linewidth=0.8, linestyle="--")
     axes.set_title(f"median {middle:.3g}", loc="right")
 
@@ -377,12 +438,6 @@ def _at_scale(values: FloatArray) -> tuple[FloatArray, int]:
         return values, 0
     power = max(math.floor(math.log10(top)), -307)  # a smaller one would be next to nothing
     return values / 10.0**power, power
-
-
-def _spreads(projection: Projection, pre_size: int) -> tuple[FloatArray, FloatArray]:
-    """Return the total delay [s] and the weight of every synapse."""
-    synapses = projection.synapses(pre_size)
-    return projection.axonal(pre_size)[synapses.pre] + synapses.delay, synapses.weight
 
 
 def _marked(values: FloatArray, label: int | None) -> dict[int, tuple[str, str]]:
@@ -417,7 +472,9 @@ def _n_recordings(result: Result) -> int:
 
 def _counts(one: Spikes) -> str:
     rate = len(one.times) / max(one.size, 1) / one.duration
-    return f"{len(one.times):,} spikes of {one.size:,} units, {rate:.1f} Hz per unit"
+    step = -(-max(len(one.times), 1) // MAX_DOTS)
+    share = f" (one in {step} drawn)" if step > 1 else ""
+    return f"{len(one.times):,} spikes{share} of {one.size:,} units, {rate:.1f} Hz per unit"
 
 
 def check_recording(recording: int, n_recordings: int) -> None:

@@ -7,6 +7,7 @@ Shapes and geometry are checked here; the network checks them against the popula
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
+
+LONGEST_SIDE = 1 << 30  # of a convolution: products of two fit into 64 bits
 
 
 class Synapses(NamedTuple):
@@ -102,6 +105,11 @@ class Projection:
     def synapses(self, pre_size: int) -> Synapses:
         """List every connection; for a convolution that is many times the kernel."""
         raise NotImplementedError
+
+    @property
+    def n_synapses(self) -> int:
+        """How many connections `synapses` lists, without listing them."""
+        return self.weights.size
 
     def _check_geometry(self, pre_size: int, post_size: int) -> None:
         raise NotImplementedError
@@ -270,6 +278,24 @@ class Conv(Projection):
             )
         )
 
+    @property
+    def repeats(self) -> IntArray:
+        """In how many synapses every entry of a kernel of one channel stands, [tap, ...]."""
+        counts: Any = np.ones((), np.int64)
+        axes = (self.input_shape, self.output_shape, self.stride, self.padding, self.dilation)
+        for taps, n, n_out, s, p, d in zip(self.kernel.shape[2:], *axes, strict=True):
+            start = np.arange(taps) * d - p  # of the position under a tap, for the first output
+            first = np.maximum(-(start // s), 0)
+            last = np.minimum((n - 1 - start) // s, n_out - 1)
+            counts = counts[..., None] * np.maximum(last - first + 1, 0)
+        return counts
+
+    @property
+    def n_synapses(self) -> int:
+        """How many connections `synapses` lists, without listing them."""
+        out, channels = self.kernel.shape[:2]
+        return out * channels * int(self.repeats.sum())
+
     def planes(self) -> dict[str, tuple[int, int]]:
         """Return the geometry in two dimensions; a 1-d convolution is one row high."""
         lead = {"input_shape": 1, "stride": 1, "padding": 0, "dilation": 1, "output_shape": 1}
@@ -289,10 +315,10 @@ class Conv(Projection):
             ("pre", self.pre, pre_size, self.input_shape, channels),
             ("post", self.post, post_size, self.output_shape, out),
         ):
-            if size != n * int(np.prod(shape)):
+            if size != n * math.prod(shape):
                 raise ValueError(
                     f"{self.where}: {end} population {name!r} has {size} units, but the geometry "
-                    f"gives {n} channels x {list(shape)} = {n * int(np.prod(shape))}"
+                    f"gives {n} channels x {list(shape)} = {n * math.prod(shape)}"
                 )
 
     def synapses(self, pre_size: int) -> Synapses:
@@ -318,6 +344,10 @@ class Conv(Projection):
             )
         if value.min() < least:
             raise ValueError(f"{self.where}: {name} = {value.tolist()}, must be >= {least}")
+        if value.max() > LONGEST_SIDE:
+            raise ValueError(
+                f"{self.where}: {name} = {value.tolist()}, must be at most {LONGEST_SIDE}"
+            )
         return tuple(int(v) for v in np.broadcast_to(value.ravel(), (self.n_dims,)))
 
 

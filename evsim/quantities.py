@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from math import inf
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from evsim.arrays import FloatArray
+
+_OWN_UNIT = ("units", "unit", "dimensions")  # of the arrays of pint, astropy, quantities, Brian
 
 
 def positive(name: str, value: float, unit: str = "", infinite: bool = False) -> float:
@@ -35,3 +44,52 @@ def positive(name: str, value: float, unit: str = "", infinite: bool = False) ->
         rule = "must be > 0" if infinite else "must be finite and > 0"
         raise ValueError(f"{name} = {value}, {rule}" + (f" [{unit}]" if unit else ""))
     return float(value)
+
+
+def in_seconds(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return times as float64 seconds; numbers are seconds already.
+
+    Parameters
+    ----------
+    name : str
+        What messages call the times.
+    values : array of numbers or of numpy's timedelta64
+        A duration with a unit of its own becomes the nearest double in seconds.
+
+    Raises
+    ------
+    ValueError
+        If they are dates, or carry a unit that numpy does not know; says how to convert.
+
+    Examples
+    --------
+    >>> in_seconds("times", np.array([100, 250], "m8[ms]"))
+    array([0.1 , 0.25])
+    """
+    kind = type(values)
+    if any(hasattr(values, unit) for unit in _OWN_UNIT):
+        raise ValueError(
+            f"{name}: {kind.__module__}.{kind.__name__} has a unit of its own; give plain numbers "
+            "in seconds, such as times.to('s').magnitude (pint), times.to_value('s') (astropy) "
+            "or times / second (Brian)"
+        )
+    array: Any = np.asarray(values)
+    if array.dtype == object and any(isinstance(v, timedelta) for v in array.ravel()[:1]):
+        array = array.astype("m8[us]")
+    if array.dtype.kind == "M":
+        raise ValueError(
+            f"{name}: are dates ({array.dtype}), must be seconds since the recording's start, "
+            "such as (times - start) / np.timedelta64(1, 's')"
+        )
+    if array.dtype.kind != "m":
+        plain = np.ascontiguousarray(array, dtype=np.float64)
+        return plain if array.ndim else plain.reshape(())
+    unit, steps = np.datetime_data(array.dtype)
+    if unit in ("generic", "Y", "M"):
+        raise ValueError(
+            f"{name}: {array.dtype} has no fixed length, must be seconds, such as "
+            "times.astype('m8[ms]')"
+        )
+    seconds = np.where(np.isnat(array), np.nan, array.astype(np.int64) * float(steps))
+    per_second: float = np.ones(1, "m8[s]")[0] / np.ones(1, f"m8[{unit}]")[0]
+    return seconds / per_second if per_second >= 1 else seconds * round(1 / per_second)

@@ -7,6 +7,7 @@ refused, with the recording, the index and the value.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.quantities import positive
+from evsim.quantities import in_seconds, positive
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -28,7 +29,7 @@ class Spikes:
     Attributes
     ----------
     times : float64 array [spike]
-        Spike times [s], finite and >= 0.
+        Spike times [s], finite and >= 0; numpy's ``timedelta64`` is converted.
     units : int64 array [spike]
         The unit that fired, 0 <= unit < size.
     offsets : int64 array [recording + 1]
@@ -45,8 +46,13 @@ class Spikes:
     ------
     ValueError
         If arrays differ in length, offsets go backwards, a time is negative or not
-        finite, or a unit is outside the population. The message names the recording,
-        the index in the flat array and the value.
+        finite, a unit is outside the population, or times carry a unit that is not known.
+        The message names the recording, the index in the flat array and the value.
+
+    Warns
+    -----
+    UserWarning
+        If spikes are at or after a given duration: a simulation leaves them out.
 
     Examples
     --------
@@ -66,7 +72,16 @@ class Spikes:
 
     def __post_init__(self) -> None:
         """Convert, check and sort."""
-        times = np.ascontiguousarray(self.times, dtype=np.float64)
+        self._settle()
+        n_late = int((self.times >= self.duration).sum())
+        if n_late:
+            warnings.warn(
+                f"spikes: {left_out(n_late, len(self.times), self.duration)}", stacklevel=3
+            )
+
+    def _settle(self) -> None:
+        """Convert, check and sort, without a word about late spikes."""
+        times = np.ascontiguousarray(in_seconds("spikes: times", self.times))
         units = _integers("units", self.units)
         offsets = np.array([0, len(times)]) if self.offsets is None else self.offsets
         offsets = _integers("offsets", offsets)
@@ -76,7 +91,9 @@ class Spikes:
         size = int(self.size) if self.size is not None else _smallest_size(units)
         if size < 0:
             raise ValueError(f"spikes: size = {size}, must not be negative")
-        duration = default_duration(times) if self.duration is None else float(self.duration)
+        duration = default_duration(times)
+        if self.duration is not None:
+            duration = float(in_seconds("spikes: duration", self.duration))
         positive("spikes: duration", duration, "s")
         labels = self.labels
         if labels is not None:
@@ -102,7 +119,7 @@ class Spikes:
         >>> Spikes.from_recordings([([0.1], [0]), ([], [])], size=3, duration=0.5)
         Spikes(2 recordings, 1 spikes, size=3, duration=0.5)
         """
-        pairs = [(np.asarray(t, np.float64), np.asarray(u)) for t, u in recordings]
+        pairs = [(in_seconds("spikes: times", t), np.asarray(u)) for t, u in recordings]
         for b, (t, u) in enumerate(pairs):
             if t.shape != u.shape or t.ndim != 1:
                 raise ValueError(
@@ -240,16 +257,45 @@ def concatenate(parts: Sequence[Spikes]) -> Spikes:
         raise ValueError("nothing to concatenate")
     if len(parts) == 1:
         return parts[0]
-    starts = np.cumsum([0] + [len(p.times) for p in parts])
+    starts = np.cumsum([0] + [len(p.times) for p in parts]).astype(np.int64)
     offsets = [p.offsets[:-1] + start for p, start in zip(parts, starts, strict=False)]
     labels = [p.labels for p in parts if p.labels is not None]
-    return Spikes(
+    return quiet_spikes(
         np.concatenate([p.times for p in parts]),
         np.concatenate([p.units for p in parts]),
         np.concatenate([*offsets, starts[-1:]]),
         max(p.size for p in parts),
         max(p.duration for p in parts),
         np.concatenate(labels) if len(labels) == len(parts) else None,
+    )
+
+
+def quiet_spikes(
+    times: FloatArray,
+    units: IntArray,
+    offsets: IntArray,
+    size: int | None,
+    duration: float | None,
+    labels: IntArray | None = None,
+) -> Spikes:
+    """Return `Spikes`, checked and sorted, without a warning of late ones.
+
+    For what moves spikes, and for readers that have words of their own.
+    """
+    spikes = object.__new__(Spikes)
+    values = dict(times=times, units=units, offsets=offsets, size=size, duration=duration)
+    for name, value in (values | {"labels": labels}).items():
+        object.__setattr__(spikes, name, value)
+    spikes._settle()
+    return spikes
+
+
+def left_out(n_late: int, n_spikes: int, duration: float) -> str:
+    """Return what is said of spikes at or after the duration."""
+    are = "spike is" if n_late == 1 else "spikes are"
+    return (
+        f"{n_late:,} of {n_spikes:,} {are} at or after the duration, {duration:g} s: a simulation "
+        "leaves them out"
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from evsim import Spikes
+from evsim.spikes import quiet_spikes
 
 
 def to_torch(spikes: Spikes) -> Spikes:
@@ -46,7 +47,9 @@ def to_numpy(spikes: Spikes) -> Spikes:
     if not torch.is_tensor(spikes.times):
         return spikes
     plain = _converted(spikes, lambda a: a.detach().cpu().numpy())
-    return Spikes(plain.times, plain.units, plain.offsets, plain.size, plain.duration, plain.labels)
+    return quiet_spikes(
+        plain.times, plain.units, plain.offsets, plain.size, plain.duration, plain.labels
+    )
 
 
 def with_times(spikes: Spikes, times: torch.Tensor) -> Spikes:

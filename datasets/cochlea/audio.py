@@ -11,10 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray
+from evsim.budget import NUMBER, Budget
 from evsim.files.hdf5 import FileError, open_regular
 
+TARGET = 48_000  # rate of the cochlea [Hz]
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # [Hz]
 _SAMPLES = 1 << 20  # read at a time: what a header says about lengths is not trusted
+SHARE = 3072  # bytes of memory for a byte of sound: speech at 8 kHz takes 8 kB a second
+SECOND = 24_000_000  # bytes of a second of sound on its way through the cochlea
+_TAP = 48  # bytes of a tap of the filter between two rates, while it is made
+_ENDLESS = 1 << 62  # what libsndfile tells of a FLAC file whose header tells nothing
 _UNKNOWN = 0x7FFFF000  # programs that write to a pipe give such a length
 
 
@@ -44,13 +50,18 @@ def read_audio(path: str | PathLike[str]) -> tuple[FloatArray, int]:
     name = os.fspath(path)
     try:
         with open_regular(name) as file:
-            _check_length(name, file.read(12), os.fstat(file.fileno()).st_size)
+            n_bytes = os.fstat(file.fileno()).st_size
+            _check_length(name, file.read(12), n_bytes)
             file.seek(0)
             with soundfile.SoundFile(file) as sound:
-                parts = []
+                budget, rate = Budget(n_bytes, SHARE), sound.samplerate
+                if sound.format == "FLAC" and sound.frames < _ENDLESS:
+                    _draw(budget, name, sound.frames, rate)
+                parts: list[FloatArray] = []
                 size = max(1, _SAMPLES // sound.channels)
                 while len(part := sound.read(size, dtype="float64", always_2d=True)):
                     parts.append(part.mean(axis=1))
+                    _draw(budget, name, sum(map(len, parts)), rate)
                 audio = np.concatenate(parts) if parts else np.empty(0)
                 if sound.format == "FLAC" and len(audio) != sound.frames:
                     raise FileError(f"{name}: ends after {len(audio)} of {sound.frames} samples")
@@ -60,6 +71,15 @@ def read_audio(path: str | PathLike[str]) -> tuple[FloatArray, int]:
     except soundfile.SoundFileError as error:
         what = str(error).rsplit(": ", 1)[-1]
         raise FileError(f"{name}: is not a sound WAV or FLAC file: {what}") from error
+
+
+def _draw(budget: Budget, name: str, n_samples: int, rate: int) -> None:
+    """Refuse a sound that is longer than a file of its size may be."""
+    seconds = n_samples / max(rate, 1)
+    what = f"{n_samples:,} samples, {seconds:.3g} s of sound on its way to spikes"
+    taps = 20 * max(rate, TARGET) // math.gcd(rate, TARGET)  # as scipy's resample_poly has them
+    n_bytes = n_samples * NUMBER + seconds * SECOND + (rate != TARGET) * taps * _TAP
+    budget.lend(n_bytes, name, what)
 
 
 def emphasised(audio: npt.ArrayLike, coefficient: float) -> FloatArray:

@@ -21,9 +21,10 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray
 
+from .audio import TARGET
 from .membrane import places, velocity_gain
 
-RATE = 48_000  # of the sound; waves have half of it [Hz]
+RATE = TARGET  # of the sound; waves have half of it [Hz]
 TOP = RATE // 2  # highest frequency of the gains [Hz]
 
 _LOG_STEP = 0.006  # between rows of the table: the interpolation is good to 1e-8

@@ -32,6 +32,7 @@ POLARITY = 1
 PACKET = struct.Struct("<hhiiiiii")
 EVENT = struct.Struct("<Ii")
 OVERFLOW_BITS = 31
+SMALL, MANY = 1 << 17, 64  # events of a file that are kept once it is read so often
 MAX_OVERFLOW = 1 << 20  # 71 years
 SENSORS: dict[str, Sensor] = {
     "DVS128": (2, 128, 128),
@@ -85,6 +86,8 @@ class AedatFile:
         with library_errors(self.path):
             self._file = open_regular(self.path, buffering=0)
         self._lock = threading.Lock()
+        self._small: tuple[IntArray, IntArray] | None = None
+        self._n_reads = 0
         try:
             self._n_bytes = os.fstat(self._file.fileno()).st_size
             self.source, start = self._header()
@@ -133,16 +136,27 @@ class AedatFile:
         """
         packets = self._packets
         wanted = np.flatnonzero((packets.last >= begin) & (packets.first < end))
-        pieces = [self._packet(int(i)) for i in wanted]
-        ticks, data = (
-            np.concatenate([np.empty(0, np.int64), *column])
-            for column in ([t for t, _ in pieces], [d for _, d in pieces])
-        )
+        self._n_reads += 1
+        if self.n_events > SMALL or self._n_reads < MANY:
+            ticks, data = self._events(wanted)
+        else:  # a table of labels may list thousands of intervals of few events
+            if self._small is None:
+                self._small = self._events(np.arange(len(packets.number)))
+            ticks, data = self._small
         inside = (ticks >= begin) & (ticks < end)
         ticks, data = ticks[inside], data[inside]
         return Events(
             (ticks - begin) / MICROSECOND, data >> 17, data >> 2 & 0x7FFF, data >> 1 & 1, self.path
         )
+
+    def _events(self, wanted: IntArray) -> tuple[IntArray, IntArray]:
+        """Return microseconds and addresses of the valid events of some packets."""
+        pieces = [self._packet(i) for i in wanted.tolist()]
+        ticks, data = (
+            np.concatenate([np.empty(0, np.int64), *column])
+            for column in ([t for t, _ in pieces], [d for _, d in pieces])
+        )
+        return ticks, data
 
     def _packet(self, i: int) -> tuple[IntArray, IntArray]:
         """Return microseconds and addresses of the valid events of a packet."""

@@ -8,6 +8,7 @@ Where an event lies in which file is known to the parts (`evsim.datasets.formats
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -16,9 +17,10 @@ import numpy.typing as npt
 
 from evsim import FileError, Spikes
 from evsim.arrays import FloatArray, IntArray
+from evsim.budget import Budget
 from evsim.quantities import positive
 
-from ..dataset import Dataset
+from ..dataset import Dataset, numbered
 
 Sensor = tuple[int, int, int]
 
@@ -89,8 +91,8 @@ class CameraData(Dataset):
         if labels is None:
             labels, class_names = np.zeros(len(parts), np.int64), [UNLABELLED]
         if class_names is None:
-            class_names = [str(i) for i in range(int(np.max(labels, initial=-1)) + 1)]
-        size = int(np.prod(sensor))
+            class_names = numbered(labels, Budget(len(parts)), type(self).__name__)
+        size = math.prod(sensor)
         super().__init__(labels, size, duration, class_names, speakers, sensor)
         self._parts = parts
 

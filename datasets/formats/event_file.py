@@ -7,18 +7,22 @@ Optional: ``/labels``, ``/split`` (0 training, 1 test). Attributes: ``height``, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike, fspath
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 
-from evsim.arrays import IntArray
+from evsim import FileError, Spikes
+from evsim.arrays import FloatArray, IntArray
+from evsim.budget import RECORDING, SPIKE, STREAMED_SPIKE, UNIT
 from evsim.files.hdf5 import InputFile, as_integers, library_errors
+from evsim.files.spike_layouts import STRETCH, stretches
 from evsim.spikes import default_duration
 
 from ..published import PerProcess
-from .camera import MICROSECOND, CameraData, Events, Sensor
+from .camera import MICROSECOND, CameraData, Events, Part, Sensor, check_times, pixel_units
 
 COLUMNS = ("t", "x", "y", "p")
 MAX_SIDE = 1 << 14  # pixels
@@ -59,6 +63,8 @@ class EventFile(CameraData):
     >>> spikes, label = data[0]                           # doctest: +SKIP
     """
 
+    _parts: _Parts
+
     def __init__(
         self,
         path: str | PathLike[str],
@@ -71,11 +77,58 @@ class EventFile(CameraData):
         offsets, labels = columns.offsets(), columns.per_recording("labels")
         chosen = columns.of_split(split)
         super().__init__(
-            [_Rows(opened, int(i), int(offsets[i]), int(offsets[i + 1])) for i in chosen],
+            _Parts(opened, chosen, offsets),
             None if labels is None else labels[chosen],
             columns.sensor() if sensor is None else sensor,
             default_duration(np.array([columns.last_time()])) if duration is None else duration,
         )
+
+    def _read(self, recordings: IntArray) -> Spikes:
+        """Read runs of neighbouring recordings at once; there may be many that are empty."""
+        parts = self._parts
+        rows = parts.chosen[recordings]
+        counts = parts.offsets[rows + 1] - parts.offsets[rows]
+        ends = np.concatenate([[0], np.cumsum(counts)])
+        columns = parts.file.get()
+        columns.lend(int(ends[-1]))
+        times, units = np.empty(ends[-1]), np.empty(ends[-1], np.int64)
+        for a, b in stretches(rows, ends, columns.stretch):
+            part = slice(int(ends[a]), int(ends[b]))
+            times[part], units[part] = self._run(recordings[a:b], rows[a:b])
+        keep = times < self.duration
+        offsets = np.concatenate([[0], np.cumsum(keep)])[ends]
+        return Spikes(times[keep], units[keep], offsets, self.size, self.duration)
+
+    def _run(self, recordings: IntArray, rows: IntArray) -> tuple[FloatArray, IntArray]:
+        """Return times [s] and units of neighbouring recordings."""
+        parts = self._parts
+        first, last = int(parts.offsets[rows[0]]), int(parts.offsets[rows[-1] + 1])
+        if first == last:
+            return np.empty(0), np.empty(0, np.int64)
+        events = parts.file.get().read(int(rows[0]), first, last)
+        try:
+            check_times(events.times, events.where)
+            return events.times, pixel_units(events, self.sensor)
+        except FileError:
+            for recording in recordings.tolist():  # which one is it?
+                self._train(recording)
+            raise
+
+
+class _Parts(Sequence[Part]):
+    """The recordings of an event file, made when they are asked for."""
+
+    def __init__(self, file: PerProcess[_Columns], chosen: IntArray, offsets: IntArray) -> None:
+        self.file, self.chosen, self.offsets = file, chosen, offsets
+
+    def __len__(self) -> int:
+        """Return the number of recordings."""
+        return len(self.chosen)
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one recording."""
+        i = int(self.chosen[index])
+        return _Rows(self.file, i, int(self.offsets[i]), int(self.offsets[i + 1]))
 
 
 class _Rows(NamedTuple):
@@ -101,12 +154,22 @@ class _Columns:
             self._events = self._root.folder("events")
             self._columns = {name: self._column(name) for name in COLUMNS}
             self._check_unit()
+            self._offsets = self._read_offsets()
+            self._events.lend("t", len(self._columns["t"]), STREAMED_SPIKE, "events in all")
+            # Chunks are unpacked as a whole, whatever is wanted of them.
+            chunks = [column.chunks[0] for column in self._columns.values() if column.chunks]
+            self.stretch = max([STRETCH, *chunks])
         except BaseException:
             self._file.close()
             raise
 
+    def lend(self, n_events: int) -> None:
+        """Ask for the memory of some events."""
+        self._events.lend("", n_events, 2 * SPIKE, "events at once")
+
     def read(self, recording: int, first: int, last: int) -> Events:
         """Read some rows."""
+        self.lend(last - first)
         where = f"{self._events.where()}, recording {recording}"
         with library_errors(where):
             t, x, y, p = (self._columns[name][first:last] for name in COLUMNS)
@@ -114,6 +177,9 @@ class _Columns:
 
     def offsets(self) -> IntArray:
         """Return where recordings begin and end."""
+        return self._offsets
+
+    def _read_offsets(self) -> IntArray:
         offsets, n = as_integers(self._root, "offsets"), len(self._columns["t"])
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != n:
             raise self._root.error("offsets", f"must go from 0 to {n}, the number of events")
@@ -123,6 +189,7 @@ class _Columns:
             raise self._root.error(
                 "offsets", f"entry {i + 1} is {offsets[i + 1]}, before entry {i}, {offsets[i]}"
             )
+        self._root.lend("offsets", len(offsets), RECORDING, "recordings")
         return offsets
 
     def per_recording(self, name: str) -> IntArray | None:
@@ -158,6 +225,7 @@ class _Columns:
             if side is None or not 1 <= side <= MAX_SIDE:
                 raise self._root.error("", f"attribute {name!r} is {side}, must be pixels")
         assert height is not None and width is not None
+        self._root.lend("", 2 * height * width, UNIT, f"pixels of a sensor of {height} x {width}")
         return (2, height, width)
 
     def last_time(self) -> float:

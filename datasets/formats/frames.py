@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 SLICES = 4
+MAX_PIXELS = 1 << 21  # of an image; larger sensors are drawn in blocks of pixels
 
 
 def plot_frames(
@@ -52,7 +54,7 @@ def plot_frames(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    counts = frames(spikes, sensor, recording, SLICES)
+    counts = frames(*_coarser(spikes, sensor), recording, SLICES)
     headline = f"Recording {recording}"
     if spikes.labels is not None:
         headline += f", label {class_name(int(spikes.labels[recording]), classes)}"
@@ -91,6 +93,20 @@ def frames(spikes: Spikes, sensor: tuple[int, ...], recording: int, slices: int)
     when = np.minimum((one.times / spikes.duration * slices).astype(np.int64), slices - 1)
     flat = np.bincount(when * spikes.size + one.units, minlength=slices * spikes.size)
     return flat.reshape(slices, *sensor).swapaxes(0, 1)
+
+
+def _coarser(spikes: Spikes, sensor: tuple[int, ...]) -> tuple[Spikes, tuple[int, ...]]:
+    """Return the spikes of a sensor of fewer pixels, each a block of pixels of the true one."""
+    if len(sensor) != 3 or sensor[1] * sensor[2] <= MAX_PIXELS:
+        return spikes, sensor
+    polarities, rows, columns = sensor
+    side = math.ceil(math.sqrt(rows * columns / MAX_PIXELS))
+    height, width = -(-rows // side), -(-columns // side)
+    p, pixel = np.divmod(spikes.units, rows * columns)
+    y, x = np.divmod(pixel, columns)
+    units = (p * height + y // side) * width + x // side
+    size = polarities * height * width
+    return spikes.replace(spikes.times, units, spikes.offsets, size), (polarities, height, width)
 
 
 def _draw_row(

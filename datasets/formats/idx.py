@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import FileError
+from evsim.budget import RECORDING, Budget
 from evsim.files.hdf5 import MAX_COMPRESSION, open_regular, reason
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -56,15 +57,16 @@ def read_idx(path: str | PathLike[str]) -> npt.NDArray[Any]:
             size = os.fstat(file.fileno()).st_size
             packed = file.read(2) == _GZIP
             file.seek(0)
+            budget = Budget(size)
             if not packed:
-                return _read(path, file, size)
+                return _read(path, file, size, budget)
             with gzip.open(file) as content:
-                return _read(path, cast(BinaryIO, content), size * MAX_COMPRESSION)
+                return _read(path, cast(BinaryIO, content), size * MAX_COMPRESSION, budget)
     except (OSError, EOFError, zlib.error) as error:
         raise FileError(f"{os.fspath(path)}: can't be read: {reason(error)}") from error
 
 
-def _read(path: str | PathLike[str], file: BinaryIO, most: int) -> npt.NDArray[Any]:
+def _read(path: str | PathLike[str], file: BinaryIO, most: int, budget: Budget) -> npt.NDArray[Any]:
     """Read the array, if the ``most`` bytes that can be there are enough for it."""
     name = os.fspath(path)
     magic = file.read(4)
@@ -79,6 +81,7 @@ def _read(path: str | PathLike[str], file: BinaryIO, most: int) -> npt.NDArray[A
     says = f"its {' x '.join(map(str, shape[:8]))} numbers of {dtype.itemsize} bytes"
     if wanted > most:
         raise FileError(f"{name}: is far too short for {says}")
+    budget.lend(4 * wanted + RECORDING * (shape[0] if shape else 1), name, says)
     content = bytearray()
     while piece := file.read(min(_PIECE, wanted + 1 - len(content))):
         content += piece

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from evsim import FileError
 from evsim.arrays import FloatArray
+from evsim.budget import RECORDING
 from evsim.files.hdf5 import InputFile, as_integers
 from evsim.files.ragged import RaggedColumn
 
@@ -107,5 +108,7 @@ def _from_file(path: Path) -> Iterator[SpokenDigit]:
 
 
 def _names(path: Path, file: InputFile) -> list[str]:
-    column = RaggedColumn(file.root.folder("extra"), "speaker_name")
+    extra = file.root.folder("extra")
+    column = RaggedColumn(extra, "speaker_name")
+    extra.lend("speaker_name", len(column), RECORDING, "names")
     return [column.read(i).tobytes().decode(errors="replace") for i in range(len(column))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import zipfile
 from os import PathLike
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy.typing as npt
 
 from evsim import FileError
 from evsim.arrays import IntArray
+from evsim.budget import Budget
 from evsim.files.hdf5 import reason
 
 from ..dataset import Dataset
@@ -34,7 +36,6 @@ _HINT = (
     "from https://storage.googleapis.com/cvdf-datasets/mnist/, from torchvision's "
     "datasets.MNIST, or as Keras' mnist.npz"
 )
-_LARGEST = 1 << 26  # bytes of an array in mnist.npz; the training images are 47 MB
 
 
 def mnist_images(
@@ -150,14 +151,18 @@ def _read_npz(path: Path, name: str) -> npt.NDArray[Any]:
     try:
         with zipfile.ZipFile(path) as archive:
             member = archive.getinfo(f"{name}.npy")
-            if member.file_size > _LARGEST:
-                raise ValueError(f"{member.file_size} bytes are more than MNIST has")
+            what = f"{member.file_size:,} bytes, unpacked"
+            Budget(os.path.getsize(path)).lend(4 * member.file_size, f"{path}: {name}", what)
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError("is packed in an unusual way; numpy.savez_compressed writes zip")
             content = io.BytesIO(archive.read(member))
         shape, in_columns, dtype = _read_npy_header(content)
         data = content.read()
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data):
             raise ValueError(f"{len(data)} bytes are not {list(shape)} {dtype}")
         return np.frombuffer(data, dtype).reshape(shape, order="F" if in_columns else "C")
+    except FileError:
+        raise
     except KeyError as error:
         raise FileError(f"{path}: has no {name}; is it Keras' mnist.npz?") from error
     except Exception as error:  # on broken files zipfile, zlib and numpy raise what they like

@@ -15,7 +15,9 @@ import numpy as np
 
 from evsim import FileError, Spikes
 from evsim.arrays import FloatArray, IntArray
+from evsim.budget import RECORDING, STREAMED_SPIKE
 from evsim.files.hdf5 import Folder, InputFile, described, library_errors
+from evsim.files.ragged import text_bytes
 from evsim.quantities import positive
 
 from ..dataset import Dataset
@@ -142,6 +144,7 @@ class _Trains:
         try:
             self._times = self._file.root.folder(f"{split}_timestamps")
             self._addresses = self._file.root.folder(f"{split}_addresses")
+            self._drawn: set[str] = set()
         except BaseException:
             self._file.close()
             raise
@@ -149,11 +152,20 @@ class _Trains:
     def keys(self, split: str) -> list[Key]:
         """Return the names of the recordings of a part, taken to pieces."""
         name = f"{split}_labels"
-        return [self._key(name, i, text) for i, text in enumerate(_texts(self._file, name))]
+        keys = [self._key(name, i, text) for i, text in enumerate(_texts(self._file, name))]
+        seen: set[Key] = set()
+        for key in keys:
+            if key in seen:
+                raise self._file.root.error(name, f"names the recording {key.name!r} twice")
+            seen.add(key)
+        return keys
 
     def read(self, name: str) -> tuple[FloatArray, IntArray]:
         """Read times [s] and channels of a recording."""
-        times = np.asarray(self._times.numbers(name), np.float64)
+        times = np.asarray(self._times.numbers(name, kept=False), np.float64)
+        if name not in self._drawn:  # many names may be one in the file
+            self._times.keep(name, len(times), STREAMED_SPIKE, "spikes more")
+            self._drawn.add(name)
         where = self._times.where(name)
         check_times(times, where)
         if len(times) and times.max() > _LAST:
@@ -161,7 +173,7 @@ class _Trains:
         return times, self._channels(name, len(times))
 
     def _channels(self, name: str, n: int) -> IntArray:
-        channels = self._addresses.numbers(name)
+        channels = self._addresses.numbers(name, kept=False)
         if len(channels) != n:
             raise self._addresses.error(name, f"has {len(channels)} entries for {n} times")
         wrong = np.flatnonzero(
@@ -193,4 +205,6 @@ def _texts(file: InputFile, name: str) -> list[str]:
         if h5py.check_string_dtype(dtype) is None or len(shape) != 1:
             raise root.error(name, f"holds {described(dtype)}, must be strings [recording]")
         file.check_heaps()
+        n_bytes = text_bytes(root, name) if dtype.hasobject else shape[0] * dtype.itemsize
+        root.lend(name, 8 * n_bytes + RECORDING * shape[0], 1, "bytes of text")
         return [bytes(text).decode("utf-8", "replace") for text in dataset[()]]

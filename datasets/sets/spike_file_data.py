@@ -13,7 +13,7 @@ from evsim.arrays import IntArray
 from evsim.files.hdf5 import InputFile, as_integers
 from evsim.files.kinds import class_names
 
-from ..dataset import Dataset
+from ..dataset import Dataset, numbered
 from ..published import PerProcess
 
 
@@ -64,7 +64,8 @@ class SpikeFileData(Dataset):
             raise FileError(f"{file.path}: /labels: is missing; a data set needs one per recording")
         size, duration = file.extent(size, duration)
         if names is None:
-            names = class_names(path) or [str(i) for i in range(file.labels.max(initial=-1) + 1)]
+            labels = f"{file.path}: /labels"
+            names = class_names(path) or numbered(file.labels, file.budget, labels)
         speakers = _speakers(file.path, len(file))
         try:
             super().__init__(file.labels, size, duration, names, speakers)

@@ -12,6 +12,7 @@ import numpy as np
 
 from evsim import Spikes
 from evsim.arrays import FloatArray, IntArray
+from evsim.spikes import quiet_spikes
 
 from ..dataset import Dataset
 
@@ -100,7 +101,7 @@ class YinYang(Dataset):
 
     def _read(self, recordings: IntArray) -> Spikes:
         n = len(recordings)
-        return Spikes(
+        return quiet_spikes(
             self._times[recordings].ravel(),
             np.tile(np.arange(self.size), n),
             np.arange(n + 1) * self.size,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evsim.budget import allow_memory
 from evsim.commands.ending import (
     end,
     end_interrupted,
@@ -46,6 +47,25 @@ Try it:
 def _default(text: str, name: str) -> str:
     """Return the help of an option of ``train``; its default is not click's."""
     return f"{text}  [default: {getattr(TrainSettings, name)}]"
+
+
+def _allow_memory(context: click.Context, _: click.Parameter, gigabytes: float | None) -> None:
+    """Allow files more memory until the command is done."""
+    if gigabytes is not None:
+        context.with_resource(allow_memory(gigabytes))
+
+
+_memory = click.option(
+    "--memory",
+    type=float,
+    metavar="GB",
+    expose_value=False,
+    callback=_allow_memory,
+    help="What a file may ask for in memory.  [default: 0.27 and 64 times its size]",
+)
+_population = click.option(
+    "--population", metavar="NAME", help="Of a SONATA file with more than one: which to read."
+)
 
 
 class _Commands(click.Group):
@@ -123,6 +143,8 @@ def cli(context: click.Context) -> None:
     help="Count times in whole ticks of this length [s], so that what meets on that grid meets "
     "exactly; times that are no multiples of it are refused.",
 )
+@_population
+@_memory
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: Any) -> None:
     """Run the network MODEL on every recording of SPIKES.
@@ -140,7 +162,9 @@ def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: A
 
 @cli.command(epilog=_DEMO)
 @click.argument("file")
-def info(file: str) -> None:
+@_population
+@_memory
+def info(file: str, population: str | None) -> None:
     """Tell what FILE holds: spikes, a network or a result.
 
     Counts and rates, labels, how spikes are spread over units, parameters, delays and
@@ -149,10 +173,15 @@ def info(file: str) -> None:
     """
     from evsim.commands.info import describe, describe_dataset
     from evsim.datasets.recognise import recognise
+    from evsim.files.kinds import refuse_population
 
     path = resolve(file)
     data = recognise(path)
-    click.echo(describe(path) if data is None else describe_dataset(path, data))
+    if data is not None:
+        refuse_population(path, population, "is a data set")
+        click.echo(describe_dataset(path, data))
+        return
+    click.echo(describe(path, population))
 
 
 @cli.command(epilog=_DEMO)
@@ -163,20 +192,27 @@ def info(file: str) -> None:
 @click.option(
     "--recording", type=int, default=0, metavar="N", show_default=True, help="Which one to draw."
 )
+@_population
+@_memory
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-def plot(file: str, output: str, recording: int, overwrite: bool) -> None:
+def plot(file: str, output: str, recording: int, population: str | None, overwrite: bool) -> None:
     """Draw what FILE holds.
 
     Spikes: raster and rates of one recording; of a camera, its pictures. A result: rasters,
     voltages and readout of one recording. A network: how its delays and weights are spread.
     """
     from evsim.datasets.recognise import recognise
+    from evsim.files.kinds import refuse_population
     from evsim.plots import plot_file, save_figure
 
     path = resolve(file)
     _check_output(output, overwrite, [path])
     data = recognise(path)
-    figure = plot_file(path, recording) if data is None else _plot_dataset(data, recording)
+    if data is not None:
+        refuse_population(path, population, "is a data set")
+        figure = _plot_dataset(data, recording)
+    else:
+        figure = plot_file(path, recording, population)
     save_figure(output, figure, overwrite)
     click.echo(f"picture in {plain(output, LINE)}")
 
@@ -213,6 +249,7 @@ def _plot_dataset(data: Dataset, recording: int) -> Figure:
     help="Label recordings by the name of their folder, or by what stands before the first "
     "underscore of their own name.",
 )
+@_memory
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any) -> None:
     """Turn recordings into the spikes of an artificial cochlea, as SHD was made.
@@ -268,6 +305,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
 @click.option(
     "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
 )
+@_memory
 @click.option("--resume", is_flag=True, help="Go on with the training in RUN.")
 @click.option("--overwrite", is_flag=True, help="Replace the training in RUN.")
 def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: Any) -> None:
@@ -380,6 +418,7 @@ def _is_number(word: str) -> bool:
     show_default=True,
     help="From how it was trained to the other way, at the smallest step.",
 )
+@_memory
 @click.option("--overwrite", is_flag=True, help="Replace REPORT if it exists.")
 def check(
     model: str, spikes: str, output: str | None, dt: tuple[float, ...], **options: Any

@@ -12,18 +12,21 @@ from typing import Protocol
 import numpy as np
 
 from evsim.arrays import IntArray
+from evsim.budget import UNIT
 from evsim.commands.tally import Answers, Tally
 from evsim.files import SpikeFile, load_network, network_digest
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
-from evsim.files.kinds import class_names, identify
-from evsim.files.spike_layouts import ShdRecordings, read_recordings
+from evsim.files.kinds import class_names, identify, refuse_population
+from evsim.files.spike_layouts import ShdRecordings, read_recordings, stretches
 from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Projection, payload
-from evsim.spikes import Spikes, default_duration
+from evsim.spikes import Spikes
 from evsim.words import LINE, count, milliseconds, plain, span, text_histogram
 
-BATCH = 16  # recordings of a data set that are in memory at once
+BATCH, MOST = 16, 1 << 12  # recordings of a data set that are in memory at once
+FEW = 1 << 16  # spikes of a batch that might as well be larger
+SHOWN = 200  # labels that are listed
 
 
 class Recordings(Protocol):
@@ -43,18 +46,24 @@ class Recordings(Protocol):
         """Return the number of recordings."""
         ...
 
-    def batches(self, size: int) -> Iterator[Spikes]:
-        """Read several recordings at a time."""
+    def __getitem__(self, index: slice) -> Recordings:
+        """Return some of the recordings."""
+        ...
+
+    def spikes(self) -> Spikes:
+        """Read all recordings."""
         ...
 
 
-def describe(path: str | PathLike[str]) -> str:
+def describe(path: str | PathLike[str], population: str | None = None) -> str:
     """Tell what a file holds.
 
     Parameters
     ----------
     path : path
         Of a spike, network or result file.
+    population : str or None
+        For a SONATA file with more than one population: which one.
 
     Returns
     -------
@@ -67,13 +76,15 @@ def describe(path: str | PathLike[str]) -> str:
         If it is none of these, or not sound.
     """
     kind, notes = identify(path)
+    if kind != "spike":
+        refuse_population(path, population, f"is a {kind} file")
     if kind == "network":
         lines = _describe_network(load_network(path))
         notes["sha256"] = network_digest(path)
     elif kind == "result":
         lines = _describe_result(path)
     else:
-        lines = _describe_spikes(path)
+        lines = _describe_spikes(path, population)
     lines = [f"{plain(path, LINE)}: {kind} file", *lines]
     if notes:
         lines += ["", "notes in the file"]
@@ -102,7 +113,7 @@ def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
         Several lines.
     """
     tally = Tally(data.size, data.duration)
-    for batch in data.batches(BATCH):
+    for batch in _batches(data):
         tally.add(batch)
     units = f"{data.size:,}"
     if data.sensor is not None:
@@ -118,17 +129,26 @@ def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
     return "\n".join(lines)
 
 
-def _describe_spikes(path: str | PathLike[str]) -> list[str]:
-    with SpikeFile(path) as file:
-        found = file.scan()
-        duration, origin = file.duration, "as the file says"
-        if duration is None:
-            duration = default_duration(np.array([found.last_time]))
+def _batches(data: Recordings) -> Iterator[Spikes]:
+    """Read a data set a few recordings at a time, more where they hold little."""
+    first, size = 0, BATCH
+    while first < len(data):
+        batch = data[first : first + size].spikes()
+        yield batch
+        first += size
+        size = min(2 * size, MOST) if len(batch.times) < FEW else max(size // 2, BATCH)
+
+
+def _describe_spikes(path: str | PathLike[str], population: str | None) -> list[str]:
+    with SpikeFile(path, population) as file:
+        origin = "as the file says"
+        if file.duration is None:
             origin = "multiple of 0.1 s after the last spike; the file does not say"
-        size = found.largest_unit + 1 if file.size is None else file.size
+        size, duration = file.extent()
         tally = Tally(size, duration)
         for batch in file.batches(size=size, duration=duration):
             tally.add(batch)
+        file.warn_about_late(tally.n_late)
         labels, layout = file.labels, file.layout
     lines = [
         f"  layout      {layout if layout == 'packed' else layout.upper()}",
@@ -142,12 +162,13 @@ def _describe_spikes(path: str | PathLike[str]) -> list[str]:
 
 def _spike_lines(tally: Tally) -> list[str]:
     lines = [f"  spikes      {tally.summary()}"]
-    if tally.per_recording:
-        counts = np.array(tally.per_recording)
+    counts = tally.per_recording
+    if len(counts):
         lines.append(f"  a recording {span(counts.astype(float), 'spikes')}")
     if len(tally.per_unit):
-        lines.append(f"  a unit      {span(tally.unit_rates, 'Hz')}")
-        lines += text_histogram(tally.unit_rates, "Hz", "units")
+        rates = tally.unit_rates
+        lines.append(f"  a unit      {span(rates, 'Hz')}")
+        lines += text_histogram(rates, "Hz", "units")
     return lines
 
 
@@ -155,9 +176,12 @@ def _label_lines(labels: IntArray | None, names: Sequence[str] | None) -> list[s
     if labels is None:
         return ["  labels      none"]
     lines = ["  labels"]
-    for label, n in zip(*np.unique(labels, return_counts=True), strict=True):
+    found, counts = np.unique(labels, return_counts=True)
+    for label, n in zip(found[:SHOWN].tolist(), counts[:SHOWN].tolist(), strict=True):
         name = plain(names[label]) if names is not None and 0 <= label < len(names) else ""
         lines.append(f"    {label:>4} {name:<10} {count(n, 'recording')}")
+    if len(found) > SHOWN:
+        lines.append(f"    and {len(found) - SHOWN:,} more, up to {found[-1]}")
     return lines
 
 
@@ -201,10 +225,13 @@ def _tally_recorded(folder: Folder, duration: float) -> Tally:
     size = folder.integer("size")
     if size is None or size < 0:
         raise folder.error("", f"attribute 'size' is {size}, must not be negative")
+    folder.lend("", size, UNIT, "units")
     tally = Tally(size, duration)
     recordings = ShdRecordings(folder.folder("spikes"))
-    for b in range(len(recordings.lengths)):
-        tally.add(read_recordings(recordings, [b], size, duration, None))
+    offsets = np.concatenate([[0], np.cumsum(recordings.lengths)])
+    everything = np.arange(len(recordings.lengths))
+    for a, b in stretches(everything, offsets, recordings.stretch):
+        tally.add(read_recordings(recordings, range(a, b), size, duration, None))
     return tally
 
 
@@ -241,7 +268,7 @@ def _projection_lines(projection: Projection, pre_size: int) -> list[str]:
     data = payload(projection)
     weights = data.pop(projection.weights_name)
     shape = " x ".join(str(n) for n in weights.shape)
-    n_synapses = len(projection.synapses(pre_size).weight)
+    n_synapses = projection.n_synapses
     lines = [
         f"  {plain(projection.name)}: {projection.kind}, {projection.weights_name} {shape}, "
         f"{n_synapses:,} synapses ({n_synapses / pre_size:.1f} per pre unit)",

@@ -16,6 +16,7 @@ from os import PathLike
 import numpy as np
 
 from evsim.arrays import FloatArray
+from evsim.budget import Budget
 from evsim.commands.tally import Answers, Tally
 from evsim.files import ResultWriter, SpikeFile, load_network, network_digest
 from evsim.network import Network
@@ -29,6 +30,7 @@ from evsim.words import LINE, count, plain
 SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
 BATCH = 1 << 28  # bytes of a batch, besides its spikes
 VOLTAGES = 1 << 25  # samples of a recording, at most
+LISTED = 512  # bytes of a synapse in Python
 
 
 @dataclass
@@ -41,6 +43,8 @@ class RunOptions:
         Populations whose voltage is sampled at 0, dt, 2 dt, ... before the horizon.
     dt : float or None
         Interval of the samples [s]; 1 ms if left out.
+    population : str or None
+        Of a SONATA file with more than one: which is the input.
     overwrite : bool
         Whether an existing result may be replaced.
     progress : bool
@@ -53,6 +57,7 @@ class RunOptions:
     duration: float | None = None
     threads: int | None = None
     engine: str = "compiled"
+    population: str | None = None
     max_rate: float = MAX_RATE
     tick: float | None = None
     overwrite: bool = False
@@ -158,7 +163,11 @@ def run_file(
     """
     options = RunOptions() if options is None else options
     net = load_network(model)
-    with SpikeFile(spikes) as source:
+    if options.engine == "reference":
+        n_synapses = sum(projection.n_synapses for projection in net.projections.values())
+        what = f"{n_synapses:,} synapses for the reference engine"
+        Budget(os.path.getsize(model)).lend(n_synapses * LISTED, os.fspath(model), what)
+    with SpikeFile(spikes, options.population) as source:
         if not len(source):
             raise ValueError(f"{source.path}: holds no recordings; there is nothing to simulate")
         report = Report(str(output), *_horizon(source, options.duration))
@@ -168,10 +177,15 @@ def run_file(
             writer.copy_extra(source)
             report.engine = _start_engine(simulator, options.progress)
             start = time.perf_counter()
+            n_late = 0
             for batch in _batches(source, simulator, report.duration, options.progress):
-                result = simulator.run(batch)
+                early = batch.before(report.duration)
+                n_late += len(batch.times) - len(early.times)
+                result = simulator.run(early)
                 writer.append(result)
-                report.add(batch, result)
+                report.add(early, result)
+            if options.duration is None:
+                source.warn_about_late(n_late)
             report.seconds = time.perf_counter() - start
     return report
 
@@ -237,7 +251,7 @@ def _batches(
     hidden = not (progress and sys.stderr.isatty())
     with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:
         for batch in batches:
-            yield batch.before(duration)
+            yield batch
             bar.update(len(batch))
 
 

@@ -16,24 +16,32 @@ class Tally:
     ----------
     per_unit : int64 array [unit]
         Spikes of every unit in all recordings.
-    per_recording : list of int
-        Spikes of every recording.
     last_time : float
         Time of the last spike of all [s].
+    n_late : int
+        Spikes at or after the duration.
     """
 
     def __init__(self, size: int, duration: float) -> None:
         self.duration = duration
         self.per_unit: IntArray = np.zeros(size, np.int64)
-        self.per_recording: list[int] = []
-        self.last_time = 0.0
+        self.last_time, self.n_late = 0.0, 0
+        self._lengths: list[IntArray] = []
 
     def add(self, spikes: Spikes) -> None:
         """Count one batch."""
-        self.per_unit += np.bincount(spikes.units, minlength=len(self.per_unit))
-        self.per_recording += np.diff(spikes.offsets).tolist()
-        if len(spikes.times):
-            self.last_time = max(self.last_time, float(spikes.times.max()))
+        if len(spikes.times) < len(self.per_unit):
+            np.add.at(self.per_unit, spikes.units, 1)
+        else:
+            self.per_unit += np.bincount(spikes.units, minlength=len(self.per_unit))
+        self._lengths.append(np.diff(spikes.offsets))
+        self.last_time = max(self.last_time, float(spikes.times.max(initial=0.0)))
+        self.n_late += int((spikes.times >= self.duration).sum())
+
+    @property
+    def per_recording(self) -> IntArray:
+        """Spikes of every recording, int64 [recording]."""
+        return np.concatenate([np.empty(0, np.int64), *self._lengths])
 
     @property
     def n_spikes(self) -> int:
@@ -43,8 +51,9 @@ class Tally:
     @property
     def unit_rates(self) -> FloatArray:
         """Mean rate of every unit over the recordings [Hz]."""
+        n_recordings = sum(map(len, self._lengths))
         with np.errstate(over="ignore"):  # a duration may be next to nothing
-            return self.per_unit / (max(len(self.per_recording), 1) * self.duration)
+            return self.per_unit / (max(n_recordings, 1) * self.duration)
 
     def summary(self) -> str:
         """Return spikes, mean rate and silent units in one line."""

@@ -9,6 +9,7 @@ import os
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from evsim.budget import Budget
 from evsim.commands.extras import need_torch
 from evsim.files import FileError
 from evsim.words import LINE, count, plain
@@ -26,6 +27,7 @@ _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies
 _MAY_CHANGE = ("epochs",)  # when a training goes on
 _MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
 _STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
+_TRAINED = 64  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
 _FIT = 256  # recordings that the first weights are fitted to
 
 
@@ -256,6 +258,7 @@ def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
     n_classes = len(parts.train.class_names)
     quarter = parts.train.duration / 4
     max_delay = min(_MAX_DELAY, quarter) if s.max_delay is None else s.max_delay
+    _draw_model(s, parts.train.size, n_classes)
     model = delay_model(
         parts.train.size, s.hidden, n_classes, s.delay, s.recurrent, max_delay,
         tau_output=min(_TAU_OUTPUT, quarter),
@@ -265,6 +268,18 @@ def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
     speech = s.dataset == "digits" or os.path.isdir(s.dataset)
     vary = speech if s.augment is None else s.augment
     return Trainer(model, parts.train, parts.validation, options, varied if vary else None)
+
+
+def _draw_model(settings: TrainSettings, n_inputs: int, n_classes: int) -> None:
+    """Refuse a model that is far larger than what it is trained on."""
+    s = settings
+    n_loop = {"none": 0, "dense": s.hidden}.get(s.recurrent, 1)
+    n = s.hidden * ((n_inputs + n_loop) * (2 if s.delay == "synaptic" else 1) + n_classes)
+    files = [s.dataset] if os.path.isfile(s.dataset) else []
+    if os.path.isdir(s.dataset):
+        files = [entry.path for entry in os.scandir(s.dataset) if entry.is_file()]
+    budget = Budget(sum(map(os.path.getsize, files)))
+    budget.lend(n * _TRAINED, s.dataset, f"{n:,} weights and delays of {n_inputs:,} input units")
 
 
 def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:

@@ -20,6 +20,8 @@ import h5py
 import numpy as np
 
 from evsim.arrays import FloatArray, IntArray
+from evsim.budget import NUMBER, Budget
+from evsim.errors import FileError as FileError
 from evsim.files.heaps import endless_heap
 from evsim.words import LINE, one_line, plain
 
@@ -41,17 +43,6 @@ LIBRARY_ERRORS = (
     AttributeError,
     SystemError,
 )
-
-
-class FileError(ValueError):
-    """Something is wrong with a file.
-
-    The message is one line: the file, the place in the file, what was found there, what
-    is allowed.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
 
 
 def reason(error: BaseException) -> str:
@@ -117,6 +108,8 @@ class InputFile:
         As given; every message starts with it.
     n_bytes : int
         Its size: no plain data set can hold more.
+    budget : Budget
+        What readers may ask for in memory.
     base : int
         Length of the user block, which addresses in the file don't count.
     root : Folder
@@ -139,6 +132,7 @@ class InputFile:
         except (OSError, ValueError) as error:
             raise FileError(f"{self.path}: can't be opened: {reason(error)}") from error
         self.n_bytes = os.fstat(self._raw.fileno()).st_size
+        self.budget = Budget(self.n_bytes)
         self._heaps_are_sound = False
         with ExitStack() as opened:
             opened.enter_context(self._raw)
@@ -247,9 +241,22 @@ class Folder:
             raise self.error(name, "is not a data set")
         with library_errors(self.where(name)):
             check_dataset(found, self.file.n_bytes, self.where(name))
+            if found.chunks:
+                chunk = math.prod(found.chunks) * found.id.get_type().get_size()
+                self.file.budget.lend(chunk, self.where(name), "one chunk")
         return found
 
-    def numbers(self, name: str, kinds: str = "fiu", n_dims: Sequence[int] = (1,)) -> Any:
+    def keep(self, name: str, n: int, each: int, what: str) -> None:
+        """Draw ``n`` things of ``each`` bytes from the file's budget; see `evsim.budget`."""
+        self.file.budget.keep(n * each, self.where(name), f"{n:,} {what}")
+
+    def lend(self, name: str, n: int, each: int, what: str) -> None:
+        """Ask for ``n`` things of ``each`` bytes that will be given back."""
+        self.file.budget.lend(n * each, self.where(name), f"{n:,} {what}")
+
+    def numbers(
+        self, name: str, kinds: str = "fiu", n_dims: Sequence[int] = (1,), kept: bool = True
+    ) -> Any:
         """Read a data set of plain numbers.
 
         Parameters
@@ -260,6 +267,8 @@ class Folder:
             Allowed kinds of numpy data type: ``f`` floats, ``i`` and ``u`` integers.
         n_dims : sequence of int
             Allowed numbers of dimensions.
+        kept : bool
+            Whether they stay, and count for the file's budget from now on.
 
         Returns
         -------
@@ -275,6 +284,9 @@ class Folder:
         if len(shape) not in n_dims:
             allowed = " or ".join(str(n) for n in n_dims)
             raise self.error(name, f"has shape {list(shape)}, must have {allowed} dimensions")
+        # An axis of length 0 hides how long the others are.
+        draw = self.keep if kept else self.lend
+        draw(name, max(math.prod(shape), *shape, 1), NUMBER, "numbers")
         with library_errors(self.where(name)):
             return np.asarray(dataset[()])
 
@@ -314,27 +326,14 @@ class Folder:
             raise self.error("", f"attribute {name!r} is {value!r}, must be a number")
         return value
 
-    def check_tree(self, depth: int = 0) -> None:
-        """Check this group and all below it, for a reader that is less careful.
+    def _object(
+        self, group: h5py.Group, name: str, where: str, hops: list[str] | None = None
+    ) -> Any:
+        """Follow one link; never one that leads out of the file.
 
-        Refuses what is neither numbers nor text: a damaged type of variable-length data
-        takes the library down.
+        ``hops`` are the soft links that were followed on the way.
         """
-        self.file.check_heaps()
-        if depth > MAX_HOPS:
-            raise self.error("", "groups are nested too deeply")
-        for name in self.names():
-            if self.is_folder(name):
-                self.folder(name).check_tree(depth + 1)
-                continue
-            dataset = self.dataset(name)
-            with library_errors(self.where(name)):
-                dtype = dataset.dtype
-                if dtype.hasobject and h5py.check_string_dtype(dtype) is None:
-                    raise self.error(name, f"holds {described(dtype)}, must hold numbers or text")
-
-    def _object(self, group: h5py.Group, name: str, where: str, hops: int = 0) -> Any:
-        """Follow one link; never one that leads out of the file."""
+        hops = [] if hops is None else hops
         with library_errors(where):
             link = group.get(name, getlink=True)
             if link is None:
@@ -343,12 +342,13 @@ class Folder:
                 raise FileError(f"{where}: is a link to another file; those are not followed")
             if not isinstance(link, h5py.SoftLink):
                 return group[name]
-            if hops >= MAX_HOPS:
+            if len(hops) >= MAX_HOPS:
                 raise FileError(f"{where}: is a link that leads to links without end")
+            hops.append(link.path)
             found = self.file.h5 if link.path.startswith("/") else group
             for step in link.path.split("/"):
                 if step not in ("", "."):
-                    found = self._object(found, step, where, hops + 1)
+                    found = self._object(found, step, where, hops)
             return found
 
 
@@ -427,9 +427,9 @@ def as_floats(folder: Folder, name: str, n_dims: Sequence[int]) -> FloatArray:
         return np.asarray(values, dtype=np.float64)
 
 
-def as_integers(folder: Folder, name: str) -> IntArray:
+def as_integers(folder: Folder, name: str, kept: bool = True) -> IntArray:
     """Read a one-dimensional data set of integers as int64."""
-    values = folder.numbers(name, kinds="iu")
+    values = folder.numbers(name, kinds="iu", kept=kept)
     if values.dtype.kind == "u" and values.size and values.max() > np.iinfo(np.int64).max:
         raise folder.error(name, f"holds {values.max()}, which is out of range")
     with library_errors(folder.where(name)):
@@ -442,6 +442,8 @@ def as_texts(folder: Folder, name: str) -> list[str]:
     with library_errors(folder.where(name)):
         if texts.dtype.kind != "S" or texts.ndim != 1:
             raise folder.error(name, f"holds {described(texts.dtype)}, must hold a list of bytes")
+        # A decoded character takes up to four bytes.
+        folder.keep(name, len(texts), 256 + 8 * texts.dtype.itemsize, "texts")
         return [text.decode(errors="replace") for text in texts[()]]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-from evsim.files.hdf5 import InputFile, as_texts
+from evsim.budget import CLASS
+from evsim.files.hdf5 import FileError, InputFile, as_texts
 
 _KNOWN = {"format", "version", "input", "output", "size", "duration"}
 
@@ -40,4 +41,11 @@ def class_names(path: str | PathLike[str]) -> list[str] | None:
         extra = file.root.folder("extra")
         if "keys" not in extra or extra.dataset("keys").dtype.kind != "S":
             return None
+        extra.lend("keys", extra.dataset("keys").size, CLASS, "classes")
         return as_texts(extra, "keys")
+
+
+def refuse_population(path: str | PathLike[str], population: str | None, why: str) -> None:
+    """Refuse a population that is asked for where there are none to choose from."""
+    if population is not None:
+        raise FileError(f"{path}: {why}; only SONATA files have a population to choose")

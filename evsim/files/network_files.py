@@ -19,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from evsim.budget import NUMBER
 from evsim.files.hdf5 import (
     FileError,
     Folder,
@@ -78,6 +79,8 @@ def load_network(path: str | PathLike[str]) -> Network:
             raise root.error("populations", f"have {n_units} units; at most {MAX_UNITS} are read")
         projections = [_read_projection(f) for f in _members(root, "projections")]
         ends = {name: root.text(name) for name in ("input", "output")}
+        _draw_axons(root, populations, projections)
+        _draw_expanded(root, projections)
         try:
             return Network(populations, projections, **ends)
         except (ValueError, MemoryError) as error:
@@ -189,6 +192,7 @@ def _read_population(folder: Folder) -> Population:
     }
     parameters = MODELS[model].parameters
     _refuse_unknown(folder, ("model", "size", *options), tuple(parameters))
+    folder.keep("", size * (1 + len(parameters)), NUMBER, f"numbers of {size:,} units")
     values = {key: as_floats(folder, key, (0, 1)) for key in parameters if key in folder}
     try:
         return Population(name, model, size, **(options | values))
@@ -219,6 +223,31 @@ def _read_projection(folder: Folder) -> Projection:
         return KINDS[kind](name=name, **ends, **values)
     except (ValueError, MemoryError) as error:
         raise folder.error("", reason(error)) from error
+
+
+def _draw_axons(root: Folder, populations: list[Population], projections: list[Projection]) -> None:
+    """Draw what every projection keeps for each of its pre units."""
+    sizes = {population.name: population.size for population in populations}
+    for p in projections:
+        n = sizes.get(p.pre, 0)
+        root.keep(f"projections/{p.name}", n, NUMBER, f"axons from {p.pre!r}")
+
+
+def _draw_expanded(root: Folder, projections: list[Projection]) -> None:
+    """Draw the convolutions in loops whose synapses a network looks at one by one."""
+    for p in projections:
+        delayed = p.delay.all() or (p.axonal_delay is not None and p.axonal_delay.all())
+        if p.kind.startswith("conv") and not delayed and _leads_back(p, projections):
+            root.keep(f"projections/{p.name}", p.n_synapses, 6 * NUMBER, "synapses")
+
+
+def _leads_back(projection: Projection, projections: list[Projection]) -> bool:
+    """Return whether a path leads from the end of a projection to its start."""
+    reached, new = set(), {projection.post}
+    while new:
+        reached |= new
+        new = {p.post for p in projections if p.pre in new} - reached
+    return projection.pre in reached
 
 
 def _integers(folder: Folder, name: str) -> tuple[int, ...] | None:

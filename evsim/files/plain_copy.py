@@ -1,18 +1,29 @@
-"""Copying groups of plain data from a file that is not trusted into one of ours.
+"""Groups of plain data in a file that is not trusted: copied, or checked for other readers.
 
 HDF5 has a function for this, but it believes the file: a damaged header takes the
 process down. So everything is read with the checks of `evsim.files.hdf5` and written anew.
+All that is met is kept in the file's budget: hard links make much of little.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import h5py
 import numpy as np
 
-from evsim.files.hdf5 import MAX_HOPS, FileError, Folder, InputFile, library_errors, read_attribute
-from evsim.files.ragged import RaggedColumn
+from evsim.budget import NUMBER, OBJECT, RECORDING
+from evsim.files.hdf5 import (
+    MAX_HOPS,
+    FileError,
+    Folder,
+    InputFile,
+    described,
+    library_errors,
+    read_attribute,
+)
+from evsim.files.ragged import RaggedColumn, text_bytes
 
 
 def copy_plain(source: Folder, target: h5py.Group, depth: int = 0) -> None:
@@ -36,6 +47,7 @@ def copy_plain(source: Folder, target: h5py.Group, depth: int = 0) -> None:
         raise source.error("", "groups are nested too deeply")
     _copy_attributes(source.file, source.group, target, source.where())
     for name in source.names():
+        source.keep(name, 1, OBJECT, "more object")
         if source.is_folder(name):
             with library_errors(source.where(name)):
                 group = target.create_group(name)
@@ -54,6 +66,7 @@ def _copy_dataset(source: Folder, name: str, target: h5py.Group) -> None:
         elif dataset.dtype.hasobject:
             raise FileError(f"{where}: holds {dataset.dtype}, must hold numbers or text")
         else:
+            source.keep(name, math.prod(dataset.shape), 2 * dataset.dtype.itemsize, "entries")
             copied = target.create_dataset(name, data=dataset[()], dtype=dataset.dtype)
     _copy_attributes(source.file, dataset, copied, where)
 
@@ -61,6 +74,7 @@ def _copy_dataset(source: Folder, name: str, target: h5py.Group) -> None:
 def _copy_ragged(source: Folder, name: str, target: h5py.Group, text: Any) -> h5py.Dataset:
     """Copy variable-length arrays or strings, entry by entry."""
     column = RaggedColumn(source, name)
+    source.keep(name, len(column), RECORDING, "entries")
     values = np.empty(len(column), object)
     for i in range(len(column)):
         entry = column.read(i)
@@ -80,3 +94,33 @@ def _copy_attributes(file: InputFile, source: Any, target: Any, where: str) -> N
         value = read_attribute(file, source, name, where)
         with library_errors(f"{where}, attribute {name!r}"):
             target.attrs[name] = value
+
+
+def check_tree(folder: Folder, depth: int = 0) -> None:
+    """Check a group and all below it, for a reader that reads everything and is less careful.
+
+    Refuses what is neither numbers nor text: a damaged type of variable-length data takes the
+    library down.
+
+    Raises
+    ------
+    FileError
+        If something is damaged, leads out of the file, or is more than the file may ask for.
+    """
+    folder.file.check_heaps()
+    if depth > MAX_HOPS:
+        raise folder.error("", "groups are nested too deeply")
+    for name in folder.names():
+        folder.keep(name, 1, OBJECT, "more object")
+        if folder.is_folder(name):
+            check_tree(folder.folder(name), depth + 1)
+            continue
+        dataset = folder.dataset(name)
+        with library_errors(folder.where(name)):
+            dtype, size = dataset.dtype, math.prod(dataset.shape)
+            if dtype.hasobject and h5py.check_string_dtype(dtype) is None:
+                raise folder.error(name, f"holds {described(dtype)}, must hold numbers or text")
+            if dtype.hasobject:
+                folder.keep(name, text_bytes(folder, name), 2, "bytes of text")
+            else:
+                folder.keep(name, size, NUMBER + dtype.itemsize, "numbers")

@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from evsim.budget import RECORDING
 from evsim.files.hdf5 import FileError, Folder, InputFile, described, library_errors
-from evsim.files.heaps import DamagedHeap, heap_objects
+from evsim.files.heaps import HEADER, DamagedHeap, heap_objects
 
 DESCRIPTOR = np.dtype([("length", "<u4"), ("address", "<u8"), ("index", "<u4")])
 _GZIP, _SHUFFLE = 1, 2
@@ -52,11 +53,13 @@ class RaggedColumn:
             self.dtype = self._entry_type(dataset)
             if len(self.shape) > 1:
                 raise self._error(f"has shape {list(self.shape)}, must be [recording]")
+            folder.lend(name, math.prod(self.shape), RECORDING, "entries")
             descriptors = np.frombuffer(_raw_entries(dataset, self._file), DESCRIPTOR)
         self.lengths = descriptors["length"].astype(np.int64)
         self._address = descriptors["address"]
         self._index = descriptors["index"]
-        self._cached: tuple[int, dict[int, tuple[int, int]]] = (-1, {})
+        self._collections: dict[int, npt.NDArray[np.int64]] = {}
+        self._n_objects = 0
         self._check()
 
     def __len__(self) -> int:
@@ -69,7 +72,10 @@ class RaggedColumn:
         if length == 0:
             return np.empty(0, self.dtype)
         address = int(self._address[entry]) + self._file.base
-        start, size = self._collection(entry, address).get(int(self._index[entry]), (0, -1))
+        index, starts, sizes = self._collection(entry, address)
+        at = int(np.searchsorted(index, self._index[entry]))
+        found = at < len(index) and index[at] == self._index[entry]
+        start, size = (int(starts[at]), int(sizes[at])) if found else (0, -1)
         if size != length * self.dtype.itemsize:
             raise self._error(f"entry {entry} is damaged: {length} values are not where it says")
         values = np.frombuffer(self._file.read(start, size), self.dtype)
@@ -106,21 +112,37 @@ class RaggedColumn:
                 f"is entry {int(np.argmax(self.lengths))} with {self.lengths.max()} values"
             )
 
-    def _collection(self, entry: int, address: int) -> dict[int, tuple[int, int]]:
-        """Return where the objects of a heap collection lie; neighbours share one."""
-        if self._cached[0] != address:
-            objects = {}
+    def _collection(self, entry: int, address: int) -> npt.NDArray[np.int64]:
+        """Return index, start and size of the objects of a heap collection, by index.
+
+        Each collection is walked once: entries of a crafted file may jump between two.
+        """
+        if address not in self._collections:
             try:
-                for index, start, size in heap_objects(self._file.read, address):
-                    if index:
-                        objects[index] = (start, size)
+                objects = list(heap_objects(self._file.read, address))
             except DamagedHeap as error:
                 raise self._error(f"entry {entry} is damaged: {error}") from error
-            self._cached = (address, objects)
-        return self._cached[1]
+            self._n_objects += len(objects) + 1
+            if self._n_objects > self._file.n_bytes // HEADER:
+                raise self._error(f"entry {entry} is damaged: its heap overlaps with others")
+            last = {index: (index, start, size) for index, start, size in objects if index}
+            table = np.array(sorted(last.values()), np.int64).reshape(-1, 3)
+            self._collections[address] = np.ascontiguousarray(table.T)
+        return self._collections[address]
 
     def _error(self, what: str) -> FileError:
         return FileError(f"{self.where}: {what}")
+
+
+def text_bytes(folder: Folder, name: str) -> int:
+    """Return how many bytes the strings of a data set take: many may be one in the file."""
+    dataset = folder.dataset(name)
+    entries = math.prod(dataset.shape)
+    if dataset.id.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS:
+        return entries * folder.file.n_bytes
+    folder.lend(name, entries, RECORDING, "entries")
+    lengths = np.frombuffer(_raw_entries(dataset, folder.file), DESCRIPTOR)["length"]
+    return int(lengths.sum(dtype=np.int64)) + RECORDING * entries
 
 
 def _raw_entries(dataset: h5py.Dataset, file: InputFile) -> bytes:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from evsim import version
 from evsim.arrays import FloatArray
+from evsim.budget import RECORDING, SPIKE, UNIT
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.files.network_files import check_version, network_digest
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
@@ -234,9 +235,12 @@ def _read_population(folder: Folder, name: str, result: Result) -> None:
     size = folder.integer("size")
     if size is None:
         raise folder.error("", "attribute 'size' is missing")
+    folder.lend("", size, UNIT, "units")
     if "spikes" in folder:
         recordings = ShdRecordings(folder.folder("spikes"))
         n = len(recordings.lengths)
+        folder.keep("spikes", n, RECORDING, "recordings")
+        folder.keep("spikes", int(recordings.lengths.sum()), SPIKE, "spikes")
         _check_rows(folder, "spikes", n, result)
         result.spikes[name] = read_recordings(
             recordings, range(n), size, result.duration, result.labels

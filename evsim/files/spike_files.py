@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from evsim.arrays import IntArray
+from evsim.budget import UNIT
 from evsim.files.hdf5 import Folder, InputFile, as_integers
 from evsim.files.plain_copy import copy_plain
 from evsim.files.spike_layouts import (
@@ -23,10 +24,13 @@ from evsim.files.spike_layouts import (
     NO_UNIT,
     inferred_size,
     open_recordings,
-    read_recording,
     read_recordings,
+    read_stretch,
+    stretches,
 )
-from evsim.spikes import Spikes, default_duration
+from evsim.spikes import Spikes, default_duration, left_out
+
+SLOW, FAST, LONG = 0.05, 1e3, 10.0  # rates per unit that no network has [Hz]; recordings [s]
 
 
 class Scan(NamedTuple):
@@ -76,6 +80,8 @@ class SpikeFile:
         Horizon of the recordings [s], where the file says it.
     labels : int64 array [recording] or None
         One class per recording.
+    budget : Budget
+        What may be asked for in memory because of the file.
 
     Raises
     ------
@@ -96,16 +102,18 @@ class SpikeFile:
     def __init__(self, path: str | PathLike[str], population: str | None = None) -> None:
         self._file = InputFile(path)
         try:
-            self.path = self._file.path
+            self.path, self.budget = self._file.path, self._file.budget
             self.layout, self._recordings = open_recordings(self._file, population)
             root = self._file.root
             self.size = _size(root)
+            root.lend("", self.size or 0, UNIT, "units")
             self.duration = _duration(root)
             self.labels = _labels(root, len(self))
         except BaseException:
             self._file.close()
             raise
         self._scan: Scan | None = None
+        self._doubted = False  # whether a warning about the unit of times has been given
 
     def __enter__(self) -> SpikeFile:
         """Return the file."""
@@ -138,15 +146,21 @@ class SpikeFile:
         """
         if self._scan is None:
             last, largest = 0.0, -1
-            for recording in range(len(self)):
-                times, units = read_recording(self._recordings, recording, self.size)
-                if len(times):
-                    last = max(last, float(times.max()))
-                    largest = max(largest, int(units.max()))
             counts = self._recordings.lengths
+            offsets = np.concatenate([[0], np.cumsum(counts)])
+            for a, b in stretches(np.arange(len(self)), offsets, self._recordings.stretch):
+                times, units = read_stretch(self._recordings, a, b, self.size)
+                last = max(last, float(times.max(initial=0.0)))
+                largest = max(largest, int(units.max(initial=-1)))
             self._scan = Scan(len(self), int(counts.sum()), last, largest, counts)
-            self._warn_about_unit(last, 3)
+            self._warn_about_unit(last, 3, self._rate())
         return self._scan
+
+    def _rate(self) -> float:
+        """Return the mean rate per unit over what the spikes make the duration [Hz]."""
+        n_recordings, n_spikes, last, largest, _ = self.scan()
+        size = largest + 1 if self.size is None else self.size
+        return n_spikes / max(n_recordings * size, 1) / default_duration(np.array([last]))
 
     def batches(
         self,
@@ -181,20 +195,30 @@ class SpikeFile:
         FileError
             If a spike is not sound; names the recording, the index and the value.
 
+        Warns
+        -----
+        UserWarning
+            After the last batch, if spikes are at or after the duration that the file says,
+            and none is given.
+
         Notes
         -----
         Where ``size`` or ``duration`` is neither given nor in the file, the file is read
         once more beforehand.
         """
+        given = duration is not None
         size, duration = self.extent(size, duration)
-        first = 0
+        first = n_late = 0
         while first < len(self):
             last = _batch_end(self._recordings.lengths, first, max_spikes, max_recordings)
             batch = self._read(range(first, last), size, duration)
             if first == 0 and len(batch.times):
                 self._warn_about_unit(float(batch.times.max()), 3)
+            n_late += int((batch.times >= duration).sum())
             yield batch
             first = last
+        if not given:
+            self.warn_about_late(n_late, 3)
 
     def read(
         self,
@@ -220,13 +244,33 @@ class SpikeFile:
         ------
         FileError
             If a spike is not sound; names the recording, the index and the value.
+
+        Warns
+        -----
+        UserWarning
+            As `load_spikes`.
         """
         size = self.size if size is None else size
-        duration = self.duration if duration is None else duration
+        known = self.duration if duration is None else duration
         wanted = range(len(self)) if recordings is None else recordings
-        spikes = self._read(wanted, size, duration)
-        self._warn_about_unit(float(spikes.times.max()) if len(spikes.times) else 0.0, 4)
+        spikes = self._read(wanted, size, known)
+        rate = None
+        if known is None:
+            rate = len(spikes.times) / max(len(spikes) * spikes.size, 1) / spikes.duration
+        self._warn_about_unit(float(spikes.times.max(initial=0.0)), 4, rate)
+        if duration is None and self.duration is not None:
+            self.warn_about_late(int((spikes.times >= self.duration).sum()), 4)
         return spikes
+
+    def warn_about_late(self, n_late: int, stacklevel: int = 2) -> None:
+        """Warn of spikes at or after the duration that the file says, if there are any."""
+        if n_late and self.duration is not None:
+            n_spikes = int(self._recordings.lengths.sum())
+            warnings.warn(
+                f"{self._recordings.places[0]}: {left_out(n_late, n_spikes, self.duration)}; the "
+                "file contradicts itself. Give a longer duration to keep them",
+                stacklevel=stacklevel + 1,
+            )
 
     def copy_extra(self, target: h5py.Group) -> None:
         """Copy the group ``/extra`` into ``target``, if the file has one.
@@ -265,19 +309,29 @@ class SpikeFile:
     ) -> Spikes:
         return read_recordings(self._recordings, wanted, size, duration, self.labels)
 
-    def _warn_about_unit(self, last: float, stacklevel: int) -> None:
-        """Warn if the last spike is absurdly late or early; trust files that evsim wrote."""
-        assumed = self._recordings.assumed_unit
-        early = 1e-2 if assumed == NO_UNIT else 1e-4
-        if self.duration is not None or early <= last <= 1000 or last == 0:
+    def _warn_about_unit(self, last: float, stacklevel: int, rate: float | None = None) -> None:
+        """Warn if the last spike or the mean rate [Hz] is absurd; trust files with a duration.
+
+        The rate is that over the duration that the last spike makes, None if another was given.
+        """
+        if self.duration is not None or last == 0 or self._doubted:
             return
+        assumed = self._recordings.assumed_unit
+        early = last < (1e-2 if assumed == NO_UNIT else 1e-4)
+        too_slow = last > 1000 or (rate is not None and rate < SLOW and last >= LONG)
+        if not (too_slow or early or (rate is not None and rate > FAST)):
+            return
+        self._doubted = True
         guess = "seconds" if assumed == NO_UNIT else "another unit"
-        if last > 1000:
+        if too_slow:
             guess = "milliseconds or microseconds" if assumed == "s" else "a smaller unit"
+        found = f"the last spike is at {last:g} s"
+        if rate is not None:
+            found += f" and the mean rate {rate:.3g} Hz per unit"
         warnings.warn(
-            f"{self._recordings.places[0]}: the last spike is at {last:g} s, if the times are "
-            f"in {assumed}; the file probably holds {guess}. Convert the times to seconds "
-            "and write the file anew with evsim.save_spikes",
+            f"{self._recordings.places[0]}: {found}, if the times are in {assumed}; the file, "
+            f"which says no duration, probably holds {guess}. Convert the times to seconds and "
+            "write the file anew with evsim.save_spikes, or give the duration",
             stacklevel=stacklevel,
         )
 
@@ -319,7 +373,9 @@ def load_spikes(
     Warns
     -----
     UserWarning
-        If the times look like milliseconds or microseconds read as seconds.
+        If the times look like milliseconds or microseconds read as seconds: the last spike is
+        later than 1000 s, or a duration that neither the file nor the caller says makes mean
+        rates that no network has. If spikes are at or after the duration that the file says.
     """
     with SpikeFile(path, population) as file:
         return file.read(size, duration)

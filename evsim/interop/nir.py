@@ -13,6 +13,7 @@ from typing import Any
 
 from evsim.files.hdf5 import LIBRARY_ERRORS, FileError, InputFile, reason
 from evsim.files.new_hdf5 import check_group_name
+from evsim.files.plain_copy import check_tree
 from evsim.files.whole_file import WholeFile
 from evsim.interop.nir_export import export_graph
 from evsim.interop.nir_import import import_graph
@@ -143,7 +144,7 @@ def load_nir(
     with InputFile(path) as file:
         if "node" not in file.root:
             raise file.root.error("node", "is missing; this is not a NIR file")
-        file.root.check_tree()
+        check_tree(file.root)
     try:
         graph = nir.read(path, type_check=False)
         return from_nir(graph, output, spike_width)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from evsim import Network, Spikes
+from evsim.spikes import quiet_spikes
 from evsim.ticks import nearest, network_in_ticks
 
 
@@ -53,5 +54,7 @@ def spikes_in_steps(spikes: Spikes, dt: float, n_steps: int) -> Spikes:
     """
     # Rounded trains are still sorted by time, but no longer by unit where times are equal.
     whole = np.round(spikes.times / dt)
-    rounded = Spikes(whole, spikes.units, spikes.offsets, spikes.size, 2 * n_steps, spikes.labels)
+    rounded = quiet_spikes(
+        whole, spikes.units, spikes.offsets, spikes.size, 2 * n_steps, spikes.labels
+    )
     return rounded.before(n_steps)

@@ -1,0 +1,142 @@
+"""Times whose unit or end can't be right are told; times with a unit of their own are converted."""
+
+import datetime
+import warnings
+
+import h5py
+import numpy as np
+import pytest
+from in_process import run
+from small_files import refused
+
+import evsim
+from evsim.datasets import shift_times
+
+
+def write(path, times, units, **attributes):
+    with h5py.File(path, "w") as file:
+        for name, rows, kind in (("times", times, "f8"), ("units", units, "u2")):
+            column = file.create_dataset(f"spikes/{name}", (len(rows),), h5py.vlen_dtype(kind))
+            for b, row in enumerate(rows):
+                column[b] = np.asarray(row, kind)
+        file.attrs.update(attributes)
+    return path
+
+
+def late(path):
+    return write(path, [[0.5, 1.0, 1.2]], [[0, 1, 2]], duration=1.0, size=3)
+
+
+def test_milliseconds_before_a_thousand_are_told_by_their_rate(tmp_path):
+    rng = np.random.default_rng(0)
+    times = [np.sort(rng.uniform(0, 900, 2000)) for _ in range(3)]
+    path = write(tmp_path / "ms.h5", times, [rng.integers(0, 700, 2000) for _ in range(3)])
+    with pytest.warns(UserWarning, match=r"mean rate 0\.0032 Hz per unit.*milliseconds"):
+        evsim.load_spikes(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evsim.load_spikes(path, duration=900.0)
+
+
+def test_rates_that_networks_have_are_not_told(tmp_path):
+    times = [np.linspace(0.01, 20, 400)]
+    path = write(tmp_path / "s.h5", times, [np.arange(400) % 10])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evsim.load_spikes(path)
+
+
+@pytest.mark.parametrize(
+    "unit, factor", [("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9), ("s", 1), ("m", 60)]
+)
+def test_timedeltas_become_seconds(unit, factor):
+    times = np.array([100, 200], f"m8[{unit}]")
+    expected = (
+        np.array([100, 200]) / round(1 / factor) if factor < 1 else [100 * factor, 200 * factor]
+    )
+    np.testing.assert_array_equal(evsim.Spikes(times, [0, 0]).times, expected)
+    pairs = evsim.Spikes.from_recordings([(times, [0, 0])], duration=np.timedelta64(5, "h"))
+    np.testing.assert_array_equal(pairs.times, expected)
+    assert pairs.duration == 18_000.0
+
+
+def test_timedeltas_of_the_standard_library_become_seconds():
+    times = [datetime.timedelta(milliseconds=250)]
+    assert evsim.Spikes(times, [0]).times.tolist() == [0.25]
+
+
+def test_dates_and_foreign_units_are_refused_with_a_way_out():
+    class Quantity(np.ndarray):
+        units = "ms"
+
+    with pytest.raises(ValueError, match="are dates.*times - start"):
+        evsim.Spikes(np.array(["2020-01-01"], "M8[s]"), [0])
+    with pytest.raises(ValueError, match="unit of its own; give plain numbers in seconds"):
+        evsim.Spikes(np.ones(1).view(Quantity), [0])
+    with pytest.raises(ValueError, match="no fixed length"):
+        evsim.Spikes(np.array([1], "m8[M]"), [0])
+    with pytest.raises(ValueError, match="must be finite"):
+        evsim.Spikes(np.array(["NaT"], "m8[ms]"), [0])
+
+
+def test_a_units_attribute_of_times_is_kept_to_in_every_layout(tmp_path):
+    path = write(tmp_path / "s.h5", [[100, 200]], [[0, 1]])
+    with h5py.File(path, "r+") as file:
+        file["spikes/times"].attrs["units"] = "ms"
+    assert evsim.load_spikes(path).times.tolist() == [0.1, 0.2]
+
+
+def test_spikes_after_the_end_that_a_file_says_are_told(tmp_path):
+    path = late(tmp_path / "s.h5")
+    with pytest.warns(UserWarning, match="2 of 3 spikes are at or after the duration, 1 s"):
+        evsim.load_spikes(path)
+    net = evsim.Network(
+        [evsim.Population("in", "Input", 3), evsim.Population("p", "LIF", 1, tau_mem=20e-3)],
+        [evsim.Dense(pre="in", post="p", weight=np.ones((1, 3)))],
+    )
+    net.save(tmp_path / "n.h5")
+    for words in (
+        ["info", "s.h5"],
+        ["simulate", "n.h5", "s.h5", "-o", "o.h5", "--engine", "reference"],
+    ):
+        done = run(tmp_path, *words)
+        assert done.returncode == 0
+        assert done.stderr.count("2 of 3 spikes are at or after the duration, 1 s") == 1
+    done = run(tmp_path, *words[:-1], "reference", "--duration", "1.0", "--overwrite")
+    assert done.returncode == 0 and done.stderr == ""
+
+
+def test_spikes_after_a_given_duration_are_told_once_and_not_by_what_moves_spikes():
+    with pytest.warns(UserWarning, match="1 of 2 spikes is at or after") as told:
+        spikes = evsim.Spikes([0.5, 1.5], [0, 0], duration=1.0)
+    assert len(told) == 1 and told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        shift_times(spikes[0], 0.5, seed=0)
+        evsim.concatenate([spikes, spikes])
+        evsim.Spikes([0.5, 1.5], [0, 0])
+
+
+def test_the_older_layout_of_sonata_is_one_recording(tmp_path):
+    with h5py.File(tmp_path / "gids.h5", "w") as file:
+        file["spikes/timestamps"] = np.array([100.0, 200.0])
+        file["spikes/timestamps"].attrs["units"] = "ms"
+        file["spikes/gids"] = np.array([3, 1], "u8")
+        file["spikes"].attrs["sorting"] = "by_gid"
+    spikes = evsim.load_spikes(tmp_path / "gids.h5")
+    assert (spikes.times.tolist(), spikes.units.tolist(), len(spikes)) == ([0.1, 0.2], [3, 1], 1)
+    assert "SONATA" in run(tmp_path, "info", "gids.h5").stdout
+
+
+def test_a_population_is_chosen_on_the_command_line(tmp_path):
+    with h5py.File(tmp_path / "two.h5", "w") as file:
+        for i, name in enumerate(("exc", "inh")):
+            file[f"spikes/{name}/timestamps"] = np.full(i + 1, 100.0)
+            file[f"spikes/{name}/timestamps"].attrs["units"] = "ms"
+            file[f"spikes/{name}/node_ids"] = np.arange(i + 1)
+    refused(tmp_path / "two.h5", "populations exc, inh; say which, with --population NAME")
+    assert "spikes      2 spikes" in run(tmp_path, "info", "two.h5", "--population", "inh").stdout
+    done = run(tmp_path, "plot", "two.h5", "-o", "a.png", "--population", "exc")
+    assert done.returncode == 0, done.stderr
+    done = run(tmp_path, "info", "two.h5", "--population", "x")
+    assert done.returncode == 2 and "populations exc, inh" in done.stderr
