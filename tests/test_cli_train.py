@@ -21,8 +21,8 @@ from in_process import run
 
 import evsim
 from evsim import Spikes
-from evsim.commands.train import TrainSettings, open_parts, varied
-from evsim.gradients.training.trainer import TrainOptions
+from evsim.commands.train import open_parts, varied
+from evsim.train_options import TrainOptions, TrainSettings
 
 SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
 FILES = {

@@ -23,10 +23,12 @@ from evsim.commands.ending import (
     escape_what_streams_lack,
     one_line_warnings,
 )
-from evsim.commands.train import TrainSettings, run_training
+from evsim.commands.schema_options import schema_options
+from evsim.commands.train import run_training
 from evsim.files.demo import demo_names, resolve
 from evsim.interrupts import interruptible
 from evsim.requests import MAX_RATE
+from evsim.train_options import TrainSettings
 from evsim.version import VERSION
 from evsim.words import LINE, plain
 
@@ -42,11 +44,6 @@ Try it:
   evsim simulate digits-demo.h5 digits-spikes.h5 -o out.h5 --record input --record hidden
   evsim plot out.h5 -o out.png
 """
-
-
-def _default(text: str, name: str) -> str:
-    """Return the help of an option of ``train``; its default is not click's."""
-    return f"{text}  [default: {getattr(TrainSettings, name)}]"
 
 
 def _allow_memory(context: click.Context, _: click.Parameter, gigabytes: float | None) -> None:
@@ -266,42 +263,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
 @cli.command()
 @click.argument("dataset")
 @click.option("-o", "--output", required=True, metavar="RUN", help="Folder for all that is made.")
-@click.option("--hidden", type=int, metavar="N", help=_default("Hidden units.", "hidden"))
-@click.option(
-    "--delay",
-    type=click.Choice(["none", "axonal", "synaptic"]),
-    help=_default("Learnt delays: none, one per input unit, one per synapse.", "delay"),
-)
-@click.option(
-    "--recurrent",
-    type=click.Choice(["none", "dense", "conv"]),
-    help=_default("Loop of the hidden layer: none, all to all, a shared kernel.", "recurrent"),
-)
-@click.option(
-    "--max-delay",
-    type=float,
-    metavar="S",
-    help="Longest delay [s].  [default: 0.3, or a quarter of a recording]",
-)
-@click.option("--epochs", type=int, metavar="N", help=_default("Passes over the data.", "epochs"))
-@click.option("--batch", type=int, metavar="N", help=_default("Recordings of a batch.", "batch"))
-@click.option("--seed", type=int, metavar="N", help=_default("Of weights and batches.", "seed"))
-@click.option(
-    "--lr", type=float, metavar="X", help=_default("Step of weights, as a share of them.", "lr")
-)
-@click.option(
-    "--delay-lr", type=float, metavar="S", help=_default("Step of delays [s].", "delay_lr")
-)
-@click.option(
-    "--augment/--no-augment",
-    default=None,
-    help="Stretch, shift and thin out recordings, anew every epoch.  [default: speech only]",
-)
-@click.option(
-    "--held-out",
-    metavar="SPEAKER",
-    help="Test on this speaker, who is then left out of the training.",
-)
+@schema_options(TrainSettings, "dataset")
 @click.option(
     "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
 )

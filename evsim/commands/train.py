@@ -6,12 +6,16 @@ The one place that knows data sets as well as gradients; both are imported when 
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import asdict
 
 from evsim.budget import Budget
 from evsim.commands.extras import need_torch
 from evsim.files import FileError
+from evsim.schema import checked
+from evsim.train_options import TrainOptions, TrainSettings
 from evsim.words import LINE, count, plain
 
 if TYPE_CHECKING:
@@ -19,52 +23,19 @@ if TYPE_CHECKING:
 
     from evsim import Spikes
     from evsim.datasets import Dataset
+    from evsim.gradients.training.run_folder import RunFolder
     from evsim.gradients.training.trainer import Trainer
 
 NAMED = ("digits", "yin-yang", "coincidence")
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
 _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
 _MAY_CHANGE = ("epochs",)  # when a training goes on
+_MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
 _STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
 _TRAINED = 64  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
+_DIGITS = 19  # a number of fewer is an int64
 _FIT = 256  # recordings that the first weights are fitted to
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What a training is asked for.
-
-    Attributes
-    ----------
-    dataset : str
-        One of `NAMED`, a labelled spike file, or the folder of SHD or SSC.
-    held_out : str or None
-        A speaker.
-    hidden : int
-        Units of the hidden layer.
-    delay, recurrent : str
-        See `evsim.gradients.training.start.delay_model`.
-    max_delay : float or None
-        Longest delay [s]; 0.3, or a quarter of a recording if that is less.
-    epochs, batch, seed, lr, delay_lr
-        See `evsim.gradients.training.trainer.TrainOptions`.
-    augment : bool or None
-        Whether recordings are varied from epoch to epoch (`varied`); if left out, speech is.
-    """
-
-    dataset: str
-    held_out: str | None = None
-    hidden: int = 128
-    delay: str = "synaptic"
-    recurrent: str = "none"
-    max_delay: float | None = None
-    epochs: int = 20
-    batch: int = 16
-    seed: int = 0
-    lr: float = 0.1
-    delay_lr: float = 2e-3
-    augment: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -131,23 +102,21 @@ def run_training(
 
     if threads is not None:
         torch.set_num_threads(threads)
-    run = RunFolder(folder)
-    if resume:
-        settings = _stored(run.options(), folder, {"dataset": dataset, **given})
-    else:
-        run.refuse_existing(overwrite)
-        settings = TrainSettings(dataset, **given)
-    parts = open_parts(settings.dataset, settings.held_out)
-    names = parts.train.class_names
-    trainer = _trainer(settings, parts, new=not resume)
-    if resume:
-        run.resume(trainer)
-    else:
-        run.start(asdict(settings), trainer, parts.test.spikes(), names)
-    trainer.run(run.keep)
-    tested = trainer.score(parts.test)
-    headline = f"{plain(settings.dataset, LINE)}: {parts}"
-    return "\n".join([headline, *_told(trainer, tested, run, names, parts)])
+    with RunFolder(folder) as run:
+        if resume:
+            settings = _stored(run.options(TrainSettings), folder, {"dataset": dataset, **given})
+        else:
+            settings = checked(TrainSettings, {"dataset": dataset, **given}, whole=False)
+            run.refuse_existing(overwrite, _inputs(dataset))
+        parts = open_parts(settings.dataset, settings.held_out)
+        if resume:
+            trainer = _continued(settings, parts, run)
+        else:
+            trainer = _started(settings, parts, run, overwrite)
+        trainer.run(run.keep)
+        tested = trainer.score(parts.test)
+        headline = f"{plain(settings.dataset, LINE)}: {parts}"
+        return "\n".join([headline, *_told(trainer, tested, run, parts)])
 
 
 def open_parts(dataset: str, held_out: str | None = None) -> Parts:
@@ -198,7 +167,7 @@ def open_parts(dataset: str, held_out: str | None = None) -> Parts:
     if held_out is None:
         train, test = whole.split(_TEST_SHARE, _PART_SEED)
     else:
-        train, test = whole.hold_out(_speaker(held_out))
+        train, test = _hold_out(whole, held_out)
     return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
 
 
@@ -213,40 +182,81 @@ def _folder_parts(folder: str, held_out: str | None) -> Parts:
     train, test = SHD(folder, "train"), SHD(folder, "test")
     if held_out is None:
         return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
-    return Parts(*train.hold_out(_speaker(held_out)), test)
+    return Parts(*_hold_out(train, held_out), test)
 
 
-def _speaker(held_out: str) -> int:
-    if not held_out.isdecimal():
-        raise ValueError(f"--held-out {held_out}: speakers of this set are numbers")
-    return int(held_out)
+def _hold_out(data: Dataset, speaker: str) -> tuple[Dataset, Dataset]:
+    if not (speaker.isascii() and speaker.isdecimal() and len(speaker) < _DIGITS):
+        raise ValueError(f"--held-out {speaker}: speakers of this set are numbers")
+    try:
+        return data.hold_out(int(speaker))
+    except ValueError as error:
+        raise ValueError(f"--held-out {speaker}: {error}") from error
 
 
-def _stored(stored: dict[str, Any], folder: str, given: dict[str, Any]) -> TrainSettings:
+def _inputs(dataset: str) -> list[str]:
+    """Return the file, or the folder and what stands in it, that is going to be read."""
+    if dataset in NAMED or not os.path.exists(dataset):
+        return []
+    inside = os.listdir(dataset) if os.path.isdir(dataset) else []
+    return [dataset, *(os.path.join(dataset, name) for name in inside)]
+
+
+def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainSettings:
     """Return the settings of a training that goes on; refuse those that can't change."""
-    known = [field.name for field in fields(TrainSettings)]
-    if sorted(stored) != sorted(known):
-        raise FileError(f"{folder}: its options are not those of this version of evsim")
-    for name, value in given.items():
-        if name not in _MAY_CHANGE and value != stored[name]:
+    was = asdict(stored)
+    changed = checked(TrainSettings, {**was, **given})
+    for name, value in asdict(changed).items():
+        if name not in _MAY_CHANGE and value != was[name]:
             raise ValueError(
-                f"{folder}: was trained with {name} = {stored[name]}, not {value}; leave it out "
+                f"{folder}: was trained with {name} = {was[name]}, not {value}; leave it out "
                 "to go on, or start another run"
             )
-    return TrainSettings(**{**stored, **{k: v for k, v in given.items() if k in _MAY_CHANGE}})
+    return changed
 
 
-def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
+def _started(s: TrainSettings, parts: Parts, run: RunFolder, overwrite: bool) -> Trainer:
+    """Return a trainer before its first epoch, and fill its folder."""
+    n_weights = _n_weights(s, parts)
+    if n_weights > _MOST_WEIGHTS:
+        raise ValueError(
+            f"hidden = {s.hidden:,} units make {n_weights:,} weights with the "
+            f"{parts.train.size:,} units of {s.dataset}; at most {_MOST_WEIGHTS:,} are trained"
+        )
+    trainer = _trainer(s, parts, new=True)
+    run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
+    return trainer
+
+
+def _continued(s: TrainSettings, parts: Parts, run: RunFolder) -> Trainer:
+    """Return a trainer where a run stopped."""
+    state = run.state()
+    # Before memory is asked for: a checkpoint holds every weight.
+    size = os.path.getsize(run.path / "checkpoint.pt")
+    if _n_weights(s, parts) * 4 > size:
+        raise FileError(
+            f"{run.path / 'options.json'}: hidden = {s.hidden:,} and recurrent = {s.recurrent} "
+            f"make {_n_weights(s, parts):,} weights with the {parts.train.size:,} units of "
+            f"{s.dataset}, more than checkpoint.pt holds; put the files back as they were, or "
+            "start anew with --overwrite"
+        )
+    trainer = _trainer(s, parts, new=False)
+    run.resume(trainer, state, parts.test.batches(_FIT))
+    return trainer
+
+
+def _n_weights(s: TrainSettings, parts: Parts) -> int:
+    loop = s.hidden if s.recurrent == "dense" else 0
+    return s.hidden * (parts.train.size + len(parts.train.class_names) + loop)
+
+
+def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
     """Build the model and what trains it; fit its weights if it is ``new``."""
     import torch
 
     from evsim.gradients.training.start import delay_model, fit_weights
-    from evsim.gradients.training.trainer import Trainer, TrainOptions
+    from evsim.gradients.training.trainer import Trainer
 
-    s = settings
-    if s.hidden < 1:
-        raise ValueError(f"hidden = {s.hidden}, must be at least 1")
-    options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
     for name, part in (
         ("train", parts.train),
         ("validate", parts.validation),
@@ -254,6 +264,7 @@ def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
     ):
         if not len(part):
             raise ValueError(f"{s.dataset}: has no recordings to {name} with")
+    options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
     torch.manual_seed(s.seed)
     n_classes = len(parts.train.class_names)
     quarter = parts.train.duration / 4
@@ -263,7 +274,7 @@ def _trainer(settings: TrainSettings, parts: Parts, new: bool) -> Trainer:
         parts.train.size, s.hidden, n_classes, s.delay, s.recurrent, max_delay,
         tau_output=min(_TAU_OUTPUT, quarter),
     )  # fmt: skip
-    if new:
+    if new:  # before the trainer is made: step sizes are shares of these weights
         fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
     speech = s.dataset == "digits" or os.path.isdir(s.dataset)
     vary = speech if s.augment is None else s.augment
@@ -308,8 +319,9 @@ def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:
     return transforms.delete_spikes(batch, _DROPPED, rng)
 
 
-def _told(trainer: Trainer, tested: Any, run: Any, names: list[str], parts: Parts) -> list[str]:
+def _told(trainer: Trainer, tested: Any, run: RunFolder, parts: Parts) -> list[str]:
     """Draw the pictures and return the rest of the report."""
+    names = parts.train.class_names
     best = trainer.history[trainer.best["epoch"] - 1]
     seconds = sum(record["seconds"] for record in trainer.history)
     lines = [

@@ -15,11 +15,7 @@ from os import PathLike
 from types import TracebackType
 
 from evsim.files.hdf5 import FileError, reason
-
-try:
-    import fcntl
-except ImportError:  # not on Windows; stale temporary files then stay
-    fcntl = None  # type: ignore[assignment]
+from evsim.files.locks import fcntl, lock  # without it stale temporary files stay
 
 
 class WholeFile:
@@ -118,30 +114,17 @@ class WholeFile:
 
     def _take(self, temporary: str) -> bool:
         """Create the temporary file and lock it; False if someone took it in between."""
-        lock = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if not locked(lock) or os.fstat(lock).st_nlink == 0:
-            os.close(lock)
+        opened = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        if not lock(opened) or os.fstat(opened).st_nlink == 0:
+            os.close(opened)
             return False
-        self._lock, self.temporary = lock, temporary
+        self._lock, self.temporary = opened, temporary
         return True
 
     def _unlock(self) -> None:
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
-
-
-def locked(descriptor: int) -> bool:
-    """Take the lock of an open file if it is free (or if there are no locks here)."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def sync_folder(folder: str | PathLike[str]) -> None:

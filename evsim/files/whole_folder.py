@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 
 from evsim.files.hdf5 import FileError, reason
-from evsim.files.whole_file import fcntl, locked, sync_folder
+from evsim.files.locks import fcntl, lock
+from evsim.files.whole_file import sync_folder
 
 
 class WholeFolder:
@@ -130,17 +131,17 @@ class WholeFolder:
         """Take the lock, or refuse: two at once would do their work for one result."""
         self._lock_path = self._final.with_name(f".{self._final.name}.lock")
         while True:
-            lock = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666)
-            if not locked(lock):
-                os.close(lock)
+            opened = os.open(self._lock_path, os.O_RDWR | os.O_CREAT, 0o666)
+            if not lock(opened):
+                os.close(opened)
                 raise FileError(
                     f"{self.path}: is being written by another evsim; wait for it, or choose "
                     "another folder"
                 )
-            if os.fstat(lock).st_nlink:  # else its owner has just removed it
-                self._lock = lock
+            if os.fstat(opened).st_nlink:  # else its owner has just removed it
+                self._lock = opened
                 return
-            os.close(lock)
+            os.close(opened)
 
     def _release(self) -> None:
         if fcntl is not None:

@@ -1,11 +1,15 @@
 """Checkpoints: files from which a training goes on, whole or absent.
 
-They hold tensors, numbers, strings, lists and dictionaries; reading one runs no code.
+They hold tensors, numbers, strings, lists and dictionaries; reading one runs no code. What
+they must hold to belong to a model is known to `states`.
 """
 
 from __future__ import annotations
 
-import pickle
+import os
+import pickletools
+import re
+import zipfile
 from os import PathLike, fspath
 from typing import Any
 
@@ -15,7 +19,8 @@ from evsim.files import FileError, WholeFile
 from evsim.files.hdf5 import open_regular, reason
 
 _FORMAT, _VERSION = "evsim-checkpoint", 1
-_BROKEN = (pickle.UnpicklingError, RuntimeError, ValueError, KeyError, EOFError, OSError)
+# What a file may have made: tensors and ordered dictionaries, whose size its bytes bound.
+_MADE = re.compile(r"torch\._utils _rebuild_tensor_v2|torch \w+Storage|collections OrderedDict")
 
 
 def save_checkpoint(path: str | PathLike[str], state: dict[str, Any]) -> None:
@@ -55,16 +60,40 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     FileError
         If the file is missing or not sound.
     """
+    where = fspath(path)
     try:
-        with open_regular(path) as file:
-            state = torch.load(file, weights_only=True)
+        with open_regular(where) as file:
+            _check_records(where)
+            state = torch.load(file, weights_only=True, map_location="cpu")
     except FileError:
         raise
-    except _BROKEN as error:
-        why = reason(error) if isinstance(error, OSError) else "it is no sound checkpoint"
-        raise FileError(f"{fspath(path)}: can't be read: {why}") from error
-    if not isinstance(state, dict) or state.pop("format", None) != _FORMAT:
-        raise FileError(f"{fspath(path)}: is no checkpoint of evsim")
-    if state.pop("version", None) != _VERSION:
-        raise FileError(f"{fspath(path)}: is a checkpoint of another version of evsim")
+    except OSError as error:
+        raise FileError(f"{where}: can't be read: {reason(error)}") from error
+    except Exception as error:  # of many kinds: torch believes what it reads
+        raise FileError(f"{where}: can't be read: it is no sound checkpoint") from error
+    if not isinstance(state, dict) or not _is(state.pop("format", None), _FORMAT):
+        raise FileError(f"{where}: is no checkpoint of evsim")
+    if not _is(state.pop("version", None), _VERSION):
+        raise FileError(f"{where}: is a checkpoint of another version of evsim")
     return state
+
+
+def _is(value: object, wanted: object) -> bool:
+    return type(value) is type(wanted) and value == wanted
+
+
+def _check_records(path: str) -> None:
+    """Raise an error unless the file is an archive of sound records that make only tensors."""
+    if not os.path.isfile(path) and os.path.exists(path):  # a pipe would be waited for
+        raise ValueError("is no file")
+    with zipfile.ZipFile(path) as archive:
+        records = archive.infolist()
+        stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
+        if not stored or sum(r.file_size for r in records) > os.path.getsize(path):
+            raise ValueError("records are larger than the file")
+        if archive.testzip() is not None:
+            raise ValueError("a record does not have its checksum")
+        (pickled,) = (r for r in records if r.filename.endswith("/data.pkl"))
+        for operation, what, _ in pickletools.genops(archive.read(pickled)):
+            if operation.name == "GLOBAL" and not _MADE.fullmatch(str(what)):
+                raise ValueError(f"{what} is to be made")

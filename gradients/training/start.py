@@ -8,19 +8,19 @@ the classes differ by about 1, for a cross-entropy of equals or of giants learns
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
 from evsim import Spikes
+from evsim import train_options as options
 
 from ..layers import CubaLI, CubaLIF, Readout
 from ..synapses import MAX_DELAY, Spiking
 
-DELAYS = ("none", "axonal", "synaptic")
-LOOPS = ("none", "dense", "conv")
+DELAYS, LOOPS = get_args(options.Delay), get_args(options.Loop)
 _STEPS = 12  # of the search for factors of the weights
 _SPAN = 16.0  # a factor is from 1/16 to 16
 

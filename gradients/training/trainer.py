@@ -17,16 +17,19 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from msgspec.structs import asdict
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from evsim import Spikes
+from evsim.train_options import TrainOptions as TrainOptions
 
 from ..delays import hold_delays
 from ..diagnostics import Diagnostics
 from .processes import is_first, n_processes, share, shared, total
 from .start import spiking_layers
+from .states import EpochRecord, merit, sound_state
 from .step_sizes import parameter_groups
 from .waking import watched
 
@@ -41,55 +44,6 @@ class Recordings(Protocol):
 
     def batches(self, size: int, shuffle: bool = False, seed: int = 0) -> Iterator[Spikes]:
         """Return labelled recordings, several at a time."""
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """How to train.
-
-    Attributes
-    ----------
-    epochs : int
-        How often every recording is seen.
-    batch : int
-        Recordings of a batch.
-    seed : int
-        Of the order of recordings, and of augmentation.
-    lr, delay_lr, time_lr : float
-        Step sizes, see `parameter_groups`.
-    lr_decay : float
-        Factor of the step sizes per epoch.
-    wake : float
-        Strength of the pull on units that were silent in a whole batch (`silent_loss`).
-    average : float
-        Share of the average of parameters that a step leaves as it was (less in the first
-        steps); 0 for no average.
-    """
-
-    epochs: int = 20
-    batch: int = 16
-    seed: int = 0
-    lr: float = 0.1
-    delay_lr: float = 2e-3
-    time_lr: float = 2e-3
-    lr_decay: float = 0.9
-    wake: float = 0.1
-    average: float = 0.99
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        for name in ("epochs", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}, must be at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed = {self.seed}, must not be negative")
-        for name in ("lr", "delay_lr", "time_lr", "wake"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise ValueError(f"{name} = {getattr(self, name)}, must be finite and >= 0")
-        if not 0 < self.lr_decay <= 1:
-            raise ValueError(f"lr_decay = {self.lr_decay}, must be above 0 and at most 1")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average = {self.average}, must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)
@@ -192,7 +146,7 @@ class Trainer:
         after_epoch : callable or None
             Called with this trainer after every epoch, to keep checkpoints for example.
         """
-        n_batches = -(-len(self.training) // self.options.batch)
+        n_batches = self._n_batches()
         done, epochs = len(self.history), self.options.epochs
         hidden = None if is_first() else True
         with tqdm(
@@ -224,19 +178,30 @@ class Trainer:
     def go_on_from(self, state: dict[str, Any]) -> None:
         """Go back to a `state`.
 
+        Parameters
+        ----------
+        state : dict
+            From a file, perhaps; it is looked at before anything is changed.
+
         Raises
         ------
         ValueError
-            If it is that of another model.
+            If it is not that of this model, data and options; names the entry.
         """
+        decay = self.options.lr_decay
         try:
-            self.model.load_state_dict(state["model"])
-            self._average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.history, self.best = state["history"], state["best"]
-            torch.set_rng_state(state["generator"])
-        except (KeyError, RuntimeError, TypeError) as error:
+            sound = sound_state(state, self.state(), self.model, self._n_batches(), decay)
+        except ValueError as error:
             raise ValueError(f"the checkpoint is not one of this model: {error}") from error
+        self.model.load_state_dict(sound["model"])
+        self._average.load_state_dict(sound["average"])
+        self.optimizer.load_state_dict(sound["optimizer"])
+        self.history, self.best = sound["history"], sound["best"]
+        torch.set_rng_state(sound["generator"])
+
+    def _n_batches(self) -> int:
+        """Return the number of batches of an epoch."""
+        return -(-len(self.training) // self.options.batch)
 
     def _epoch(self, epoch: int, bar: Any) -> dict[str, float]:
         """Train one epoch, validate, and keep the record."""
@@ -257,19 +222,31 @@ class Trainer:
             bar.update()
         loss, right, n = total(*sums)
         validated = score(self.averaged, self.validation, o.batch)
-        record: dict[str, float] = {
-            "epoch": epoch + 1,
-            "train_loss": loss / n,
-            "train_accuracy": right / n,
-            "validation_loss": validated.loss,
-            "validation_accuracy": validated.accuracy,
-            "rate": sum(d.rate for d in firing) / max(len(firing), 1),
-            "silent": sum(d.silent for d in firing) / max(len(firing), 1),
-            "seconds": time.perf_counter() - start,
-        }
+        told = EpochRecord(
+            epoch=epoch + 1,
+            train_loss=loss / n,
+            train_accuracy=right / n,
+            validation_loss=validated.loss,
+            validation_accuracy=validated.accuracy,
+            rate=sum(d.rate for d in firing) / max(len(firing), 1),
+            silent=sum(d.silent for d in firing) / max(len(firing), 1),
+            seconds=time.perf_counter() - start,
+        )
+        self._refuse_divergence(told)
+        record: dict[str, float] = asdict(told)
         self.history.append(record)
         self._keep_best(record)
         return record
+
+    def _refuse_divergence(self, record: EpochRecord) -> None:
+        """Stop before numbers that are not finite are kept: no training goes on from them."""
+        kept = (*self.model.state_dict().values(), *self.averaged.state_dict().values())
+        losses = (record.train_loss, record.validation_loss)
+        if not np.isfinite(losses).all() or not all(bool(t.isfinite().all()) for t in kept):
+            raise ValueError(
+                f"epoch {record.epoch}: the training diverged, its numbers are no longer finite; "
+                "take smaller step sizes (lr, delay_lr)"
+            )
 
     def _step(self, batch: Spikes) -> tuple[float, int, int]:
         """Take one step; return the sum of losses, right answers and recordings."""
@@ -307,7 +284,7 @@ class Trainer:
     def _keep_best(self, record: dict[str, float]) -> None:
         """Keep the parameters if no epoch was more accurate; of equals, that of less loss."""
         before = self.history[self.best["epoch"] - 1] if self.best["epoch"] else None
-        if before is None or _merit(record) > _merit(before):
+        if before is None or merit(record) > merit(before):
             parameters = copy.deepcopy(self.averaged.state_dict())
             self.best = {"epoch": record["epoch"], "model": parameters}
 
@@ -353,7 +330,3 @@ def _labels(batch: Spikes) -> Tensor:
     if batch.labels is None:
         raise ValueError("the recordings have no labels")
     return torch.as_tensor(batch.labels)
-
-
-def _merit(record: dict[str, float]) -> tuple[float, float]:
-    return record["validation_accuracy"], -record["validation_loss"]

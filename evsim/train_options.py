@@ -1,0 +1,127 @@
+"""What a training can be asked for: names, types, ranges, defaults and help, written once.
+
+`TrainOptions` is for the training loop, `TrainSettings` for ``evsim train``, whose options are
+made of it and whose run folder keeps it. Nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from evsim.schema import NotNegative, check_fields
+
+MOST = 10**9  # of what is counted
+MOST_HIDDEN = 2**24
+_LONGEST_DELAY = 1e6  # [s]
+_LAST_SEED = 2**63 - 1
+
+Delay = Literal["none", "axonal", "synaptic"]
+Loop = Literal["none", "dense", "conv"]
+
+
+def _told(text: str, metavar: str = "N", **more: Any) -> Meta:
+    """Return the help of an option, and what stands for its value."""
+    return Meta(description=text, extra={"metavar": metavar, **more})
+
+
+Epochs = Annotated[int, Meta(ge=1, le=MOST), _told("Passes over the data.")]
+Batch = Annotated[int, Meta(ge=1, le=MOST), _told("Recordings of a batch.")]
+Seed = Annotated[int, Meta(ge=0, le=_LAST_SEED), _told("Of weights and batches.")]
+StepSize = Annotated[float, Meta(ge=0, le=1e6)]
+Rate = Annotated[StepSize, _told("Step of weights, as a share of them.", "X")]
+DelayRate = Annotated[StepSize, _told("Step of delays [s].", "S")]
+
+
+class TrainOptions(Struct, frozen=True):
+    """How to train.
+
+    Attributes
+    ----------
+    epochs : int
+        How often every recording is seen.
+    batch : int
+        Recordings of a batch.
+    seed : int
+        Of the order of recordings, and of augmentation.
+    lr, delay_lr, time_lr : float
+        Step sizes, see `evsim.gradients.parameter_groups`.
+    lr_decay : float
+        Factor of the step sizes per epoch.
+    wake : float
+        Strength of the pull on units that were silent in a whole batch (`silent_loss`).
+    average : float
+        Share of the average of parameters that a step leaves as it was (less in the first
+        steps); 0 for no average.
+
+    Raises
+    ------
+    ValueError
+        If one of them is out of its range.
+    """
+
+    epochs: Epochs = 20
+    batch: Batch = 16
+    seed: Seed = 0
+    lr: Rate = 0.1
+    delay_lr: DelayRate = 2e-3
+    time_lr: StepSize = 2e-3
+    lr_decay: Annotated[float, Meta(gt=0, le=1)] = 0.9
+    wake: NotNegative = 0.1
+    average: Annotated[float, Meta(ge=0, lt=1)] = 0.99
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        check_fields(self)
+
+
+_USUAL = TrainOptions()
+
+
+class TrainSettings(Struct, frozen=True):
+    """What ``evsim train`` is asked for.
+
+    Attributes
+    ----------
+    dataset : str
+        One of `evsim.commands.train.NAMED`, a labelled spike file, or the folder of SHD or SSC.
+    held_out : str or None
+        A speaker.
+    hidden : int
+        Units of the hidden layer.
+    delay, recurrent : str
+        See `evsim.gradients.training.start.delay_model`.
+    max_delay : float or None
+        Longest delay [s]; 0.3, or a quarter of a recording if that is less.
+    epochs, batch, seed, lr, delay_lr
+        See `TrainOptions`.
+    augment : bool or None
+        Whether recordings are varied from epoch to epoch; if left out, speech is.
+    """
+
+    dataset: Annotated[str, Meta(min_length=1, max_length=1 << 14)]
+    held_out: Annotated[
+        Annotated[str, Meta(max_length=1 << 10)] | None,
+        _told("Test on this speaker, who is then left out of the training.", "SPEAKER"),
+    ] = None
+    hidden: Annotated[int, Meta(ge=1, le=MOST_HIDDEN), _told("Hidden units.")] = 128
+    delay: Annotated[Delay, _told("Learnt delays: none, one per input unit, one per synapse.")] = (
+        "synaptic"
+    )
+    recurrent: Annotated[
+        Loop, _told("Loop of the hidden layer: none, all to all, a shared kernel.")
+    ] = "none"
+    max_delay: Annotated[
+        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
+        _told("Longest delay [s].", "S", default="0.3, or a quarter of a recording"),
+    ] = None
+    epochs: Epochs = _USUAL.epochs
+    batch: Batch = _USUAL.batch
+    seed: Seed = _USUAL.seed
+    lr: Rate = _USUAL.lr
+    delay_lr: DelayRate = _USUAL.delay_lr
+    augment: Annotated[
+        bool | None,
+        _told("Stretch, shift and thin out recordings, anew every epoch.", default="speech only"),
+    ] = None

@@ -1,0 +1,309 @@
+"""What is inside a checkpoint, and whether it is that of a model: looked at before it is used.
+
+`Checkpoint` says which values there are, of which types; `sound_state` compares them with a
+trainer that has just been made, entry by entry, and with each other. Whatever a training
+writes passes; whatever passes leads on to the training that wrote it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import torch
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+from torch import Tensor, nn
+
+from evsim.schema import Finite, NotNegative, Share, checked, shown
+from evsim.train_options import MOST
+
+from ..delays import Delayed
+from ..synapses import Synapses
+
+_EXACT = 2**24  # float32, in which Adam counts steps, stays there
+_DERIVED = ("lr", "first_lr")  # of a group of the optimiser; all else is as it was made
+
+_StepSize = Annotated[float, Meta(ge=0, le=1e30)]  # what Adam can still count with in float32
+
+
+class EpochRecord(Struct, frozen=True):
+    """How an epoch went; rate in Hz."""
+
+    epoch: Annotated[int, Meta(ge=1, le=MOST)]
+    train_loss: Finite
+    train_accuracy: Share
+    validation_loss: Finite
+    validation_accuracy: Share
+    rate: NotNegative
+    silent: NotNegative
+    seconds: NotNegative
+
+
+class Best(Struct, frozen=True):
+    """The best epoch, 0 before the first one, and the averaged parameters after it."""
+
+    epoch: Annotated[int, Meta(ge=0, le=MOST)]
+    model: dict
+
+
+class Moments(Struct, frozen=True):
+    """What Adam knows of a parameter."""
+
+    step: Tensor
+    exp_avg: Tensor
+    exp_avg_sq: Tensor
+
+
+class Optimizer(Struct, frozen=True):
+    """The state of an optimiser, as torch keeps it."""
+
+    state: dict
+    param_groups: list
+
+
+class StepSizes(Struct, frozen=True):
+    """What changes in a group of the optimiser."""
+
+    lr: _StepSize
+    first_lr: _StepSize
+
+
+class Checkpoint(Struct, frozen=True):
+    """All that the rest of a training depends on."""
+
+    model: dict
+    average: dict
+    optimizer: dict
+    history: list
+    best: dict
+    generator: Tensor
+
+
+def merit(record: dict[str, float]) -> tuple[float, float]:
+    """Return what the best epoch has the largest of: accuracy; of equals, that of less loss."""
+    return record["validation_accuracy"], -record["validation_loss"]
+
+
+def sound_state(
+    state: object, new: dict[str, Any], model: nn.Module, n_batches: int, lr_decay: float
+) -> dict[str, Any]:
+    """Return the state of a training, once all of it has been looked at.
+
+    Parameters
+    ----------
+    state : object
+        From a file.
+    new : dict
+        The state of a trainer of the same model, data and options.
+    model : Module
+        The trainer's.
+    n_batches : int
+        Steps of an epoch.
+    lr_decay : float
+        Factor of the step sizes per epoch.
+
+    Returns
+    -------
+    dict
+        The same values; no two tensors share memory.
+
+    Raises
+    ------
+    ValueError
+        Names the entry, what it is and what it must be.
+    """
+    found = checked(Checkpoint, state)
+    history = _sound_history(found.history)
+    n_steps = n_batches * len(history)
+    parameters = _sound_parameters("model", found.model, new["model"], model)
+    average = _sound_tensors("average", found.average, new["average"])
+    _check_model("average", average, model, "module.")
+    if int(average["n_averaged"]) != n_steps:
+        raise ValueError(
+            f"average.n_averaged = {int(average['n_averaged'])}, must be {n_steps}: {len(history)} "
+            f"epochs of {n_batches} batches"
+        )
+    return {
+        "model": parameters,
+        "average": average,
+        "optimizer": _sound_optimizer(
+            found.optimizer, new["optimizer"], dict(model.named_parameters()), n_steps,
+            lr_decay ** max(len(history) - 1, 0),
+        ),
+        "history": history,
+        "best": _sound_best(found.best, average, new["model"], model, history),
+        "generator": _sound_generator(found.generator, new["generator"]),
+    }  # fmt: skip
+
+
+def _sound_history(records: list[Any]) -> list[dict[str, float]]:
+    history = []
+    for i, record in enumerate(records):
+        sound = checked(EpochRecord, record, f"history[{i}]")
+        if sound.epoch != i + 1:
+            raise ValueError(f"history[{i}].epoch = {sound.epoch}, must be {i + 1}")
+        history.append(asdict(sound))
+    return history
+
+
+def _sound_best(
+    best: object,
+    average: dict[str, Tensor],
+    new: dict[str, Tensor],
+    model: nn.Module,
+    history: list[dict[str, float]],
+) -> dict[str, Any]:
+    found = checked(Best, best, "best")
+    ranks = [merit(record) for record in history]
+    epoch = ranks.index(max(ranks)) + 1 if ranks else 0
+    if found.epoch != epoch:
+        raise ValueError(f"best.epoch = {found.epoch}, but the best one of the history is {epoch}")
+    parameters = _sound_parameters("best.model", found.model, new, model)
+    if epoch == len(history):
+        for name, tensor in parameters.items():
+            if not torch.equal(tensor, average[f"module.{name}"]):
+                raise ValueError(f"best.model.{name}: is not the average after the last epoch")
+    return {"epoch": epoch, "model": parameters}
+
+
+def _sound_parameters(
+    where: str, found: dict[Any, Any], new: dict[str, Tensor], model: nn.Module
+) -> dict[str, Tensor]:
+    tensors = _sound_tensors(where, found, new)
+    _check_model(where, tensors, model)
+    return tensors
+
+
+def _sound_tensors(where: str, found: dict[Any, Any], new: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the entries of ``new`` with the values found; there must be exactly these."""
+    _check_names(where, found, list(new))
+    sound = copy.copy(new)  # with what torch adds to such dictionaries
+    for name, tensor in new.items():
+        sound[name] = _sound_tensor(f"{where}.{name}", found[name], tensor)
+    return sound
+
+
+def _check_names(where: str, found: dict[Any, Any], wanted: Sequence[Any]) -> None:
+    for name in found:
+        if name not in wanted:
+            raise ValueError(f"{where}: {shown(name)} is unknown")
+    for name in wanted:
+        if name not in found:
+            raise ValueError(f"{where}: {shown(name)} is missing")
+
+
+def _sound_tensor(
+    where: str, found: object, like: Tensor, low: float = -math.inf, infinite: bool = False
+) -> Tensor:
+    """Return a copy of a tensor that has the form of another one and sound values."""
+    if not isinstance(found, Tensor) or found.layout != like.layout:
+        raise ValueError(f"{where} is {shown(found)}, must be a Tensor")
+    for what, a, b in (
+        ("shape", list(found.shape), list(like.shape)),
+        ("type", found.dtype, like.dtype),
+    ):
+        if a != b:
+            raise ValueError(f"{where} has {what} {a}, must be {b}")
+    wrong = found.isnan() if infinite else ~found.isfinite()
+    if low > -math.inf:
+        wrong |= found < low
+    if wrong.any():
+        first = int(wrong.flatten().nonzero()[0])
+        rule = "a number" if infinite else "finite"
+        rule += "" if low == -math.inf else f" and at least {low:g}"
+        value = float(found.flatten()[first])
+        raise ValueError(f"{where}, entry {first}: {value:g}, must be {rule}")
+    return found.detach().clone(memory_format=torch.contiguous_format)
+
+
+def _check_model(
+    where: str, tensors: dict[str, Tensor], model: nn.Module, prefix: str = ""
+) -> None:
+    """Refuse delays outside their limits, and constants that are not the model's."""
+    for name, module in model.named_modules():
+        start = f"{prefix}{name}." if name else prefix
+        limits = module.delay_limits() if isinstance(module, Delayed) else {}
+        for delay, (low, high) in limits.items():
+            values = tensors.get(start + delay)  # not there if it is parametrised
+            if values is not None and bool(((values < low) | (values > high)).any()):
+                raise ValueError(f"{where}.{start}{delay}: must be from {low:g} to {high:g} s")
+        constants = module.named_buffers(recurse=False) if isinstance(module, Synapses) else ()
+        for constant, value in constants:
+            if not torch.equal(tensors[start + constant], value):
+                raise ValueError(f"{where}.{start}{constant}: is not that of this model")
+
+
+def _sound_optimizer(
+    found: object,
+    new: dict[str, Any],
+    parameters: dict[str, Tensor],
+    n_steps: int,
+    decay: float,
+) -> dict[str, Any]:
+    where = "optimizer"
+    sound = checked(Optimizer, found, where)
+    groups = new["param_groups"]
+    if len(sound.param_groups) != len(groups):
+        raise ValueError(
+            f"{where}.param_groups: are {len(sound.param_groups)}, must be {len(groups)}"
+        )
+    pairs = enumerate(zip(sound.param_groups, groups, strict=True))
+    of = {group["params"][0]: parameters[group["name"]] for group in groups}
+    trained = [i for i, parameter in of.items() if n_steps and parameter.requires_grad]
+    _check_names(f"{where}.state", sound.state, trained)
+    return {
+        "state": {
+            i: _sound_moments(f"{where}.state[{i}]", sound.state[i], of[i], n_steps)
+            for i in trained
+        },
+        "param_groups": [
+            _sound_group(f"{where}.param_groups[{i}]", a, b, decay) for i, (a, b) in pairs
+        ],
+    }
+
+
+def _sound_moments(where: str, found: object, parameter: Tensor, n_steps: int) -> dict[str, Tensor]:
+    moments = checked(Moments, found, where)
+    step = _sound_tensor(f"{where}.step", moments.step, torch.tensor(0.0))
+    if float(step) != min(n_steps, _EXACT):
+        raise ValueError(f"{where}.step = {float(step):g}, must be {n_steps}")
+    mean = _sound_tensor(f"{where}.exp_avg", moments.exp_avg, parameter)
+    # A steep gradient has a square beyond float32: such a parameter rests, the training goes on.
+    square = _sound_tensor(f"{where}.exp_avg_sq", moments.exp_avg_sq, parameter, 0, infinite=True)
+    return {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+
+
+def _sound_group(where: str, found: object, new: dict[str, Any], decay: float) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError(f"{where} is {shown(found)}, must be a dictionary")
+    _check_names(where, found, list(new))
+    for name, value in new.items():
+        if name not in _DERIVED and not _same(found[name], value):
+            raise ValueError(f"{where}.{name} = {shown(found[name])}, must be {value!r}")
+    sizes = checked(StepSizes, {name: found[name] for name in _DERIVED}, where)
+    if not math.isclose(sizes.lr, sizes.first_lr * decay):
+        raise ValueError(f"{where}.lr = {sizes.lr:g}, must be {sizes.first_lr * decay:g}")
+    return {**new, "lr": sizes.lr, "first_lr": sizes.first_lr}
+
+
+def _same(found: Any, wanted: Any) -> bool:
+    """Whether two plain values, or flat sequences of them, are of one type and equal."""
+    if type(found) is not type(wanted):
+        return False
+    if isinstance(wanted, (list, tuple)):
+        return len(found) == len(wanted) and all(map(_same, found, wanted))
+    return bool(found == wanted)
+
+
+def _sound_generator(found: Tensor, new: Tensor) -> Tensor:
+    if found.dtype != new.dtype or found.shape != new.shape:
+        raise ValueError(f"generator: must be {len(new):,} bytes, the state of torch's generator")
+    sound = found.detach().clone(memory_format=torch.contiguous_format)
+    try:
+        torch.Generator().set_state(sound)
+    except RuntimeError as error:
+        raise ValueError("generator: is no state of torch's generator") from error
+    return sound
