@@ -19,9 +19,16 @@ from evsim.arrays import FloatArray
 from evsim.network import Network
 from evsim.quantities import positive
 from evsim.readouts import readout_values
-from evsim.requests import ENGINES, MAX_RATE, check_record, check_sample_times, check_voltage
+from evsim.requests import (
+    ENGINES,
+    MAX_RATE,
+    check_network,
+    check_record,
+    check_sample_times,
+    check_voltage,
+)
 from evsim.result import Result
-from evsim.spikes import Spikes, concatenate
+from evsim.spikes import Spikes, as_spikes, concatenate
 
 if TYPE_CHECKING:
     from evsim._layout import Inputs, Out, Samples
@@ -50,7 +57,8 @@ def simulate(
     net : Network
         What to run.
     spikes : Spikes
-        Input; ``spikes.size`` must not exceed the size of the input population.
+        Input, of arrays or tensors; ``spikes.size`` must not exceed the size of the input
+        population.
     record : iterable of str, optional
         Populations whose spikes are kept; every spiking one but the input if left out.
     voltage : mapping of str to float array [time], optional
@@ -72,6 +80,8 @@ def simulate(
 
     Raises
     ------
+    TypeError
+        If ``net`` or ``spikes`` is something else; the message tells how to get there.
     ValueError
         If a name is unknown, or sizes, times or options don't fit.
     RunawayError
@@ -93,6 +103,7 @@ class Simulator:
         engine: str = "compiled",
         max_rate: float = MAX_RATE,
     ) -> None:
+        check_network(net)
         if engine not in ENGINES:
             raise ValueError(f"engine = {engine!r}, must be one of {', '.join(ENGINES)}")
         if threads is not None and threads < 1:
@@ -108,6 +119,7 @@ class Simulator:
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
+        spikes = as_spikes(spikes, "simulate").numpy()
         size = self.net.populations[self.net.input].size
         if spikes.size > size:
             raise ValueError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +17,14 @@ from torch import Tensor, nn
 from evsim import Spikes
 from evsim.models import MODELS
 from evsim.quantities import positive
+from evsim.spikes import as_spikes
 
 from .constructors import CELLS, TableSignature, arguments_of, documented
-from .delays import keep_delays
+from .delays import HasDelays
 from .diagnostics import Diagnostics
 from .functional import Job, fire, observe
 from .reverse import Run
-from .tensors import joined
+from .tensors import joined, refuse_illegal, untraced
 
 MAX_DELAY = 60e-3
 LOOP_DELAY = 1e-3  # of recurrent spikes, if nothing else is said [s]
@@ -32,7 +34,7 @@ MEAN, SPREAD, LOOP_SPREAD = 2.0, 1.0, 0.2  # of first weights, see `reset_parame
 Value = float | Sequence[float] | Tensor
 
 
-class Synapses(nn.Module):
+class Synapses(HasDelays):
     """A population and the projection onto it.
 
     A layer is a class with the name of a ``model``; its constructor takes the sizes, the
@@ -144,9 +146,15 @@ class Synapses(nn.Module):
         return {} if self.delay_kind is None else {"delay": (0.0, self.max_delay)}
 
     def tensors(self) -> dict[str, Tensor | None]:
-        """Return what `fire` and `observe` take, delays between their limits."""
-        if self.delay_limits():
-            keep_delays(self)
+        """Return what `fire` and `observe` take.
+
+        Raises
+        ------
+        ValueError
+            If a weight or delay can't be; names it and the index.
+        """
+        self.check_delays()
+        refuse_illegal(type(self).__name__, "weight", self.weight)
         found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
         found["weight"] = self.weight if self.mask is None else self.weight * self.mask
         if self.delay_kind is not None:
@@ -155,12 +163,13 @@ class Synapses(nn.Module):
 
     def job(self, spikes: Spikes, **options: Any) -> Job:
         """Return what a run on ``spikes`` is told besides tensors."""
-        if spikes.size > self.in_features:
+        job = Job(self.model, spikes, options)
+        if job.spikes.size > self.in_features:
             raise ValueError(
-                f"the spikes come from {spikes.size} units, but the layer has "
+                f"the spikes come from {job.spikes.size} units, but the layer has "
                 f"{self.in_features} inputs"
             )
-        return Job(self.model, spikes.torch(), options)
+        return job
 
     def extra_repr(self) -> str:
         """Return sizes and what is learnt."""
@@ -227,7 +236,6 @@ class Spiking(Synapses):
         longest = positive("recurrent_max_delay", recurrent_max_delay, infinite=True)
         self.recurrent_max_delay = longest
         self.bound = positive("bound", bound, infinite=True)
-        self._last: Run | Diagnostics | None = None
         n = self.out_features
         self.recurrent_mask: Tensor | None
         recurrent_mask = checked_mask("recurrent_mask", recurrent_mask, (n, n))
@@ -254,10 +262,11 @@ class Spiking(Synapses):
 
     @property
     def diagnostics(self) -> Diagnostics | None:
-        """How the layer fired on the last batch; worked out when asked for."""
-        if isinstance(self._last, Run):
-            self._last = Diagnostics.of(self._last)
-        return self._last
+        """How the layer fired on the last batch; worked out when asked for. Copies have none."""
+        last = _LAST.get(self)
+        if isinstance(last, Run):
+            last = _LAST[self] = Diagnostics.of(last)
+        return last
 
     def delay_limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the delays [s] by name of the parameter."""
@@ -267,10 +276,14 @@ class Spiking(Synapses):
         return limits
 
     def tensors(self) -> dict[str, Tensor | None]:
-        """Return what `fire` takes, delays between their limits."""
+        """Return what `fire` takes."""
         found = super().tensors()
         if self.recurrent is None:
             return found
+        owner = type(self).__name__
+        refuse_illegal(owner, "recurrent_weight", self.recurrent_weight)
+        if self.recurrent_delay_kind is None:
+            refuse_illegal(owner, "recurrent_delay", self.recurrent_delay, 0.0)
         weight: Tensor = self.recurrent_weight
         delay: Tensor = self.recurrent_delay
         n, kind = self.out_features, self.recurrent_delay_kind
@@ -286,6 +299,7 @@ class Spiking(Synapses):
         found[name] = delay
         return found
 
+    @untraced
     def forward(self, spikes: Spikes) -> Spikes:
         """Return the spikes of the layer.
 
@@ -301,18 +315,22 @@ class Spiking(Synapses):
 
         Raises
         ------
+        TypeError
+            If they are something else; the message tells how to make `Spikes` of it.
         ValueError
-            If the spikes have more units than the layer inputs, or a parameter is not legal.
+            If a time or unit is not legal (recording and index are named), the spikes have
+            more units than the layer inputs, or a parameter is not legal.
         RunawayError
             If the layer fires without bound.
         """
-        self._last = None
+        _LAST.pop(self, None)
         job = self.job(spikes)
         job.bound = self.bound
         fired = fire(job, **self.tensors())
-        self._last = job.run
+        _LAST[self] = job.run
         return fired
 
+    @untraced
     def peak_voltage(self, spikes: Spikes, fired: Spikes) -> Tensor:
         """Return the largest voltage of each unit that stayed silent, above its threshold's 0.
 
@@ -333,10 +351,10 @@ class Spiking(Synapses):
         """
         found = self.tensors()
         threshold = found["threshold"]
-        spikes = spikes.torch()
+        spikes, fired = (as_spikes(a, "peak_voltage").torch() for a in (spikes, fired))
         job = self._peak_job(spikes, fired, found)
         peaks = observe(job, **found)
-        counts = torch.from_numpy(fired.numpy().counts())
+        counts = torch.from_numpy(fired.counts())
         assert threshold is not None
         return torch.where(counts == 0, peaks - threshold.double(), torch.zeros_like(peaks))
 
@@ -357,6 +375,10 @@ class Spiking(Synapses):
 
     def _peak_cells(self, found: dict[str, Tensor | None]) -> None:
         """Make the parameters those of a readout whose voltage is that of a silent unit."""
+
+
+# Not in the layers: what they were run on has no place in their copies and files.
+_LAST: WeakKeyDictionary[Spiking, Run | Diagnostics] = WeakKeyDictionary()
 
 
 def _full_delay(axonal: Tensor | None, synaptic: Tensor | None, found: dict[str, Any]) -> Tensor:

@@ -41,9 +41,6 @@ class OnGrid(Synapses):
         """
         raster = checked_raster(raster, self.in_features)
         found = self.tensors()
-        for name, tensor in found.items():
-            if name not in self.cells and tensor is not None and not tensor.isfinite().all():
-                raise ValueError(f"{name} has an entry that is not finite")
         Population(type(self).__name__, self.model, self.out_features, **self.population())
         return raster.to(self.weight.dtype), found
 
