@@ -28,7 +28,7 @@ from evsim.requests import (
     check_voltage,
 )
 from evsim.result import Result
-from evsim.spikes import Spikes, as_spikes, concatenate
+from evsim.spikes import Spikes, as_arrays, concatenate
 
 if TYPE_CHECKING:
     from evsim._layout import Inputs, Out, Samples
@@ -119,7 +119,7 @@ class Simulator:
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
-        spikes = as_spikes(spikes, "simulate").numpy()
+        spikes = as_arrays(spikes, "simulate")
         size = self.net.populations[self.net.input].size
         if spikes.size > size:
             raise ValueError(

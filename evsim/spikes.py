@@ -284,8 +284,7 @@ def as_spikes(given: Any, taker: str) -> Spikes:
     Returns
     -------
     Spikes
-        Float64 times and int64 units and offsets. Arrays are sorted; tensors stay in the
-        graph and in their order.
+        Float64 times and int64 units and offsets, in their order; tensors in their graph.
 
     Raises
     ------
@@ -302,18 +301,26 @@ def as_spikes(given: Any, taker: str) -> Spikes:
     TypeError: a layer takes Spikes, not list; evsim.Spikes(times, units, ...) makes them
     """
     spikes = _of_the_kind(given, taker)
-    times = np.ascontiguousarray(_plain(spikes.times), np.float64)
-    units, offsets = _integers("units", spikes.units), _integers("offsets", spikes.offsets)
+    plain = tuple(map(_plain, (spikes.times, spikes.units, spikes.offsets)))
+    times = np.ascontiguousarray(plain[0], np.float64)
+    units, offsets = _integers("units", plain[1]), _integers("offsets", plain[2])
     _check_lengths(times, units, offsets)
     _check_values(times, units, offsets, spikes.size)
     positive("spikes: duration", spikes.duration, "s")
-    given = spikes.times, spikes.units, spikes.offsets
-    if _is_tensor(spikes.times):
-        found = tuple(map(_retyped, given, (times, units, offsets)))
-    else:
-        found = (*_sorted(times, units, offsets), offsets)
-    same = all(a is b for a, b in zip(given, found, strict=True))
-    return spikes if same else spikes.replace(*found)
+    if times is plain[0] and units is plain[1] and offsets is plain[2]:
+        return spikes
+    return spikes.replace(
+        _retyped(spikes.times, times),
+        _retyped(spikes.units, units),
+        _retyped(spikes.offsets, offsets),
+    )
+
+
+def as_arrays(given: Any, taker: str) -> Spikes:
+    """Return spikes that are sound, as sorted arrays; see `as_spikes`."""
+    spikes = as_spikes(given, taker).numpy()
+    times, units = _sorted(spikes.times, spikes.units, spikes.offsets)
+    return spikes if times is spikes.times else spikes.replace(times, units, spikes.offsets)
 
 
 def default_duration(times: FloatArray) -> float:
@@ -363,7 +370,7 @@ def _is_tensor(values: Any) -> bool:
 
 def _plain(values: Any) -> npt.NDArray[Any]:
     """Return an array, or a tensor as one that shares its memory."""
-    return np.asarray(values.detach().cpu() if _is_tensor(values) else values)
+    return values.numpy(force=True) if _is_tensor(values) else np.asarray(values)
 
 
 def _retyped(given: Any, plain: npt.NDArray[Any]) -> Any:
@@ -374,7 +381,7 @@ def _retyped(given: Any, plain: npt.NDArray[Any]) -> Any:
 
 
 def _integers(name: str, values: npt.ArrayLike) -> IntArray:
-    array = _plain(values)
+    array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"spikes: {name} has shape {array.shape}, must be one-dimensional")
     if array.dtype.kind not in "iu" and len(array):
@@ -394,9 +401,9 @@ def _check_lengths(times: FloatArray, units: IntArray, offsets: IntArray) -> Non
         )
     if len(offsets) == 0 or offsets[0] != 0:
         raise ValueError("spikes: offsets must start with 0 and have one entry per recording + 1")
-    backwards = np.flatnonzero(np.diff(offsets) < 0)
-    if len(backwards):
-        b = int(backwards[0])
+    backwards = offsets[1:] < offsets[:-1]
+    if backwards.any():
+        b = int(np.argmax(backwards))
         raise ValueError(
             f"spikes: recording {b}: offsets[{b + 1}] = {offsets[b + 1]} is before "
             f"offsets[{b}] = {offsets[b]}; offsets must not decrease"
@@ -418,8 +425,8 @@ def _check_values(times: FloatArray, units: IntArray, offsets: IntArray, size: i
     if not (times.min() >= 0 and times.max() < np.inf):  # NaN fails both
         at = int(np.argmin((times >= 0) & (times < np.inf)))
         refuse(at, f"time {times[at]} s; times must be finite and not negative")
-    top = np.iinfo(np.int64).max if size is None else size
-    if units.min() < 0 or units.max() >= top:
+    top = np.iinfo(np.int64).max if size is None else max(size, 0)
+    if units.view(np.uint64).max() >= top:  # negative ones are large there
         at = int(np.argmax((units < 0) | (units >= top)))
         refuse(at, f"unit {units[at]} is outside the population of size {size}")
 

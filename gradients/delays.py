@@ -56,9 +56,11 @@ class HasDelays(nn.Module):
         if _STEPPING:  # an optimiser that looks at the loss on its way
             keep_delays(self)
         _STEPPED.add(self)
-        for name, (low, _) in self.delay_limits().items():
-            refuse_illegal(type(self).__name__, name, getattr(self, name), low)
-        self.raise_limits()
+        for name, (low, high) in self.delay_limits().items():
+            delay = getattr(self, name).detach()
+            if delay.numel() and not _between(low, delay, high):
+                refuse_illegal(type(self).__name__, name, delay, low)
+                self.raise_limits()
 
     def raise_limits(self) -> None:
         """Let no limit be below a delay; warn where one was."""
@@ -162,6 +164,12 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
         Its ``remove()`` undoes it.
     """
     return optimizer.register_step_post_hook(lambda *_: keep_delays(module, optimizer))
+
+
+def _between(low: float, delay: Tensor, high: float) -> bool:
+    """Whether all delays are, for sure: what was rounded to the type of a wall may not be."""
+    smallest, largest = torch.aminmax(delay)
+    return low <= float(smallest) and float(largest) <= high
 
 
 def _forget(state: dict[str, Any], where: Tensor) -> None:

@@ -251,7 +251,8 @@ class Readout(Synapses):
                     f"{spikes.duration} s"
                 )
             job.at = self.at
-        return observe(job, **self.tensors())
+        with self.blamed():
+            return observe(job, **self.tensors())
 
 
 class CubaLI(Readout):

@@ -6,7 +6,8 @@ The public layers (`evsim.gradients.layers`) say which neuron model and which pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -151,15 +152,32 @@ class Synapses(HasDelays):
         Raises
         ------
         ValueError
-            If a weight or delay can't be; names it and the index.
+            If a delay can't be; names it and the index.
         """
         self.check_delays()
-        refuse_illegal(type(self).__name__, "weight", self.weight)
         found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
         found["weight"] = self.weight if self.mask is None else self.weight * self.mask
         if self.delay_kind is not None:
             found["axonal_delay" if self.delay_kind == "axonal" else "delay"] = self.delay
         return found
+
+    def refuse_illegal_parameters(self) -> None:
+        """Refuse weights and delays that can't be; names the parameter and the index."""
+        for name, least in (
+            ("weight", None), ("recurrent_weight", None), ("delay", 0.0), ("recurrent_delay", 0.0)
+        ):  # fmt: skip
+            values = getattr(self, name, None)
+            if values is not None:
+                refuse_illegal(type(self).__name__, name, values, least)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Have what the engine refuses told by the names of this layer's parameters."""
+        try:
+            yield
+        except ValueError:
+            self.refuse_illegal_parameters()
+            raise
 
     def job(self, spikes: Spikes, **options: Any) -> Job:
         """Return what a run on ``spikes`` is told besides tensors."""
@@ -280,10 +298,6 @@ class Spiking(Synapses):
         found = super().tensors()
         if self.recurrent is None:
             return found
-        owner = type(self).__name__
-        refuse_illegal(owner, "recurrent_weight", self.recurrent_weight)
-        if self.recurrent_delay_kind is None:
-            refuse_illegal(owner, "recurrent_delay", self.recurrent_delay, 0.0)
         weight: Tensor = self.recurrent_weight
         delay: Tensor = self.recurrent_delay
         n, kind = self.out_features, self.recurrent_delay_kind
@@ -326,7 +340,8 @@ class Spiking(Synapses):
         _LAST.pop(self, None)
         job = self.job(spikes)
         job.bound = self.bound
-        fired = fire(job, **self.tensors())
+        with self.blamed():
+            fired = fire(job, **self.tensors())
         _LAST[self] = job.run
         return fired
 
@@ -353,7 +368,8 @@ class Spiking(Synapses):
         threshold = found["threshold"]
         spikes, fired = (as_spikes(a, "peak_voltage").torch() for a in (spikes, fired))
         job = self._peak_job(spikes, fired, found)
-        peaks = observe(job, **found)
+        with self.blamed():
+            peaks = observe(job, **found)
         counts = torch.from_numpy(fired.counts())
         assert threshold is not None
         return torch.where(counts == 0, peaks - threshold.double(), torch.zeros_like(peaks))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from evsim.arrays import IntArray
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
 from evsim.quantities import positive
-from evsim.spikes import Spikes, as_spikes
+from evsim.spikes import Spikes, as_arrays
 
 SONATA_MAGIC = 0x0A7A
 SONATA_SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -58,7 +58,7 @@ def save_spikes(
     FileError
         If the file can't be written.
     """
-    spikes = as_spikes(spikes, "save_spikes").numpy()
+    spikes = as_arrays(spikes, "save_spikes")
     if layout not in ("shd", "packed", "sonata"):
         raise ValueError(f"layout = {layout!r}, must be 'shd', 'packed' or 'sonata'")
     if layout == "sonata":

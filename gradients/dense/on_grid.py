@@ -41,6 +41,7 @@ class OnGrid(Synapses):
         """
         raster = checked_raster(raster, self.in_features)
         found = self.tensors()
+        self.refuse_illegal_parameters()
         Population(type(self).__name__, self.model, self.out_features, **self.population())
         return raster.to(self.weight.dtype), found
 
