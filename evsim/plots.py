@@ -22,7 +22,7 @@ from evsim.files.kinds import class_names, identify
 from evsim.network import Network
 from evsim.projections import Projection
 from evsim.result import Result
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, as_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,6 +75,7 @@ def plot_spikes(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    spikes = as_arrays(spikes, "plot_spikes")
     check_recording(recording, len(spikes))
     one = spikes[recording]
     headline = headline or f"Recording {recording}"

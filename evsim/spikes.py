@@ -307,13 +307,10 @@ def as_spikes(given: Any, taker: str) -> Spikes:
     _check_lengths(times, units, offsets)
     _check_values(times, units, offsets, spikes.size)
     positive("spikes: duration", spikes.duration, "s")
-    if times is plain[0] and units is plain[1] and offsets is plain[2]:
-        return spikes
-    return spikes.replace(
-        _retyped(spikes.times, times),
-        _retyped(spikes.units, units),
-        _retyped(spikes.offsets, offsets),
-    )
+    given = spikes.times, spikes.units, spikes.offsets
+    found = tuple(map(_retyped, given, plain, (times, units, offsets)))
+    same = all(a is b for a, b in zip(found, given, strict=True))
+    return spikes if same else spikes.replace(*found)
 
 
 def as_arrays(given: Any, taker: str) -> Spikes:
@@ -373,11 +370,13 @@ def _plain(values: Any) -> npt.NDArray[Any]:
     return values.numpy(force=True) if _is_tensor(values) else np.asarray(values)
 
 
-def _retyped(given: Any, plain: npt.NDArray[Any]) -> Any:
-    """Return a tensor in the type of its array, still in the graph; of an array, that array."""
+def _retyped(given: Any, plain: npt.NDArray[Any], array: npt.NDArray[Any]) -> Any:
+    """Return a tensor in the type of its array, still in the graph; else that array."""
     if not _is_tensor(given):
-        return plain
-    return given.double() if plain.dtype == np.float64 else given.long()
+        return array
+    if array is plain:
+        return given
+    return given.double() if array.dtype == np.float64 else given.long()
 
 
 def _integers(name: str, values: npt.ArrayLike) -> IntArray:

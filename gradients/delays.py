@@ -24,7 +24,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from .tensors import refuse_illegal
+from .tensors import refuse_illegal, untraced
 
 _MOMENTS = ("exp_avg", "momentum_buffer")  # of Adam and its kin, of SGD
 
@@ -45,6 +45,7 @@ class HasDelays(nn.Module):
         """Return the limits [s] of every parameter that is a delay, by name."""
         raise NotImplementedError
 
+    @untraced
     def check_delays(self) -> None:
         """Refuse delays that can't be, and raise the limit to the longest: before any run.
 

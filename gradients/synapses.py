@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from evsim import Spikes
+from evsim import Population, Spikes
 from evsim.models import MODELS
 from evsim.quantities import positive
 from evsim.spikes import as_spikes
@@ -100,6 +100,7 @@ class Synapses(HasDelays):
                 raise ValueError(f"learn: no {name!r} in {type(self).__name__}; it has {known}")
         for name, value in cells.items():
             self._add_cell(name, value, dtype)
+        Population(type(self).__name__, self.model, out_features, **self.cell_values())
         shape = (out_features, in_features)
         self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
         self.register_parameter("delay", None)
@@ -109,6 +110,10 @@ class Synapses(HasDelays):
         self.mask: Tensor | None
         self.register_buffer("mask", checked_mask("mask", mask, shape))
         self.reset_parameters()
+
+    def cell_values(self) -> dict[str, Any]:
+        """Return the parameters of the neurons as float64 arrays."""
+        return {n: getattr(self, n).detach().double().cpu().numpy() for n in self.cells}
 
     def _add_cell(self, name: str, value: Value, dtype: torch.dtype | None) -> None:
         learnt = name in self.learn

@@ -12,6 +12,7 @@ from evsim import Spikes
 from evsim import gradients as g
 from evsim.datasets import Coincidence, bin_spikes
 from evsim.gradients import dense
+from evsim.plots import plot_spikes
 
 CELLS = {"tau_mem": 0.02, "tau_syn": 0.005}
 SIZE, DURATION = 3, 0.1
@@ -53,6 +54,8 @@ TAKERS = {
     "reference": lambda s: evsim.simulate(network(), s, engine="reference"),
     "save_spikes": lambda s: evsim.save_spikes("never.h5", s),
     "bin_spikes": lambda s: bin_spikes(s, 1e-3),
+    "fit_weights": lambda s: g.fit_weights(model(), s),
+    "plot_spikes": plot_spikes,
 }
 
 
@@ -116,6 +119,14 @@ def test_types_of_tensors_do_not_matter(name):
     assert torch.equal(found, expected)
 
 
+def test_lists_in_place_of_arrays_will_do():
+    spikes = sound()
+    given = spikes.replace(*(a.tolist() for a in (spikes.times, spikes.units, spikes.offsets)))
+    layer = LAYERS["CubaLIF"]()
+    assert torch.equal(layer(given).times, layer(spikes).times)
+    np.testing.assert_array_equal(dense.to_raster(given, 1e-3), dense.to_raster(spikes, 1e-3))
+
+
 def test_arrays_out_of_order_are_sorted_before_a_run():
     spikes = sound()
     order = [2, 0, 1, 3]
@@ -163,6 +174,12 @@ def test_parameters_of_neurons_that_are_no_numbers_are_named(name):
     nn.init.constant_(getattr(layer, name), np.nan)
     with pytest.raises(ValueError, match=rf"{name}\[0\] = nan, must be finite"):
         layer(sound())
+
+
+@pytest.mark.parametrize("kind", [g.CubaLIF, g.CubaLI])
+def test_parameters_of_neurons_are_looked_at_when_a_layer_is_made(kind):
+    with pytest.raises(ValueError, match=rf"'{kind.__name__}': tau_mem\[1\] = nan, must be finite"):
+        kind(SIZE, 2, tau_mem=[0.02, np.nan], tau_syn=0.005)
 
 
 @pytest.mark.parametrize("delay", [np.nan, np.inf, -0.001])

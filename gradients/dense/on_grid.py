@@ -47,7 +47,7 @@ class OnGrid(Synapses):
 
     def population(self) -> dict[str, Any]:
         """Return what an `evsim.Population` of the layer's units is built with."""
-        return {n: getattr(self, n).detach().double().cpu().numpy() for n in self.cells}
+        return self.cell_values()
 
     def cell(self, name: str) -> Tensor:
         """Return a parameter of the units in the type of the weights."""
