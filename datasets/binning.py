@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.quantities import positive
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, as_arrays
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -29,7 +29,7 @@ def bin_spikes(
     Parameters
     ----------
     spikes : Spikes
-        Any batch.
+        Any batch, of arrays or tensors.
     dt : float
         Width of a bin [s]; > 0.
     duration : float, optional
@@ -68,6 +68,7 @@ def bin_spikes(
     array([[0., 2., 0., 0., 0.],
            [0., 0., 0., 1., 0.]], dtype=float32)
     """
+    spikes = as_arrays(spikes, "bin_spikes")
     positive("dt", dt, "s")
     duration = spikes.duration if duration is None else duration
     positive("duration", duration, "s")

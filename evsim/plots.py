@@ -22,7 +22,7 @@ from evsim.files import SpikeFile, WholeFile, load_network, load_result
 from evsim.files.kinds import class_names, identify, refuse_population
 from evsim.network import Network
 from evsim.result import Result
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, as_arrays
 from evsim.spreads import Spread, spreads
 from evsim.words import bin_edges, drawn, milliseconds
 
@@ -82,6 +82,7 @@ def plot_spikes(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    spikes = as_arrays(spikes, "plot_spikes")
     check_recording(recording, len(spikes))
     one = spikes[recording]
     headline = headline or f"Recording {recording}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from os import PathLike
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,18 @@ from evsim.network import Network
 
 ENGINES = ("compiled", "reference")
 MAX_RATE = 1e4  # of a unit on average, above which a population counts as running away [Hz]
+
+
+def check_network(net: object) -> None:
+    """Refuse what is no network, and tell how to make one."""
+    if isinstance(net, Network):
+        return
+    what, way = type(net).__name__, "evsim.Network(populations, projections) makes one"
+    if isinstance(net, (str, PathLike)):
+        way = "evsim.Network.load reads a file"
+    elif hasattr(net, "state_dict"):
+        way = "evsim.Network.from_torch makes one of a model"
+    raise TypeError(f"simulate takes a Network, not {what}; {way}")
 
 
 def check_record(net: Network, record: Iterable[str] | None) -> list[str]:

@@ -22,12 +22,13 @@ from evsim.readouts import readout_values
 from evsim.requests import (
     ENGINES,
     MAX_RATE,
+    check_network,
     check_record,
     check_sample_times,
     check_voltage,
 )
 from evsim.result import Result
-from evsim.spikes import Spikes, concatenate
+from evsim.spikes import Spikes, as_arrays, concatenate
 from evsim.threads import run_jobs, useful_threads
 from evsim.ticks import network_in_ticks, result_in_seconds, spikes_in_ticks
 
@@ -61,7 +62,8 @@ def simulate(
     net : Network
         What to run.
     spikes : Spikes
-        Input; ``spikes.size`` must not exceed the size of the input population.
+        Input, of arrays or tensors; ``spikes.size`` must not exceed the size of the input
+        population.
     record : iterable of str, optional
         Populations whose spikes are kept; every spiking one but the input if left out.
     voltage : mapping of str to float array [time], optional
@@ -88,6 +90,8 @@ def simulate(
 
     Raises
     ------
+    TypeError
+        If ``net`` or ``spikes`` is something else; the message tells how to get there.
     ValueError
         If a name is unknown, or sizes, times or options don't fit.
     RunawayError
@@ -110,6 +114,7 @@ class Simulator:
         max_rate: float = MAX_RATE,
         tick: float | None = None,
     ) -> None:
+        check_network(net)
         if engine not in ENGINES:
             raise ValueError(f"engine = {engine!r}, must be one of {', '.join(ENGINES)}")
         self.net = net
@@ -131,6 +136,7 @@ class Simulator:
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
+        spikes = as_arrays(spikes, "simulate")
         size = self.net.populations[self.net.input].size
         if spikes.size > size:
             raise ValueError(

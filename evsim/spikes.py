@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -178,7 +180,8 @@ class Spikes:
     ) -> Spikes:
         """Return `Spikes` with other trains that are known to be sorted and valid.
 
-        Nothing is checked. What is left out stays as it is.
+        Nothing is checked here, but by whatever takes them (`as_spikes`). What is left out
+        stays as it is.
         """
         copy = object.__new__(Spikes)
         size = self.size if size is None else size
@@ -213,19 +216,23 @@ class Spikes:
         return to_torch(self)
 
     def numpy(self) -> Spikes:
-        """Return the spikes with numpy arrays, sorted, whatever they hold now."""
-        if isinstance(self.offsets, np.ndarray):
+        """Return the spikes with numpy arrays, sorted, out of the graph, whatever they hold now."""
+        if all(isinstance(a, np.ndarray) for a in (self.times, self.units, self.offsets)):
             return self
         from evsim.gradients.tensors import to_numpy
 
         return to_numpy(self)
 
     def before(self, duration: float) -> Spikes:
-        """Return the spikes before ``duration`` [s], which becomes that of the batch."""
+        """Return the spikes before ``duration`` [s], which becomes that of the batch.
+
+        Tensors stay tensors, in the graph.
+        """
         keep = self.times < duration
         if keep.all() and duration == self.duration:
             return self
-        offsets = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
+        kept = np.concatenate([[0], np.cumsum(_plain(keep))])[_plain(self.offsets)]
+        offsets = kept if isinstance(self.offsets, np.ndarray) else self.offsets.new_tensor(kept)
         return self.replace(self.times[keep], self.units[keep], offsets, duration=duration)
 
     def recordings(self) -> IntArray:
@@ -242,8 +249,8 @@ class Spikes:
         return counts.new_tensor(numbers).repeat_interleave(counts)
 
     def counts(self) -> IntArray:
-        """Return the number of spikes of each unit in each recording, [recording, unit]."""
-        places = self.recordings() * self.size + self.units
+        """Return the spikes of each unit in each recording, an array [recording, unit]."""
+        places = _plain(self.recordings()) * self.size + _plain(self.units)
         flat = np.bincount(places, minlength=len(self) * self.size)
         return flat.reshape(len(self), self.size)
 
@@ -251,8 +258,16 @@ class Spikes:
 def concatenate(parts: Sequence[Spikes]) -> Spikes:
     """Join batches along the recordings; size and duration are the largest of the parts.
 
-    Labels are kept if every part has them.
+    The result holds arrays, out of the graph. Labels are kept if every part has them.
+
+    Raises
+    ------
+    TypeError
+        If one of the parts is something else.
+    ValueError
+        If there are none.
     """
+    parts = [_of_the_kind(part, "concatenate").numpy() for part in parts]
     if not parts:
         raise ValueError("nothing to concatenate")
     if len(parts) == 1:
@@ -299,11 +314,116 @@ def left_out(n_late: int, n_spikes: int, duration: float) -> str:
     )
 
 
+def as_spikes(given: Any, taker: str) -> Spikes:
+    """Return spikes that are sound: the door of all that takes spikes.
+
+    `Spikes` are checked when they are made, but those of tensors, and those of
+    `Spikes.replace`, may hold anything.
+
+    Parameters
+    ----------
+    given : Spikes
+        What a user handed over.
+    taker : str
+        To whom, for the message.
+
+    Returns
+    -------
+    Spikes
+        Float64 times and int64 units and offsets, in their order; tensors in their graph.
+
+    Raises
+    ------
+    TypeError
+        If it is something else; the message tells how to make `Spikes` of it.
+    ValueError
+        As for `Spikes`: the message names the recording, the index and the value.
+
+    Examples
+    --------
+    >>> as_spikes([0.1, 0.2], "a layer")
+    Traceback (most recent call last):
+        ...
+    TypeError: a layer takes Spikes, not list; evsim.Spikes(times, units, ...) makes them
+    """
+    spikes = _of_the_kind(given, taker)
+    plain = tuple(map(_plain, (spikes.times, spikes.units, spikes.offsets)))
+    times = np.ascontiguousarray(plain[0], np.float64)
+    units, offsets = _integers("units", plain[1]), _integers("offsets", plain[2])
+    _check_lengths(times, units, offsets)
+    _check_values(times, units, offsets, spikes.size)
+    positive("spikes: duration", spikes.duration, "s")
+    given = spikes.times, spikes.units, spikes.offsets
+    found = tuple(map(_retyped, given, plain, (times, units, offsets)))
+    same = all(a is b for a, b in zip(found, given, strict=True))
+    return spikes if same else spikes.replace(*found)
+
+
+def as_arrays(given: Any, taker: str) -> Spikes:
+    """Return spikes that are sound, as sorted arrays; see `as_spikes`."""
+    spikes = as_spikes(given, taker).numpy()
+    times, units = _sorted(spikes.times, spikes.units, spikes.offsets)
+    return spikes if times is spikes.times else spikes.replace(times, units, spikes.offsets)
+
+
 def default_duration(times: FloatArray) -> float:
     """Return the smallest multiple of 0.1 s after the last of ``times``."""
     last = float(times.max()) if len(times) else 0.0
     # Where numbers are more than 0.1 s apart that may be the last spike itself.
     return max((np.floor(last * 10) + 1) / 10, float(np.nextafter(last, np.inf)))
+
+
+def _of_the_kind(given: Any, taker: str) -> Spikes:
+    if isinstance(given, Spikes):
+        return given
+    raise TypeError(f"{taker} takes Spikes, not {_what_it_is(given)}")
+
+
+def _what_it_is(given: Any) -> str:
+    """Return what something is, and how to make `Spikes` of it."""
+    name = type(given).__name__
+    if hasattr(given, "shape"):
+        return (
+            f"{name} of shape {list(given.shape)}; evsim.datasets.unbin_spikes(counts, dt) makes "
+            "them of a raster [step, recording, unit], evsim.Spikes(times, units, ...) of times"
+        )
+    if isinstance(given, (str, PathLike)):
+        return f"the path {fspath(given)!r}; evsim.load_spikes reads a file"
+    if callable(getattr(given, "spikes", None)):
+        return f"{name}; its .spikes() reads all recordings, its .batches(n) n at a time"
+    if isinstance(getattr(given, "spikes", None), dict):
+        return f"{name}; its .spikes[population] are what is wanted"
+    if callable(getattr(given, "read", None)):
+        return f"{name}; its .read() reads recordings"
+    if isinstance(given, (list, tuple)) and given:
+        if all(isinstance(part, Spikes) for part in given):
+            return f"{name} of {len(given)} Spikes; evsim.concatenate joins them"
+        if isinstance(given[0], Spikes):
+            return f"{name} of Spikes and {type(given[1]).__name__}; its first entry is wanted"
+        if all(isinstance(part, (list, tuple)) for part in given):
+            return (
+                f"{name} of {type(given[0]).__name__}; evsim.datasets.collate joins samples of a "
+                "data set, evsim.Spikes.from_recordings (times, units) pairs"
+            )
+    return f"{name}; evsim.Spikes(times, units, ...) makes them"
+
+
+def _is_tensor(values: Any) -> bool:
+    return hasattr(values, "detach")
+
+
+def _plain(values: Any) -> npt.NDArray[Any]:
+    """Return an array, or a tensor as one that shares its memory."""
+    return values.numpy(force=True) if _is_tensor(values) else np.asarray(values)
+
+
+def _retyped(given: Any, plain: npt.NDArray[Any], array: npt.NDArray[Any]) -> Any:
+    """Return a tensor in the type of its array, still in the graph; else that array."""
+    if not _is_tensor(given):
+        return array
+    if array is plain:
+        return given
+    return given.double() if array.dtype == np.float64 else given.long()
 
 
 def _integers(name: str, values: npt.ArrayLike) -> IntArray:
@@ -327,9 +447,9 @@ def _check_lengths(times: FloatArray, units: IntArray, offsets: IntArray) -> Non
         )
     if len(offsets) == 0 or offsets[0] != 0:
         raise ValueError("spikes: offsets must start with 0 and have one entry per recording + 1")
-    backwards = np.flatnonzero(np.diff(offsets) < 0)
-    if len(backwards):
-        b = int(backwards[0])
+    backwards = offsets[1:] < offsets[:-1]
+    if backwards.any():
+        b = int(np.argmax(backwards))
         raise ValueError(
             f"spikes: recording {b}: offsets[{b + 1}] = {offsets[b + 1]} is before "
             f"offsets[{b}] = {offsets[b]}; offsets must not decrease"
@@ -346,30 +466,32 @@ def _check_values(times: FloatArray, units: IntArray, offsets: IntArray, size: i
         b = int(np.searchsorted(offsets, at, side="right")) - 1
         raise ValueError(f"spikes: recording {b}, index {at - offsets[b]}: {what}")
 
-    wrong = np.flatnonzero(~((times >= 0) & (times < np.inf)))  # NaN fails both
-    if len(wrong):
-        at = int(wrong[0])
+    if len(times) == 0:
+        return
+    if not (times.min() >= 0 and times.max() < np.inf):  # NaN fails both
+        at = int(np.argmin((times >= 0) & (times < np.inf)))
         refuse(at, f"time {times[at]} s; times must be finite and not negative")
-    top = np.inf if size is None else size
-    wrong = np.flatnonzero((units < 0) | (units >= top))
-    if len(wrong):
-        at = int(wrong[0])
+    top = np.iinfo(np.int64).max if size is None else max(size, 0)
+    if units.view(np.uint64).max() >= top:  # negative ones are large there
+        at = int(np.argmax((units < 0) | (units >= top)))
         refuse(at, f"unit {units[at]} is outside the population of size {size}")
 
 
 def _sorted(times: FloatArray, units: IntArray, offsets: IntArray) -> tuple[FloatArray, IntArray]:
     """Sort by recording, time, unit; leave sorted input as it is."""
-    if len(times) < 2:
-        return times, units
-    step = np.diff(times)
-    in_order = (step > 0) | ((step == 0) & (np.diff(units) >= 0))
-    borders = offsets[(offsets > 0) & (offsets < len(times))] - 1
-    in_order[borders] = True
-    if in_order.all():
+    if in_order(times, units, offsets):
         return times, units
     recording = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     order = np.lexsort((units, times, recording))
     return times[order], units[order]
+
+
+def in_order(times: FloatArray, units: IntArray, offsets: IntArray) -> bool:
+    """Whether the spikes of each recording are sorted by time, then unit."""
+    rises = times[1:] > times[:-1]
+    rises[offsets[(offsets > 0) & (offsets < len(times))] - 1] = True  # where recordings meet
+    at = np.flatnonzero(~rises)
+    return bool(((times[at + 1] == times[at]) & (units[at + 1] >= units[at])).all())
 
 
 def _smallest_size(units: IntArray) -> int:

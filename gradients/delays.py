@@ -1,7 +1,9 @@
 """Delays as parameters: where they start, and how they are kept between their limits.
 
-The default is a projection: after a step, what has left the limits is put back on the wall.
-It lets a delay reach 0 exactly and leaves gradients as they are. Two things help it:
+Limits are for optimisers. The default is a projection: after a step, what has left the limits
+is put back on the wall. It lets a delay reach 0 exactly and leaves gradients as they are. What
+a user puts there is never changed: a longer delay raises the limit, with a warning, and one
+that no layer can have is refused. Two things help the projection:
 `hold_delays` also clears the optimiser's momentum at the wall, which would otherwise hold
 the delay there for long; `Bounded` is the alternative, a parametrisation without walls, in
 which 0 is never reached and gradients shrink on the way there.
@@ -9,11 +11,20 @@ which 0 is never reached and gradients shrink on the way there.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
+
+from .tensors import refuse_illegal, untraced
 
 _MOMENTS = ("exp_avg", "momentum_buffer")  # of Adam and its kin, of SGD
 
@@ -25,6 +36,59 @@ class Delayed(Protocol):
     def delay_limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits [s] of every parameter that is a delay, by name."""
         ...
+
+
+class HasDelays(nn.Module):
+    """A layer with delays that optimisers keep between limits, and users are asked about."""
+
+    def delay_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits [s] of every parameter that is a delay, by name."""
+        raise NotImplementedError
+
+    @untraced
+    def check_delays(self) -> None:
+        """Refuse delays that can't be, and raise the limit to the longest: before any run.
+
+        Raises
+        ------
+        ValueError
+            If a delay is not finite or below its lower limit; names parameter and index.
+        """
+        if _STEPPING:  # an optimiser that looks at the loss on its way
+            keep_delays(self)
+        _STEPPED.add(self)
+        for name, (low, high) in self.delay_limits().items():
+            delay = getattr(self, name).detach()
+            if delay.numel() and not _between(low, delay, high):
+                refuse_illegal(type(self).__name__, name, delay, low)
+                self.raise_limits()
+
+    def raise_limits(self) -> None:
+        """Let no limit be below a delay; warn where one was."""
+        for name, (_, high) in self.delay_limits().items():
+            delay = getattr(self, name).detach()
+            if not (delay > high).any() or parametrize.is_parametrized(self, name):
+                continue
+            limit, longest = name.replace("delay", "max_delay"), float(delay.max())
+            setattr(self, limit, longest)
+            warnings.warn(
+                f"{type(self).__name__}: {name} has {longest:g} s, more than {limit} = {high:g} s; "
+                f"the limit is {longest:g} s from now on",
+                stacklevel=2,
+            )
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, metadata: Any, strict: bool, missing: Any,
+        unexpected: Any, errors: list[str],
+    ) -> None:  # fmt: skip
+        """Look at delays as soon as they are there."""
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing, unexpected, errors
+        )
+        try:
+            self.check_delays()
+        except ValueError as error:
+            errors.append(str(error))
 
 
 class Bounded(nn.Module):
@@ -62,7 +126,7 @@ class Bounded(nn.Module):
 def keep_delays(module: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> None:
     """Put every delay of a module back between its limits.
 
-    Layers do this themselves before they run.
+    Optimisers of torch have this done after each step to the layers that ran before it.
 
     Parameters
     ----------
@@ -103,8 +167,43 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     return optimizer.register_step_post_hook(lambda *_: keep_delays(module, optimizer))
 
 
+def _between(low: float, delay: Tensor, high: float) -> bool:
+    """Whether all delays are, for sure: what was rounded to the type of a wall may not be."""
+    smallest, largest = torch.aminmax(delay)
+    return low <= float(smallest) and float(largest) <= high
+
+
 def _forget(state: dict[str, Any], where: Tensor) -> None:
     for name in _MOMENTS:
         moment = state.get(name)
         if torch.is_tensor(moment) and moment.shape == where.shape:
             moment[where] = 0.0
+
+
+# Layers whose delays an optimiser may move, and whether one is at it.
+_STEPPED: WeakSet[HasDelays] = WeakSet()
+_STEPPING: list[bool] = []
+
+
+def _before_a_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    for layer in _layers_of(optimizer):
+        layer.raise_limits()  # what is outside before the step was put there
+    _STEPPING[:] = [True]
+
+
+def _after_a_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    _STEPPING.clear()
+    for layer in _layers_of(optimizer):
+        keep_delays(layer)
+
+
+def _layers_of(optimizer: torch.optim.Optimizer) -> Iterator[HasDelays]:
+    """Yield the layers that ran whose delays an optimiser has."""
+    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for layer in list(_STEPPED):
+        if any(id(getattr(layer, name)) in moved for name in layer.delay_limits()):
+            yield layer
+
+
+register_optimizer_step_pre_hook(_before_a_step)
+register_optimizer_step_post_hook(_after_a_step)

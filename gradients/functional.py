@@ -17,6 +17,7 @@ from evsim import Dense, Network, Population, Spikes
 from evsim._layout import SLOPE
 from evsim.arrays import FloatArray
 from evsim.models import MODELS
+from evsim.spikes import as_spikes
 
 from .readout_gradients import pull, read
 from .reverse import Gradients, Kicks, Run, backward, forward
@@ -37,7 +38,7 @@ class Job:
     model : str
         `evsim` model of the population.
     spikes : Spikes
-        Input, of tensors.
+        Input, of arrays or tensors; what a run takes is checked here.
     options : dict
         Of the population that are no tensors: ``reset_mode``, ``output``, ``tau_output``.
     at : float64 array [time] or None
@@ -56,6 +57,10 @@ class Job:
     order: Any = None
     run: Run = None  # type: ignore[assignment]
     gradients: Gradients | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what are no sound spikes."""
+        self.spikes = as_spikes(self.spikes, self.model).torch()
 
     @property
     def names(self) -> tuple[str, ...]:

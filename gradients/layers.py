@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim.quantities import positive
+from evsim.spikes import as_spikes
 
-from .delays import keep_delays
+from .delays import HasDelays
 from .functional import observe
 from .synapses import MAX_DELAY, Spiking, Synapses, Value
-from .tensors import with_times
+from .tensors import untraced, with_times
 
 
-class Delay(nn.Module):
+class Delay(HasDelays):
     """Axonal delays: every spike of unit i is shifted by ``delay[i]``.
 
     Parameters
@@ -32,7 +33,8 @@ class Delay(nn.Module):
     size : int
         Units.
     max_delay : float
-        Largest delay [s]. Delays start at U(0, max_delay) and are kept in [0, max_delay].
+        Largest delay [s]. Delays start at U(0, max_delay); steps of an optimiser leave them
+        in [0, max_delay]. A longer one that is put or loaded there raises it, with a warning.
     dtype : torch.dtype or None
         Of the parameter.
 
@@ -61,14 +63,21 @@ class Delay(nn.Module):
         """Return the limits of the delays [s] by name of the parameter."""
         return {"delay": (0.0, self.max_delay)}
 
+    @untraced
     def forward(self, spikes: Spikes) -> Spikes:
-        """Return the spikes, later."""
-        keep_delays(self)
+        """Return the spikes, later.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for `CubaLIF`.
+        """
+        self.check_delays()
+        spikes = as_spikes(spikes, type(self).__name__).torch()
         if spikes.size > len(self.delay):
             raise ValueError(
                 f"the spikes come from {spikes.size} units, but there are {len(self.delay)} delays"
             )
-        spikes = spikes.torch()
         late = self.delay.double()[spikes.units]
         return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
 
@@ -97,7 +106,7 @@ class CubaLIF(Spiking):
     delay : {None, "axonal", "synaptic"}
         Delays of the input, [in] or [out, in]; they start at U(0, max_delay).
     max_delay : float
-        Largest delay [s].
+        Largest delay [s] that an optimiser makes, see `Delay`.
     recurrent : {None, "dense", "conv"}
         Loop of the layer onto itself: [out, out], or a kernel that all units share.
     recurrent_delay : float, "axonal" or "synaptic"
@@ -207,6 +216,7 @@ class Readout(Synapses):
         self.output, self.tau_output = output, tau_output
         self.at = None if at is None else np.atleast_1d(np.asarray(at, np.float64))
 
+    @untraced
     def forward(self, spikes: Spikes) -> Tensor:
         """Return the output of the readout.
 
@@ -222,23 +232,27 @@ class Readout(Synapses):
 
         Raises
         ------
+        TypeError
+            If they are something else; the message tells how to make `Spikes` of it.
         ValueError
-            If the spikes have more units than the layer inputs, a sample time is outside the
-            recording, or a parameter is not legal.
+            If a time or unit is not legal (recording and index are named), the spikes have
+            more units than the layer inputs, a sample time is outside the recording, or a
+            parameter is not legal.
         """
         options = {} if self.output is None else {"output": self.output}
         if self.tau_output is not None:
             options["tau_output"] = self.tau_output  # type: ignore[assignment]
         job = self.job(spikes, **options)
         if self.at is not None:
-            outside = (self.at < 0) | (self.at > spikes.duration)
+            outside = ~((self.at >= 0) & (self.at <= spikes.duration))  # NaN is
             if outside.any():
                 raise ValueError(
                     f"at: {self.at[outside][0]} s is outside the recording, 0 to "
                     f"{spikes.duration} s"
                 )
             job.at = self.at
-        return observe(job, **self.tensors())
+        with self.blamed():
+            return observe(job, **self.tensors())
 
 
 class CubaLI(Readout):

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim.quantities import positive
+from evsim.spikes import as_spikes
 
-from .tensors import sorted_numpy
+from .tensors import sorted_numpy, untraced
 
 
 def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
@@ -39,8 +40,11 @@ def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
 
     Raises
     ------
+    TypeError
+        If ``spikes`` are something else; the message tells how to make `Spikes` of it.
     ValueError
-        If ``missing`` is negative or NaN.
+        If a time or unit is not legal (recording and index are named), or ``missing`` is
+        negative or NaN.
 
     Examples
     --------
@@ -48,10 +52,15 @@ def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
     >>> first_spikes(spikes)
     tensor([[0.3000, 0.1000, 0.5000]], dtype=torch.float64)
     """
-    spikes = spikes.torch()
+    spikes = as_spikes(spikes, "first_spikes").torch()
     missing = spikes.duration if missing is None else missing
     if not missing >= 0:
         raise ValueError(f"missing = {missing}, must be >= 0 [s]")
+    return _first(spikes, missing)
+
+
+@untraced
+def _first(spikes: Spikes, missing: float) -> Tensor:
     times = torch.as_tensor(spikes.times)
     plain, order = sorted_numpy(spikes)
     n = len(times)
@@ -92,10 +101,14 @@ class FirstSpikeLoss(nn.Module):
 
         Raises
         ------
+        TypeError
+            If ``spikes`` are something else; the message tells how to make `Spikes` of it.
         ValueError
-            If there is not one label per recording, or one is not among the classes.
+            If a time or unit is not legal, there is not one label per recording, or one is
+            not among the classes.
         """
-        times = first_spikes(spikes, inf)
+        spikes = as_spikes(spikes, type(self).__name__).torch()
+        times = _first(spikes, inf)
         silent = times.isinf()
         missing = spikes.duration if self.missing is None else self.missing
         labels = _checked_labels(labels, len(spikes), self.n_classes(spikes))

@@ -18,7 +18,6 @@ from evsim import Conv1d, Dense, Network, Population, Sparse
 from evsim.arrays import FloatArray
 from evsim.projections import Projection
 
-from .delays import keep_delays
 from .layers import Delay, Readout
 from .synapses import Spiking, Synapses
 
@@ -42,7 +41,7 @@ def to_network(model: nn.Module) -> Network:
     Raises
     ------
     ValueError
-        If a module is none of evsim's layers, or sizes don't fit.
+        If a module is none of evsim's layers, sizes don't fit, or a delay can't be.
 
     Examples
     --------
@@ -59,7 +58,7 @@ def to_network(model: nn.Module) -> Network:
     populations = [Population("input", "Input", layers[0][0].in_features)]
     projections: list[Projection] = []
     for name, (layer, shift) in zip(names, layers, strict=True):
-        keep_delays(layer)
+        layer.check_delays()
         pre = populations[-1]
         if layer.in_features != pre.size:
             raise ValueError(
@@ -79,7 +78,7 @@ def _with_shifts(model: nn.Module) -> list[tuple[Synapses, FloatArray | None]]:
     shift: FloatArray | None = None
     for module in _flat(model):
         if isinstance(module, Delay):
-            keep_delays(module)
+            module.check_delays()
             late = _array(module.delay)
             if shift is not None and shift.shape != late.shape:
                 raise ValueError(f"two Delays in a row, of {len(shift)} and {len(late)} units")

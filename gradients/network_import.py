@@ -18,6 +18,7 @@ from evsim import Conv1d, Dense, Network, Population, Sparse
 from evsim.arrays import BoolArray, FloatArray
 from evsim.projections import Projection
 
+from .delays import keep_delays
 from .layers import LI, SRM, CubaLI, CubaLIF, Delay
 from .synapses import MAX_DELAY, SHORTEST_LOOP
 
@@ -89,6 +90,7 @@ def chain_of_layers(net: Network, layers: Layers) -> nn.Sequential:
         synapses.fill(layer)
         if loop is not None:
             loop.fill(layer, "recurrent_")
+            keep_delays(layer)  # of synapses that the mask leaves out; the others are in order
         model.add_module(population.name, layer)
         pre = population
     return model

@@ -6,23 +6,26 @@ The public layers (`evsim.gradients.layers`) say which neuron model and which pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import inf
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-from evsim import Spikes
+from evsim import Population, Spikes
 from evsim.models import MODELS
 from evsim.quantities import positive
+from evsim.spikes import as_spikes
 
 from .constructors import CELLS, TableSignature, arguments_of, documented
-from .delays import keep_delays
+from .delays import HasDelays
 from .diagnostics import Diagnostics
 from .functional import Job, fire, observe
 from .reverse import Run
-from .tensors import joined
+from .tensors import joined, refuse_illegal, untraced
 
 MAX_DELAY = 60e-3
 LOOP_DELAY = 1e-3  # of recurrent spikes, if nothing else is said [s]
@@ -32,7 +35,7 @@ MEAN, SPREAD, LOOP_SPREAD = 2.0, 1.0, 0.2  # of first weights, see `reset_parame
 Value = float | Sequence[float] | Tensor
 
 
-class Synapses(nn.Module):
+class Synapses(HasDelays):
     """A population and the projection onto it.
 
     A layer is a class with the name of a ``model``; its constructor takes the sizes, the
@@ -97,6 +100,7 @@ class Synapses(nn.Module):
                 raise ValueError(f"learn: no {name!r} in {type(self).__name__}; it has {known}")
         for name, value in cells.items():
             self._add_cell(name, value, dtype)
+        Population(type(self).__name__, self.model, out_features, **self.cell_values())
         shape = (out_features, in_features)
         self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
         self.register_parameter("delay", None)
@@ -106,6 +110,10 @@ class Synapses(nn.Module):
         self.mask: Tensor | None
         self.register_buffer("mask", checked_mask("mask", mask, shape))
         self.reset_parameters()
+
+    def cell_values(self) -> dict[str, Any]:
+        """Return the parameters of the neurons as float64 arrays."""
+        return {n: getattr(self, n).detach().double().cpu().numpy() for n in self.cells}
 
     def _add_cell(self, name: str, value: Value, dtype: torch.dtype | None) -> None:
         learnt = name in self.learn
@@ -144,23 +152,47 @@ class Synapses(nn.Module):
         return {} if self.delay_kind is None else {"delay": (0.0, self.max_delay)}
 
     def tensors(self) -> dict[str, Tensor | None]:
-        """Return what `fire` and `observe` take, delays between their limits."""
-        if self.delay_limits():
-            keep_delays(self)
+        """Return what `fire` and `observe` take.
+
+        Raises
+        ------
+        ValueError
+            If a delay can't be; names it and the index.
+        """
+        self.check_delays()
         found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
         found["weight"] = self.weight if self.mask is None else self.weight * self.mask
         if self.delay_kind is not None:
             found["axonal_delay" if self.delay_kind == "axonal" else "delay"] = self.delay
         return found
 
+    def refuse_illegal_parameters(self) -> None:
+        """Refuse weights and delays that can't be; names the parameter and the index."""
+        for name, least in (
+            ("weight", None), ("recurrent_weight", None), ("delay", 0.0), ("recurrent_delay", 0.0)
+        ):  # fmt: skip
+            values = getattr(self, name, None)
+            if values is not None:
+                refuse_illegal(type(self).__name__, name, values, least)
+
+    @contextmanager
+    def blamed(self) -> Iterator[None]:
+        """Have what the engine refuses told by the names of this layer's parameters."""
+        try:
+            yield
+        except ValueError:
+            self.refuse_illegal_parameters()
+            raise
+
     def job(self, spikes: Spikes, **options: Any) -> Job:
         """Return what a run on ``spikes`` is told besides tensors."""
-        if spikes.size > self.in_features:
+        job = Job(self.model, spikes, options)
+        if job.spikes.size > self.in_features:
             raise ValueError(
-                f"the spikes come from {spikes.size} units, but the layer has "
+                f"the spikes come from {job.spikes.size} units, but the layer has "
                 f"{self.in_features} inputs"
             )
-        return Job(self.model, spikes.torch(), options)
+        return job
 
     def extra_repr(self) -> str:
         """Return sizes and what is learnt."""
@@ -227,7 +259,6 @@ class Spiking(Synapses):
         longest = positive("recurrent_max_delay", recurrent_max_delay, infinite=True)
         self.recurrent_max_delay = longest
         self.bound = positive("bound", bound, infinite=True)
-        self._last: Run | Diagnostics | None = None
         n = self.out_features
         self.recurrent_mask: Tensor | None
         recurrent_mask = checked_mask("recurrent_mask", recurrent_mask, (n, n))
@@ -254,10 +285,11 @@ class Spiking(Synapses):
 
     @property
     def diagnostics(self) -> Diagnostics | None:
-        """How the layer fired on the last batch; worked out when asked for."""
-        if isinstance(self._last, Run):
-            self._last = Diagnostics.of(self._last)
-        return self._last
+        """How the layer fired on the last batch; worked out when asked for. Copies have none."""
+        last = _LAST.get(self)
+        if isinstance(last, Run):
+            last = _LAST[self] = Diagnostics.of(last)
+        return last
 
     def delay_limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the delays [s] by name of the parameter."""
@@ -267,7 +299,7 @@ class Spiking(Synapses):
         return limits
 
     def tensors(self) -> dict[str, Tensor | None]:
-        """Return what `fire` takes, delays between their limits."""
+        """Return what `fire` takes."""
         found = super().tensors()
         if self.recurrent is None:
             return found
@@ -286,6 +318,7 @@ class Spiking(Synapses):
         found[name] = delay
         return found
 
+    @untraced
     def forward(self, spikes: Spikes) -> Spikes:
         """Return the spikes of the layer.
 
@@ -301,18 +334,23 @@ class Spiking(Synapses):
 
         Raises
         ------
+        TypeError
+            If they are something else; the message tells how to make `Spikes` of it.
         ValueError
-            If the spikes have more units than the layer inputs, or a parameter is not legal.
+            If a time or unit is not legal (recording and index are named), the spikes have
+            more units than the layer inputs, or a parameter is not legal.
         RunawayError
             If the layer fires without bound.
         """
-        self._last = None
+        _LAST.pop(self, None)
         job = self.job(spikes)
         job.bound = self.bound
-        fired = fire(job, **self.tensors())
-        self._last = job.run
+        with self.blamed():
+            fired = fire(job, **self.tensors())
+        _LAST[self] = job.run
         return fired
 
+    @untraced
     def peak_voltage(self, spikes: Spikes, fired: Spikes) -> Tensor:
         """Return the largest voltage of each unit that stayed silent, above its threshold's 0.
 
@@ -333,10 +371,11 @@ class Spiking(Synapses):
         """
         found = self.tensors()
         threshold = found["threshold"]
-        spikes = spikes.torch()
+        spikes, fired = (as_spikes(a, "peak_voltage").torch() for a in (spikes, fired))
         job = self._peak_job(spikes, fired, found)
-        peaks = observe(job, **found)
-        counts = torch.from_numpy(fired.numpy().counts())
+        with self.blamed():
+            peaks = observe(job, **found)
+        counts = torch.from_numpy(fired.counts())
         assert threshold is not None
         return torch.where(counts == 0, peaks - threshold.double(), torch.zeros_like(peaks))
 
@@ -357,6 +396,10 @@ class Spiking(Synapses):
 
     def _peak_cells(self, found: dict[str, Tensor | None]) -> None:
         """Make the parameters those of a readout whose voltage is that of a silent unit."""
+
+
+# Not in the layers: what they were run on has no place in their copies and files.
+_LAST: WeakKeyDictionary[Spiking, Run | Diagnostics] = WeakKeyDictionary()
 
 
 def _full_delay(axonal: Tensor | None, synaptic: Tensor | None, found: dict[str, Any]) -> Tensor:

@@ -6,13 +6,35 @@ A `Spikes` of tensors has float64 ``times`` that may stand in the autograd graph
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 
 from evsim import Spikes
-from evsim.spikes import quiet_spikes
+from evsim.spikes import in_order, quiet_spikes
+
+Arguments = ParamSpec("Arguments")
+Value = TypeVar("Value")
+
+
+def untraced(function: Callable[Arguments, Value]) -> Callable[Arguments, Value]:
+    """Have torch.compile run a function as it is: compiled kernels can't be traced.
+
+    What is around it is traced up to it and from it on.
+    """
+
+    @wraps(function)
+    def whole(*arguments: Arguments.args, **options: Arguments.kwargs) -> Value:
+        if torch.compiler.is_compiling():
+            # Not for good: that alone would make every import of evsim one of the tracer.
+            plain: Callable[Arguments, Value] = torch.compiler.disable(function)
+            return plain(*arguments, **options)
+        return function(*arguments, **options)
+
+    return whole
 
 
 def to_torch(spikes: Spikes) -> Spikes:
@@ -37,16 +59,14 @@ def to_numpy(spikes: Spikes) -> Spikes:
     Parameters
     ----------
     spikes : Spikes
-        Of either kind; arrays are left as they are.
+        Of either kind.
 
     Returns
     -------
     Spikes
         Of arrays, sorted by recording, time, unit.
     """
-    if not torch.is_tensor(spikes.times):
-        return spikes
-    plain = _converted(spikes, lambda a: a.detach().cpu().numpy())
+    plain = _converted(spikes, lambda a: a.detach().cpu().numpy() if torch.is_tensor(a) else a)
     return quiet_spikes(
         plain.times, plain.units, plain.offsets, plain.size, plain.duration, plain.labels
     )
@@ -78,12 +98,30 @@ def sorted_numpy(spikes: Spikes) -> tuple[Spikes, np.ndarray | None]:
     """Return the spikes as sorted arrays, and which spike each was; None if as before."""
     times = spikes.times.detach().numpy()  # type: ignore[attr-defined]
     units, offsets = (a.numpy() for a in (spikes.units, spikes.offsets))  # type: ignore[attr-defined]
-    rises = times[1:] > times[:-1]
-    rises[offsets[(offsets > 0) & (offsets < len(times))] - 1] = True
-    at = np.flatnonzero(~rises)
-    if ((times[at + 1] == times[at]) & (units[at + 1] >= units[at])).all():
+    if in_order(times, units, offsets):
         return spikes.replace(times, units, offsets), None
     order = np.empty(len(times), np.int64)
     for first, last in zip(offsets[:-1], offsets[1:], strict=True):
         order[first:last] = first + np.lexsort((units[first:last], times[first:last]))
     return spikes.replace(times[order], units[order], offsets), order
+
+
+def refuse_illegal(owner: str, name: str, values: torch.Tensor, least: float | None = None) -> None:
+    """Refuse a parameter with an entry that is not finite, or below ``least`` [s].
+
+    Raises
+    ------
+    ValueError
+        Names the owner, the parameter, and index and value of the first such entry.
+    """
+    values = values.detach()
+    good = values.isfinite() if least is None else values.isfinite() & (values >= least)
+    if good.all():
+        return
+    at = tuple((~good).nonzero()[0].tolist())
+    index = f"[{', '.join(map(str, at))}]" if at else ""
+    value = values[at].item()
+    rule = "finite" if least is None else f"finite and >= {least:g} [s]"
+    if least is not None and value < least:
+        rule += "; evsim.gradients.keep_delays puts delays back between their limits"
+    raise ValueError(f"{owner}: {name}{index} = {value}, must be {rule}")

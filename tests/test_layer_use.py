@@ -223,11 +223,11 @@ def test_momentum_ends_at_the_wall(optimizer):
     assert layer.delay[0] < 0
 
 
-def test_delays_are_put_back_before_a_run():
+def test_delays_are_put_back_when_asked():
     layer = made("CubaLIF")
     with torch.no_grad():
         layer.delay[0, 0], layer.recurrent_delay[1] = -1.0, 0.0
-    layer(recordings())
+    g.keep_delays(layer)
     assert layer.delay.min() == 0
     assert layer.recurrent_delay.min() == torch.tensor(1e-4)  # a loop takes time
     torch.nn.init.constant_(layer.delay, 1.0)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from evsim.arrays import IntArray
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
 from evsim.quantities import positive
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, as_arrays
 
 SONATA_MAGIC = 0x0A7A
 SONATA_SORTING = {"none": 0, "by_id": 1, "by_time": 2}
@@ -33,8 +33,8 @@ def save_spikes(
     path : path
         Of the file.
     spikes : Spikes
-        Written with float64 times, ``size``, ``duration`` and ``labels``: reading an SHD
-        file back gives the same bits.
+        Of arrays or tensors. Written with float64 times, ``size``, ``duration`` and
+        ``labels``: reading an SHD file back gives the same bits.
     overwrite : bool
         Whether an existing file may be replaced.
     layout : {"shd", "packed", "sonata"}
@@ -51,11 +51,14 @@ def save_spikes(
     ------
     FileExistsError
         If the file exists and ``overwrite`` is false.
+    TypeError
+        If ``spikes`` is something else; the message tells how to make `Spikes` of it.
     ValueError
         If the layout can't hold the spikes.
     FileError
         If the file can't be written.
     """
+    spikes = as_arrays(spikes, "save_spikes")
     if layout not in ("shd", "packed", "sonata"):
         raise ValueError(f"layout = {layout!r}, must be 'shd', 'packed' or 'sonata'")
     if layout == "sonata":

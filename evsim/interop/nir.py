@@ -11,12 +11,15 @@ import io
 from os import PathLike
 from typing import Any
 
+import h5py
+import numpy as np
+
 from evsim.files.hdf5 import LIBRARY_ERRORS, FileError, InputFile, reason
 from evsim.files.new_hdf5 import check_group_name
 from evsim.files.plain_copy import check_tree
 from evsim.files.whole_file import WholeFile
 from evsim.interop.nir_export import export_graph
-from evsim.interop.nir_import import import_graph
+from evsim.interop.nir_import import NEURONS, POPULATIONS, import_graph
 from evsim.network import Network
 from evsim.quantities import positive
 
@@ -71,13 +74,20 @@ def to_nir(net: Network) -> Any:
     return export_graph(_nir(), net)
 
 
-def from_nir(graph: Any, output: str | None = None, spike_width: float | None = None) -> Network:
+def from_nir(
+    graph: Any,
+    output: str | None = None,
+    spike_width: float | None = None,
+    *,
+    loop_delay: float | None = None,
+) -> Network:
     """Turn a NIR graph into a network.
 
     Every path from one population of neurons to the next becomes a projection: delays,
     at most one `Linear`, `Affine` (without bias) or convolution (without bias and
     groups), and delays again. Without weights, unit i reaches unit i. Graphs within the
-    graph are taken apart.
+    graph are taken apart. Neurons with one value for all (a scalar, or an array of length 1)
+    are as many as the weights around them, or the output, tell.
 
     Parameters
     ----------
@@ -89,6 +99,9 @@ def from_nir(graph: Any, output: str | None = None, spike_width: float | None = 
         NIR's spikes are pulses of area 1 (None). Programs that work in time steps feed a
         1 for one step instead, and scale ``r`` or ``w_in`` with 1 / dt to make up for it:
         give their step [s].
+    loop_delay : float or None
+        Delay [s] of every synapse that is on a loop without any delay. Programs that work in
+        time steps imply one there: give their step.
 
     Returns
     -------
@@ -98,15 +111,14 @@ def from_nir(graph: Any, output: str | None = None, spike_width: float | None = 
     Raises
     ------
     ValueError
-        If the graph holds nodes or features that evsim has nothing for; names the node
-        and its type.
+        If the graph holds nodes or features that evsim has nothing for, a loop without any
+        delay, or neurons of which nothing tells how many there are; names the node.
     ImportError
         If the nir package is missing.
     """
     _nir()
-    if spike_width is not None:
-        positive("spike_width", spike_width, "s")
-    return import_graph(graph, output, spike_width)
+    _check_times(spike_width, loop_delay)
+    return import_graph(graph, output, spike_width, loop_delay)
 
 
 def save_nir(path: str | PathLike[str], net: Network, overwrite: bool = False) -> None:
@@ -131,7 +143,11 @@ def save_nir(path: str | PathLike[str], net: Network, overwrite: bool = False) -
 
 
 def load_nir(
-    path: str | PathLike[str], output: str | None = None, spike_width: float | None = None
+    path: str | PathLike[str],
+    output: str | None = None,
+    spike_width: float | None = None,
+    *,
+    loop_delay: float | None = None,
 ) -> Network:
     """Read a NIR file as a network; see `from_nir`.
 
@@ -139,17 +155,47 @@ def load_nir(
     ------
     FileError
         If there is no such file, it is not NIR, or `from_nir` refuses the graph.
+    ValueError
+        If ``spike_width`` or ``loop_delay`` is not positive.
     """
     nir = _nir()
+    _check_times(spike_width, loop_delay)
     with InputFile(path) as file:
         if "node" not in file.root:
             raise file.root.error("node", "is missing; this is not a NIR file")
         check_tree(file.root)
     try:
-        graph = nir.read(path, type_check=False)
-        return from_nir(graph, output, spike_width)
+        graph = _read(nir, path)
+        return from_nir(graph, output, spike_width, loop_delay=loop_delay)
     except (*LIBRARY_ERRORS, AssertionError) as error:
         raise FileError(f"{path}: {reason(error)}") from error
+
+
+def _check_times(spike_width: float | None, loop_delay: float | None) -> None:
+    for name, value in (("spike_width", spike_width), ("loop_delay", loop_delay)):
+        if value is not None:
+            positive(name, value, "s")
+
+
+def _read(nir: Any, path: str | PathLike[str]) -> Any:
+    """Read a graph; neurons' parameters that are one value for all may stand beside arrays."""
+    with h5py.File(path, "r") as file:
+        graph = nir.serialization.hdf2dict(file["node"])
+    _broadcast(graph)
+    return nir.dict2NIRNode(graph | {"type_check": False})
+
+
+def _broadcast(graph: dict[str, Any]) -> None:
+    """Give the parameters of each node of neurons one shape, as the nir package wants them."""
+    for node in graph.get("nodes", {}).values():
+        if "nodes" in node:
+            _broadcast(node)
+        keys = [key for key in NEURONS if key in node]
+        if node.get("type") in POPULATIONS and keys:
+            shape = max((np.shape(node[key]) for key in keys), key=lambda s: (np.prod(s), len(s)))
+            for key in keys:
+                if np.size(node[key]) == 1:
+                    node[key] = np.full(shape, node[key])
 
 
 def _nir() -> Any:

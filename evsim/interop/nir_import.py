@@ -14,13 +14,19 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
-from evsim.models import MODELS
+from evsim.interop.nir_loops import delay_loops, refuse_instant_loops, short
+from evsim.interop.nir_sizes import Route, Shape, fill_shapes, geometry, own_shape, shape_of
+from evsim.models import MODELS, Model
 from evsim.network import Network, Population
 from evsim.projections import Conv1d, Conv2d, Dense, Projection, Sparse
 
 NODES = {model.nir: model for model in MODELS.values() if model.nir}
 # A LIF without leak has a node of its own.
 POPULATIONS = (*NODES, "IF")
+NEURONS = tuple(dict.fromkeys(
+    (*(rule.nir for model in MODELS.values() for rule in model.parameters.values() if rule.nir),
+     "r", "w_in")
+))  # fmt: skip
 WEIGHTS = ("Linear", "Affine", "Conv1d", "Conv2d")
 WIRES = (*WEIGHTS, "Delay", "Flatten")
 MAX_PATHS = 10_000  # from one population; parallel wires multiply
@@ -35,30 +41,37 @@ class _End:
     step: FloatArray
 
 
-def import_graph(graph: Any, output: str | None, spike_width: float | None) -> Network:
+def import_graph(
+    graph: Any, output: str | None, spike_width: float | None, loop_delay: float | None
+) -> Network:
     """Build the network; see `evsim.interop.from_nir`."""
     nodes, edges, inner = _inlined(graph, "")
     _check_nodes(nodes, edges, inner)
-    ends = {
-        name: _population(name, node, spike_width)
-        for name, node in nodes.items()
-        if _kind(node) in POPULATIONS and name not in inner
-    }
+    names = [n for n, node in nodes.items() if _kind(node) in POPULATIONS and n not in inner]
+    routes = [
+        Route(pre, path[-1], [(name, nodes[name]) for name in path[1:-1] if name not in inner])
+        for pre in names
+        for path in _paths(pre, nodes, edges, inner)
+    ]
+    ends = _populations(nodes, names, routes, spike_width)
     projections: dict[str, Projection] = {}
     outputs: dict[str, str] = {}
     unused = {name for name, node in nodes.items() if _kind(node) in WIRES}
-    for pre in ends:
-        for path in _paths(pre, nodes, edges, inner):
-            last = path[-1]
-            wires = [(name, nodes[name]) for name in path[1:-1] if name not in inner]
-            unused -= set(path)
-            if _kind(nodes[last]) == "Output":
-                _note_output(outputs, last, pre, wires)
-            else:
-                name = _projection_name(wires, pre, last, projections)
-                projections[name] = _projection(name, ends[pre], ends[last], wires)
+    for route in routes:
+        pre, last, wires = route.pre, route.post, route.wires
+        unused -= {name for name, _ in wires}
+        if last not in ends:
+            _note_output(outputs, last, pre, wires)
+        else:
+            name = _projection_name(wires, pre, last, projections)
+            projections[name] = _projection(name, ends[pre], ends[last], wires)
     if unused:
         raise ValueError(f"node {min(unused)!r}: no neurons lead to it")
+    sizes = {name: end.population.size for name, end in ends.items()}
+    if loop_delay is None:
+        refuse_instant_loops(projections, sizes)
+    else:
+        projections = delay_loops(projections, sizes, loop_delay)
     rank = {name: i for i, name in enumerate(nodes)}
     ordered = sorted(projections.values(), key=lambda p: rank.get(p.name, len(rank)))
     found = _chosen_output(outputs, output)
@@ -145,23 +158,69 @@ def _paths(
         unfinished += [[*path, post] for post in following[path[-1]]]
 
 
-def _population(name: str, node: Any, spike_width: float | None) -> _End:
+def _populations(
+    nodes: dict[str, Any], names: list[str], routes: list[Route], spike_width: float | None
+) -> dict[str, _End]:
+    """Build the populations, those with one value for all neurons as large as is told."""
+    values = {name: _parameters(nodes[name]) for name in names}
+    own = {
+        name: _input_shape(nodes[name])
+        if _kind(nodes[name]) == "Input"
+        else own_shape(name, values[name])
+        for name in names
+    }
+    outputs = {
+        name: shape_of(node.output_type["output"])
+        for name, node in nodes.items()
+        if _kind(node) == "Output"
+    }
+    shapes = fill_shapes(own, outputs, routes)
+    return {
+        name: _population(name, nodes[name], values[name], shapes[name], spike_width)
+        for name in names
+    }
+
+
+def _input_shape(node: Any) -> Shape:
+    return tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
+
+
+def _parameters(node: Any) -> dict[str, FloatArray]:
+    """Return the parameters of neurons by their names in NIR."""
     kind = _kind(node)
     if kind == "Input":
-        shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
-        return _End(Population(name, "Input", int(np.prod(shape))), shape, np.empty(0))
-    model = MODELS["LIF"] if kind == "IF" else NODES[kind]
-    names = {rule.nir: name for name, rule in model.parameters.items() if rule.nir}
-    values = {
+        return {}
+    rules = _model(kind).parameters.values()
+    return {
         key: np.asarray(getattr(node, key), np.float64)
-        for key in (*names, "r", "w_in")
+        for key in (*(rule.nir for rule in rules if rule.nir), "r", "w_in")
         if hasattr(node, key)
     }
-    shape = values["r"].shape
-    for key, value in values.items():
-        if value.shape != shape:
-            raise ValueError(f"node {name!r}: {key} has shape {list(value.shape)}, r {list(shape)}")
-        values[key] = value.ravel()
+
+
+def _model(kind: str) -> Model:
+    return MODELS["LIF"] if kind == "IF" else NODES[kind]
+
+
+def _population(
+    name: str,
+    node: Any,
+    values: dict[str, FloatArray],
+    shape: Shape | None,
+    spike_width: float | None,
+) -> _End:
+    kind = _kind(node)
+    if shape is None and all(value.shape == (1,) for value in values.values()):
+        shape = (1,)
+    if shape is None:
+        raise ValueError(
+            f"node {name!r}: {', '.join(values)} are one value for all neurons, but neither "
+            "weights nor an output tell how many there are; give arrays [neuron]"
+        )
+    size = int(np.prod(shape))
+    if kind == "Input":
+        return _End(Population(name, "Input", size), shape, np.empty(0))
+    values = {key: np.broadcast_to(v.ravel(), size).copy() for key, v in values.items()}
     with np.errstate(divide="ignore", invalid="ignore"):  # tau = 0 is refused by Population
         if kind == "IF":
             step = values["r"]
@@ -169,9 +228,12 @@ def _population(name: str, node: Any, spike_width: float | None) -> _End:
             step = values["r"] * values["w_in"] / values["tau_syn"]
         else:
             step = values["r"] / values["tau"]
+    model = _model(kind)
     parameters: dict[str, Any] = {"tau_mem": np.inf} if kind == "IF" else {}
-    parameters |= {ours: values[theirs] for theirs, ours in names.items() if theirs in values}
-    population = Population(name, model.name, len(step), **parameters)
+    for ours, rule in model.parameters.items():
+        if rule.nir in values:
+            parameters[ours] = values[rule.nir]
+    population = Population(name, model.name, size, **parameters)
     return _End(population, shape, step * (1.0 if spike_width is None else spike_width))
 
 
@@ -215,7 +277,7 @@ def _projection(name: str, pre: _End, post: _End, wires: list[tuple[str, Any]]) 
             f"node {where!r}: is followed by delays that differ between units; evsim can't share "
             "a kernel among them"
         )
-    return _convolution(common, where, node, pre, post, _short(before + after[0]))
+    return _convolution(common, where, node, pre, post, short(before + after[0]))
 
 
 def _delays(
@@ -235,11 +297,6 @@ def _delays(
     return before, after
 
 
-def _short(delay: FloatArray) -> FloatArray:
-    """Make a scalar of delays that are all alike."""
-    return delay[0] if (delay == delay[0]).all() else delay
-
-
 def _identity(common: dict[str, Any], pre: _End, post: _End, delay: FloatArray) -> Sparse:
     n = pre.population.size
     if n != post.population.size:
@@ -253,7 +310,7 @@ def _identity(common: dict[str, Any], pre: _End, post: _End, delay: FloatArray) 
         indptr=np.arange(n + 1),
         indices=each,
         weight=post.step,
-        axonal_delay=_short(delay),
+        axonal_delay=short(delay),
     )
 
 
@@ -274,9 +331,9 @@ def _dense(
         )
     weight = weight * post.step[:, None]
     if (after == after[0]).all():
-        return Dense(**common, weight=weight, delay=_short(before + after[0]))
+        return Dense(**common, weight=weight, delay=short(before + after[0]))
     synaptic = np.repeat(after[:, None], len(before), axis=1)
-    return Dense(**common, weight=weight, delay=synaptic, axonal_delay=_short(before))
+    return Dense(**common, weight=weight, delay=synaptic, axonal_delay=short(before))
 
 
 def _convolution(
@@ -289,7 +346,6 @@ def _convolution(
     n_dims = 1 if _kind(node) == "Conv1d" else 2
     if kernel.ndim != n_dims + 2:
         raise ValueError(f"node {where!r}: weight has shape {list(kernel.shape)}")
-    shape = node.input_shape if node.input_shape is not None else pre.shape[1:]
     step = post.step.reshape(len(kernel), -1) if len(post.step) % len(kernel) == 0 else None
     if step is not None and (step != step[:, :1]).any():
         raise ValueError(
@@ -297,32 +353,9 @@ def _convolution(
             "constants differ within a channel; evsim can't share a kernel among them"
         )
     scale = 1.0 if step is None else step[:, 0].reshape(-1, *[1] * (n_dims + 1))
-    geometry = {
-        name: tuple(int(v) for v in np.atleast_1d(value))
-        for name, value in (
-            ("input_shape", shape),
-            ("stride", node.stride),
-            ("dilation", node.dilation),
-            ("padding", _padding(where, node, kernel.shape[2:])),
-        )
-    }
     kind = Conv1d if n_dims == 1 else Conv2d
-    return kind(**common, kernel=kernel * scale, delay=delay, **geometry)  # type: ignore[arg-type]
-
-
-def _padding(where: str, node: Any, taps: tuple[int, ...]) -> Any:
-    if not isinstance(node.padding, str):
-        return node.padding
-    if node.padding == "valid":
-        return 0
-    stride = np.broadcast_to(node.stride, len(taps))
-    total = np.broadcast_to(node.dilation, len(taps)) * (np.array(taps) - 1)
-    if (stride != 1).any() or (total % 2).any():
-        raise ValueError(
-            f"node {where!r}: padding 'same' with taps {list(taps)} and stride "
-            f"{stride.tolist()} is not symmetric; evsim pads both sides alike"
-        )
-    return total // 2
+    place = geometry(where, node, pre.shape)
+    return kind(**common, kernel=kernel * scale, delay=delay, **place)
 
 
 def _refuse_bias(where: str, node: Any) -> None:

@@ -17,7 +17,6 @@ from evsim.models import RESET_MODES
 from evsim.quantities import positive
 
 from .. import layers as events
-from ..delays import keep_delays
 from ..synapses import MAX_DELAY, Spiking
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
 from .delays import in_steps, late
@@ -60,7 +59,7 @@ class Delay(events.Delay):
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the raster, later; what would come after its end is lost."""
-        keep_delays(self)
+        self.check_delays()
         raster = checked_raster(raster, len(self.delay)).to(self.delay.dtype)
         return late(raster, in_steps(self.delay, self.dt, self.delays))
 

@@ -41,15 +41,13 @@ class OnGrid(Synapses):
         """
         raster = checked_raster(raster, self.in_features)
         found = self.tensors()
-        for name, tensor in found.items():
-            if name not in self.cells and tensor is not None and not tensor.isfinite().all():
-                raise ValueError(f"{name} has an entry that is not finite")
+        self.refuse_illegal_parameters()
         Population(type(self).__name__, self.model, self.out_features, **self.population())
         return raster.to(self.weight.dtype), found
 
     def population(self) -> dict[str, Any]:
         """Return what an `evsim.Population` of the layer's units is built with."""
-        return {n: getattr(self, n).detach().double().cpu().numpy() for n in self.cells}
+        return self.cell_values()
 
     def cell(self, name: str) -> Tensor:
         """Return a parameter of the units in the type of the weights."""

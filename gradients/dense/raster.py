@@ -13,6 +13,7 @@ from torch import Tensor
 
 from evsim import Spikes
 from evsim.quantities import positive
+from evsim.spikes import as_spikes
 
 
 def to_raster(
@@ -42,8 +43,11 @@ def to_raster(
 
     Raises
     ------
+    TypeError
+        If ``spikes`` are something else; the message tells how to make `Spikes` of it.
     ValueError
-        If ``dt`` is not a positive number.
+        If a time or unit is not legal (recording and index are named), or ``dt`` is not a
+        positive number.
 
     Examples
     --------
@@ -52,6 +56,7 @@ def to_raster(
     tensor([[0., 2., 0., 0.],
             [0., 0., 0., 1.]])
     """
+    spikes = as_spikes(spikes, "to_raster")
     positive("dt", dt, "s")
     recordings, times, units = (
         torch.as_tensor(a) for a in (spikes.recordings(), spikes.times, spikes.units)

@@ -16,6 +16,7 @@ from torch import nn
 
 from evsim import Spikes
 from evsim import train_options as options
+from evsim.spikes import as_arrays
 
 from ..layers import CubaLI, CubaLIF, Readout
 from ..synapses import MAX_DELAY, Spiking
@@ -114,6 +115,7 @@ def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> Non
     are scaled so that the values of a recording have a standard deviation of 1 over the
     classes.
     """
+    spikes = as_arrays(spikes, "fit_weights")
     wanted = rate * _active_time(spikes)
     for layer in model:
         if isinstance(layer, Spiking):
