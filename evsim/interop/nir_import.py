@@ -7,6 +7,7 @@ Of the nodes in between, one at most may have weights; with none, unit i reaches
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
+from evsim.files.spike_layouts import MAX_UNITS
 from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Conv1d, Conv2d, Dense, Projection, Sparse
@@ -149,7 +151,10 @@ def _population(name: str, node: Any, spike_width: float | None) -> _End:
     kind = _kind(node)
     if kind == "Input":
         shape = tuple(int(n) for n in np.atleast_1d(node.input_type["input"]))
-        return _End(Population(name, "Input", int(np.prod(shape))), shape, np.empty(0))
+        size = math.prod(shape)
+        if not 1 <= size <= MAX_UNITS:
+            raise ValueError(f"node {name!r}: has {size} units, must be from 1 to {MAX_UNITS}")
+        return _End(Population(name, "Input", size), shape, np.empty(0))
     model = MODELS["LIF"] if kind == "IF" else NODES[kind]
     names = {rule.nir: name for name, rule in model.parameters.items() if rule.nir}
     values = {
