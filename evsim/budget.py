@@ -32,9 +32,9 @@ _allowed = 0.0  # bytes, by `allow_memory`; 0 leaves it to the size of the file
 class allow_memory:
     """Allow files to ask for more memory than their size justifies.
 
-    By default a file may ask for 256 MiB and 64 times its own size, so that no small file
-    takes the machine down. Holds from now on, or for a ``with`` block, for files that are
-    opened then.
+    By default a file may ask for 256 MiB and 64 times (sounds: 3072 times) its own size, so that
+    no small file takes the machine down. Holds from now on, or for a ``with`` block, for files
+    that are opened then.
 
     Parameters
     ----------

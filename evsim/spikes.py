@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.quantities import in_seconds, positive
+from evsim.words import count
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -307,10 +308,10 @@ def quiet_spikes(
 
 def left_out(n_late: int, n_spikes: int, duration: float) -> str:
     """Return what is said of spikes at or after the duration."""
-    are = "spike is" if n_late == 1 else "spikes are"
+    are = "is" if n_late == 1 else "are"
     return (
-        f"{n_late:,} of {n_spikes:,} {are} at or after the duration, {duration:g} s: a simulation "
-        "leaves them out"
+        f"{n_late:,} of {count(n_spikes, 'spike')} {are} at or after the "
+        f"duration, {duration:g} s: a simulation leaves them out"
     )
 
 

@@ -182,3 +182,14 @@ def test_wires_without_end_are_refused():
     graph = nir.NIRGraph(nodes, [*edges, (before, "n")], type_check=False)
     with pytest.raises(ValueError, match="node 'in': more than 10000 paths"):
         from_nir(graph)
+
+
+def test_an_input_of_absurd_size_is_refused():
+    neurons = nir.LIF(tau=np.ones(2), r=np.ones(2), v_leak=np.zeros(2), v_threshold=np.ones(2))
+    graph = nir.NIRGraph(
+        {"in": nir.Input(np.array([1 << 40])), "p": neurons, "out": nir.Output(np.array([2]))},
+        [("in", "p"), ("p", "out")],
+        type_check=False,
+    )
+    with pytest.raises(ValueError, match="node 'in': has 1099511627776 units"):
+        from_nir(graph)

@@ -7,6 +7,7 @@ Of the nodes in between, one at most may have weights; with none, unit i reaches
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
+from evsim.files.spike_layouts import MAX_UNITS
 from evsim.interop.nir_loops import delay_loops, refuse_instant_loops, short
 from evsim.interop.nir_sizes import Route, Shape, fill_shapes, geometry, own_shape, shape_of
 from evsim.models import MODELS, Model
@@ -217,7 +219,9 @@ def _population(
             f"node {name!r}: {', '.join(values)} are one value for all neurons, but neither "
             "weights nor an output tell how many there are; give arrays [neuron]"
         )
-    size = int(np.prod(shape))
+    size = math.prod(shape)
+    if not 1 <= size <= MAX_UNITS:
+        raise ValueError(f"node {name!r}: has {size} units, must be from 1 to {MAX_UNITS}")
     if kind == "Input":
         return _End(Population(name, "Input", size), shape, np.empty(0))
     values = {key: np.broadcast_to(v.ravel(), size).copy() for key, v in values.items()}
