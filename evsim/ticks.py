@@ -111,12 +111,7 @@ def spikes_in_ticks(spikes: Spikes, tick: float, duration: float) -> Spikes:
         If a time or the duration is no whole number of ticks; names recording and index.
     """
     (horizon,) = exactly("duration", np.array([duration]), tick)
-    try:
-        times = exactly("times", spikes.times, tick)
-    except ValueError:
-        for b, one in enumerate(spikes):  # say it again, with the recording
-            exactly(f"spikes: recording {b}: times", one.times, tick)
-        raise
+    times = spike_ticks(spikes, tick)
     # Times that are less than a millionth of a tick apart may now be one.
     whole = Spikes(times, spikes.units, spikes.offsets, spikes.size, 2 * horizon, spikes.labels)
     return whole.before(float(horizon))
@@ -148,6 +143,22 @@ def result_in_seconds(
         for name, values in result.output.items()
     }
     return replace(result, spikes=spikes, output=output, duration=duration, voltage_times=times)
+
+
+def spike_ticks(spikes: Spikes, tick: float) -> FloatArray:
+    """Return the times of spikes in whole ticks, in their order.
+
+    Raises
+    ------
+    ValueError
+        If one is no whole number of ticks; names recording and index.
+    """
+    try:
+        return exactly("times", spikes.times, tick)
+    except ValueError:
+        for b, one in enumerate(spikes):  # say it again, with the recording
+            exactly(f"spikes: recording {b}: times", one.times, tick)
+        raise
 
 
 def _population(population: Population, tick: float, whole: Whole) -> Population:

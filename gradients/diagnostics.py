@@ -50,12 +50,12 @@ class Diagnostics:
         (population,) = (p for p in run.net.populations.values() if p.model != "Input")
         p, spikes = population.parameters, run.spikes
         tau = p["tau_mem"] if "tau_mem" in p else p["tau_syn"]
-        slopes = run.records[0]
+        slopes = run.records[0]  # per unit of time of the run, as is `usual`
         usual = (p["threshold"] - p.get("v_leak", np.zeros(population.size))) / tau
         counts = spikes.counts()
-        rates = counts.sum(axis=0) / (max(len(spikes), 1) * spikes.duration)
+        rates = counts.sum(axis=0) / (max(len(spikes), 1) * spikes.duration * run.unit)
         return cls(
-            float(slopes.min(initial=np.inf)),
+            float(slopes.min(initial=np.inf)) / run.unit,
             len(slopes),
             int((slopes < GRAZING * usual[spikes.units]).sum()),
             int((rates == 0).sum()),

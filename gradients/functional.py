@@ -6,7 +6,7 @@ everything a loss can move. Layers (`evsim.gradients.layers`) hold the parameter
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from evsim._layout import SLOPE
 from evsim.arrays import FloatArray
 from evsim.models import MODELS
 from evsim.spikes import as_spikes
+from evsim.ticks import exactly, network_in_ticks, spike_ticks
 
 from .readout_gradients import pull, read
 from .reverse import Gradients, Kicks, Run, backward, forward
@@ -45,6 +46,8 @@ class Job:
         Sample times of a readout [s].
     bound : float
         Largest size of the change of the voltage costate at a spike.
+    tick : float or None
+        Count times in whole ticks of this length [s]; see `evsim.simulate`.
     run : Run
         Afterwards.
     """
@@ -54,6 +57,7 @@ class Job:
     options: dict[str, Any] = field(default_factory=dict)
     at: FloatArray | None = None
     bound: float = np.inf
+    tick: float | None = None
     order: Any = None
     run: Run = None  # type: ignore[assignment]
     gradients: Gradients | None = None
@@ -129,7 +133,7 @@ def slopes(fired: Spikes) -> torch.Tensor:
     job = getattr(fired.times.grad_fn, "job", None)  # type: ignore[attr-defined]
     if job is None:
         raise ValueError("the spikes must be those that a spiking layer returned, unchanged")
-    return torch.from_numpy(job.run.records[SLOPE])
+    return torch.from_numpy(job.run.records[SLOPE] / job.run.unit)
 
 
 def observe(job: Job, **tensors: torch.Tensor | None) -> torch.Tensor:
@@ -153,24 +157,27 @@ class _Fire(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: Job, times: torch.Tensor, *tensors: Any) -> torch.Tensor:
         _run(ctx, job, tensors)
-        return torch.from_numpy(job.run.spikes.times)
+        return torch.from_numpy(job.run.spikes.times * job.run.unit)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g_times: torch.Tensor) -> Any:
-        return _gradients(ctx, g_times.contiguous().numpy(), None, {})
+        g = g_times.contiguous().numpy() * ctx.job.run.unit
+        return _gradients(ctx, g, None, {})
 
 
 class _Observe(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, job: Job, times: torch.Tensor, *tensors: Any) -> torch.Tensor:
         _run(ctx, job, tensors)
-        return torch.from_numpy(read(job.run, job.at is not None))
+        return torch.from_numpy(read(job.run, job.at is not None) * _unit_of_values(job))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: torch.Tensor) -> Any:
-        kicks, *direct = pull(ctx.job.run, g.contiguous().numpy(), ctx.job.at)
+        job: Job = ctx.job
+        at = None if job.at is None else job.at / job.run.unit
+        kicks, *direct = pull(job.run, g.contiguous().numpy() * _unit_of_values(job), at)
         names = ("tau_mem", "tau_syn", "v_leak")
         return _gradients(ctx, np.empty(0), kicks, dict(zip(names, direct, strict=True)))
 
@@ -179,13 +186,35 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
     ctx.job = job
     # The run shares their memory: torch refuses to go back if they were changed meanwhile.
     ctx.save_for_backward(*tensors)
-    spikes, job.order = sorted_numpy(job.spikes)
+    unit = 1.0 if job.tick is None else job.tick
+    spikes, job.order = sorted_numpy(job.spikes if job.tick is None else _ticked(job))
     values = {
         name: tensor.detach().double().numpy()
         for name, tensor in zip(job.names, tensors, strict=True)
         if tensor is not None
     }
-    job.run = forward(_network(job, spikes, values), spikes, job.at, torch.get_num_threads())
+    net = _network(job, spikes, values)
+    if job.tick is not None:
+        net = network_in_ticks(net, job.tick)
+    at = None if job.at is None else job.at / unit
+    job.run = replace(forward(net, spikes, at, torch.get_num_threads()), unit=unit)
+
+
+def _ticked(job: Job) -> Spikes:
+    """Return the input in ticks, in its order, which is needed on the way back."""
+    given, tick = job.spikes, float(job.tick or 1.0)
+    (duration,) = exactly("duration", np.array([given.duration]), tick)
+    arrays: Any = [
+        a.detach().numpy()  # type: ignore[union-attr]
+        for a in (given.times, given.units, given.offsets)
+    ]
+    ticks: Any = torch.from_numpy(spike_ticks(given.replace(*arrays), tick))
+    return given.replace(ticks, given.units, given.offsets, duration=float(duration))
+
+
+def _unit_of_values(job: Job) -> float:
+    """Return what the values of a readout are counted in: an integral over ticks, or 1."""
+    return job.run.unit if job.options.get("output") == "integral" else 1.0
 
 
 def _network(job: Job, spikes: Spikes, values: dict[str, FloatArray]) -> Network:
@@ -231,11 +260,16 @@ def _gradients(
     }
     for name, more in direct.items():
         found[name] = found[name] + more
+    times = [name for name, rule in MODELS[job.model].parameters.items() if rule.is_time]
+    for name in (*times, *(name for name in found if name.endswith("delay"))):
+        if found.get(name) is not None:
+            found[name] = found[name] / job.run.unit
     if wanted["axonal_delay"]:
-        found["axonal_delay"] = np.bincount(inputs.units, g.in_times, g.weight.shape[1])
+        late = np.bincount(inputs.units, g.in_times, g.weight.shape[1])
+        found["axonal_delay"] = late / job.run.unit
     g_in = None
     if ctx.needs_input_grad[1]:
-        g_in = torch.from_numpy(_unsorted(g.in_times, job.order))
+        g_in = torch.from_numpy(_unsorted(g.in_times / job.run.unit, job.order))
     for name in wanted:
         if wanted[name] and name not in found:
             raise ValueError(f"{job.model} has no exact gradient by {name!r} yet; leave it fixed")

@@ -123,6 +123,10 @@ class CubaLIF(Spiking):
     bound : float
         Largest size of the change of a unit's voltage costate at one of its spikes. The
         default, inf, leaves the gradient exact.
+    tick : float or None
+        Count times in whole ticks of this length [s], so that what meets on that grid meets
+        exactly: input times, delays, refractory periods and the duration must be multiples of
+        it, see `evsim.simulate`.
     dtype : torch.dtype or None
         Of the parameters.
 
@@ -168,7 +172,8 @@ class SRM(Spiking):
         Sizes.
     {cells}
     delay, max_delay, recurrent, recurrent_delay
-    recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, bound, dtype
+    recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, bound, tick
+    dtype
         As for `CubaLIF`.
     """
 
@@ -202,9 +207,11 @@ class Readout(Synapses):
         max_delay: float = MAX_DELAY,
         learn: Sequence[str] = (),
         mask: Tensor | None = None,
+        tick: float | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         self._add_synapses(in_features, out_features, cells, delay, max_delay, learn, mask, dtype)
+        self.tick = None if tick is None else positive("tick", tick, "s")
         if at is not None:
             output = None
         elif output not in ("max", "last", "integral"):
@@ -269,7 +276,7 @@ class CubaLI(Readout):
         For an integral weighted by e^(-t / tau_output) [s].
     at : float array [time] or None
         Sample times [s]; the output is then the voltage at these.
-    delay, max_delay, learn, mask, dtype
+    delay, max_delay, learn, mask, tick, dtype
         As for `CubaLIF`.
     """
 
@@ -288,7 +295,7 @@ class LI(Readout):
     in_features, out_features : int
         Sizes.
     {cells}
-    output, tau_output, at, delay, max_delay, learn, mask, dtype
+    output, tau_output, at, delay, max_delay, learn, mask, tick, dtype
         As for `CubaLI`.
     """
 

@@ -89,6 +89,8 @@ class Run:
         For readouts, see `evsim._layout.Out`.
     voltage : float64 array [recording, time, unit]
         At the sample times asked for.
+    unit : float
+        In which all times here are counted [s]: a tick, or 1.
     """
 
     net: Network
@@ -98,6 +100,7 @@ class Run:
     freed: FloatArray
     final: FloatArray
     voltage: FloatArray
+    unit: float = 1.0
 
 
 @dataclass(frozen=True)

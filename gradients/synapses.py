@@ -43,6 +43,7 @@ class Synapses(HasDelays):
     """
 
     model: str
+    tick: float | None
     __signature__ = TableSignature()
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -186,7 +187,7 @@ class Synapses(HasDelays):
 
     def job(self, spikes: Spikes, **options: Any) -> Job:
         """Return what a run on ``spikes`` is told besides tensors."""
-        job = Job(self.model, spikes, options)
+        job = Job(self.model, spikes, options, tick=self.tick)
         if job.spikes.size > self.in_features:
             raise ValueError(
                 f"the spikes come from {job.spikes.size} units, but the layer has "
@@ -222,6 +223,7 @@ class Spiking(Synapses):
         mask: Tensor | None = None,
         recurrent_mask: Tensor | None = None,
         bound: float = inf,
+        tick: float | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         """Make the parameters of the layer.
@@ -244,6 +246,8 @@ class Spiking(Synapses):
         bound : float
             Largest size of the change of a voltage costate at a spike; inf leaves gradients
             exact.
+        tick : float or None
+            Count times in whole ticks of this length [s].
         """
         self._add_synapses(in_features, out_features, cells, delay, max_delay, learn, mask, dtype)
         if recurrent not in (None, "dense", "conv"):
@@ -259,6 +263,7 @@ class Spiking(Synapses):
         longest = positive("recurrent_max_delay", recurrent_max_delay, infinite=True)
         self.recurrent_max_delay = longest
         self.bound = positive("bound", bound, infinite=True)
+        self.tick = None if tick is None else positive("tick", tick, "s")
         n = self.out_features
         self.recurrent_mask: Tensor | None
         recurrent_mask = checked_mask("recurrent_mask", recurrent_mask, (n, n))

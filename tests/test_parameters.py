@@ -15,6 +15,7 @@ from evsim.gradients.constructors import arguments_for
 from evsim.gradients.cross_check import window
 from evsim.gradients.cross_check.grid import quiet_after
 from evsim.gradients.cross_check.rounding import network_in_steps
+from evsim.interop import to_nir
 from evsim.models import MODELS, Parameter
 
 TAU = {"tau_mem": 20e-3, "tau_syn": 5e-3}
@@ -67,9 +68,9 @@ def test_its_range_is_checked(new):
 
 def test_nir_refuses_it_unless_it_has_its_default(new):
     pytest.importorskip("nir")
-    evsim.interop.to_nir(network())
+    to_nir(network())
     with pytest.raises(ValueError, match=r"'out': tau_a\[0\] = 0.2 s, which NIR can't say"):
-        evsim.interop.to_nir(network(tau_a=0.2))
+        to_nir(network(tau_a=0.2))
 
 
 @pytest.mark.parametrize("kind", [g.CubaLIF, dense.CubaLIF])

@@ -140,3 +140,70 @@ def test_the_command_takes_a_tick(tmp_path):
     done = run(tmp_path, "simulate", "net.h5", "spikes.h5", "-o", "no.h5", "--tick", 2e-3)
     assert done.returncode == 2 and "no whole number of ticks of 0.002 s" in done.stderr
     assert not (tmp_path / "no.h5").exists()
+
+
+# --- layers ---
+
+
+@pytest.mark.parametrize("model", ["CubaLIF", "SRM", "CubaLI", "LI"])
+@pytest.mark.parametrize("delay", ["axonal", "synaptic"])
+def test_a_layer_in_ticks_has_the_gradients_of_one_in_seconds(model, delay):
+    torch = pytest.importorskip("torch")
+    from evsim import gradients as g
+
+    rng = np.random.default_rng(5)
+    taus = {"LI": {"tau_mem": 0.02}, "SRM": {"tau_syn": 5e-3}}.get(model, TAU)
+    more = {"output": "integral"} if model in ("CubaLI", "LI") else {}
+    if model == "CubaLIF":
+        more = {"refractory": 2e-3, "recurrent": "dense", "recurrent_delay": "axonal"}
+    times = 1e-3 * np.sort(rng.choice(200, 40, replace=False))
+    found = []
+    for tick in (None, 1e-3):
+        torch.manual_seed(1)
+        learn = tuple(taus) + (("refractory",) if model == "CubaLIF" else ())
+        layer = getattr(g, model)(
+            4, 6, **taus, **more, learn=learn, delay=delay, tick=tick, dtype=torch.float64
+        )
+        with torch.no_grad():
+            for name in ("delay", "recurrent_delay"):
+                late = getattr(layer, name, None)
+                if late is not None:
+                    late.copy_(1e-3 * torch.randint(1, 9, late.shape).double())
+            layer.weight.add_(1.0)
+        given = evsim.Spikes(times, np.arange(40) % 4, [0, 15, 40], 4, 0.25).torch()
+        given.times.requires_grad_()
+        out = layer(given)
+        values = out.times if isinstance(out, evsim.Spikes) else out
+        (values * torch.linspace(1, 2, values.numel()).view_as(values)).sum().backward()
+        grads = {name: p.grad for name, p in layer.named_parameters()}
+        told = layer.diagnostics if isinstance(out, evsim.Spikes) else None
+        found.append((values.detach(), given.times.grad, grads, told))
+    (usual, g_in, grads, told), (ticked, tick_in, tick_grads, tick_told) = found
+    assert len(usual) == len(ticked) > 0
+    torch.testing.assert_close(ticked, usual, rtol=0, atol=1e-12)
+    torch.testing.assert_close(tick_in, g_in, rtol=1e-8, atol=1e-10)
+    for name, gradient in grads.items():
+        torch.testing.assert_close(tick_grads[name], gradient, rtol=1e-8, atol=1e-9)
+    if told is not None:
+        assert tick_told.rate == pytest.approx(told.rate)
+        assert tick_told.smallest_slope == pytest.approx(told.smallest_slope)
+        assert tick_told.n_grazing == told.n_grazing
+
+
+def test_a_layer_in_ticks_decides_ties_on_the_grid():
+    torch = pytest.importorskip("torch")
+    from evsim import gradients as g
+
+    layer = g.LI(2, 1, 20e-3, delay="axonal", tick=1e-3, output="max")
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0, -0.5]]))
+        layer.delay.copy_(torch.tensor([0.0, 2e-3]))
+    for k in range(2, 200):
+        spikes = evsim.Spikes([k * 1e-3, (k - 2) * 1e-3], [0, 1], size=2, duration=0.5)
+        assert layer(spikes).item() == 0.5
+    with pytest.raises(ValueError, match=r"recording 0: times\[0\] = 0.0105 s is no whole number"):
+        layer(evsim.Spikes([0.0105], [0], size=2, duration=0.5))
+    with pytest.raises(ValueError, match="tick: times of a grid"):
+        from evsim.gradients import dense
+
+        dense.LI(2, 1, 20e-3, dt=1e-3, tick=1e-3)

@@ -25,12 +25,14 @@ from evsim.requests import MAX_RATE
 from evsim.result import Result
 from evsim.simulate import Simulator
 from evsim.spikes import Spikes, default_duration
+from evsim.threads import useful_threads
 from evsim.words import LINE, count, plain
 
 SPIKES_PER_THREAD = 1 << 17  # of a batch: enough to share out, small enough to show progress
 BATCH = 1 << 28  # bytes of a batch, besides its spikes
 VOLTAGES = 1 << 25  # samples of a recording, at most
 LISTED = 512  # bytes of a synapse in Python
+STATE = 400  # bytes of a unit for a thread of the engine
 
 
 @dataclass
@@ -171,7 +173,7 @@ def run_file(
         if not len(source):
             raise ValueError(f"{source.path}: holds no recordings; there is nothing to simulate")
         report = Report(str(output), *_horizon(source, options.duration))
-        simulator = _simulator(net, report.duration, options)
+        simulator = _simulator(net, report.duration, options, Budget(os.path.getsize(model)))
         notes = _notes(model, spikes, options)
         with ResultWriter(output, net, options.overwrite, notes) as writer:
             writer.copy_extra(source)
@@ -217,19 +219,23 @@ def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
     return float(default_duration(np.array([last]))), f"the last spike is at {last:.6g} s"
 
 
-def _simulator(net: Network, duration: float, options: RunOptions) -> Simulator:
+def _simulator(net: Network, duration: float, options: RunOptions, budget: Budget) -> Simulator:
+    """Make the network ready, on as many threads as there is room for."""
     if options.dt is not None and not options.voltage:
         raise ValueError("dt is the interval of voltage samples; say whose voltage is wanted")
     voltage = {}
     if options.voltage:
         times = sample_times(duration, 1e-3 if options.dt is None else options.dt)
         voltage = dict.fromkeys(options.voltage, times)
+    n_units = sum(population.size for population in net.populations.values())
+    budget.lend(n_units * STATE, "the network", f"the state of {n_units:,} units")
+    threads = min(useful_threads(options.threads), max(1, int(budget.total) // (n_units * STATE)))
     return Simulator(
         net,
         options.record or None,
         voltage,
         duration,
-        options.threads,
+        threads,
         options.engine,
         options.max_rate,
         options.tick,

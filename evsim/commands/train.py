@@ -15,6 +15,7 @@ from evsim.budget import Budget
 from evsim.commands.extras import need_torch
 from evsim.files import FileError
 from evsim.schema import checked
+from evsim.threads import useful_threads
 from evsim.train_options import TrainOptions, TrainSettings
 from evsim.words import LINE, count, plain
 
@@ -93,8 +94,8 @@ def run_training(
     ModuleNotFoundError
         If torch is not installed.
     """
-    if threads is not None and threads < 1:
-        raise ValueError(f"threads = {threads}, must be at least 1")
+    if threads is not None:
+        threads = useful_threads(threads)
     need_torch("training")
     import torch
 

@@ -149,7 +149,8 @@ def _converted(model: nn.Module, makers: dict[str, Make], where: str) -> nn.Modu
         what = "none of evsim's layers" if kind is None else "dense already"
         raise ValueError(f"{where}: {type(model).__name__} is {what}")
     arguments = arguments_for(model)
-    arguments.pop("bound", None)  # of exact gradients
+    for name in ("bound", "tick"):  # of events
+        arguments.pop(name, None)
     layer = makers[kind.__name__](**arguments)
     with torch.no_grad():
         for name, tensor in layer.state_dict().items():

@@ -29,6 +29,8 @@ class OnGrid(Synapses):
 
     def __init__(self, *synapses: Any, dt: float, delays: str = "round", **options: Any) -> None:
         super().__init__(*synapses, **options)
+        if self.tick is not None:
+            raise ValueError("tick: times of a grid are counted in steps of dt")
         self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
 
     def checked(self, raster: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
