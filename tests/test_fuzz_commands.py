@@ -225,6 +225,11 @@ def test_damaged_files_given_to_commands_end_in_one_line(kind, tmp_path):
     assert run_child(kind, tmp_path / kind, 0, round(N_CASES * SHARES[kind])) == []
 
 
+@pytest.mark.parametrize(("kind", "number"), [("shd", 710)])
+def test_cases_that_went_wrong_once_don_t_any_more(kind, number, tmp_path):
+    assert run_child(kind, tmp_path / kind, number, number + 1) == []
+
+
 def test_a_value_that_is_read_otherwise_would_be_seen(tmp_path, monkeypatch):
     make_base("shd", tmp_path / "file.h5")
     assert differs("shd", tmp_path / "file.h5") is None
@@ -242,7 +247,7 @@ def test_a_value_that_is_read_otherwise_would_be_seen(tmp_path, monkeypatch):
 def test_a_traceback_would_be_seen(tmp_path, monkeypatch):
     from evsim.commands import info
 
-    def broken(path):
+    def broken(path, population=None):
         raise KeyError("what no command expects")
 
     monkeypatch.setattr(info, "describe", broken)

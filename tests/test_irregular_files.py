@@ -94,6 +94,7 @@ def test_nir_and_checkpoints_are_refused(tmp_path: Path) -> None:
     from evsim.gradients.training.checkpoints import load_checkpoint
     from evsim.gradients.training.run_folder import RunFolder
     from evsim.interop import load_nir
+    from evsim.train_options import TrainSettings
 
     os.mkfifo(tmp_path / "odd")
     (tmp_path / "checkpoint.pt").touch()
@@ -103,7 +104,7 @@ def test_nir_and_checkpoints_are_refused(tmp_path: Path) -> None:
             with pytest.raises(FileError, match="odd: is not a regular file"):
                 read(tmp_path / "odd")
         with pytest.raises(FileError, match="options.json: is not a regular file"):
-            RunFolder(tmp_path).options()
+            RunFolder(tmp_path).options(TrainSettings)
 
 
 @pytest.mark.parametrize("make", KINDS)

@@ -241,6 +241,7 @@ class Folder:
             raise self.error(name, "is not a data set")
         with library_errors(self.where(name)):
             check_dataset(found, self.file.n_bytes, self.where(name))
+            _ = found.dtype  # one that h5py can't name is told here, not where it is looked at
             if found.chunks:
                 chunk = math.prod(found.chunks) * found.id.get_type().get_size()
                 self.file.budget.lend(chunk, self.where(name), "one chunk")
