@@ -125,6 +125,7 @@ class Simulator:
         self.engine = engine
         self.max_rate = positive("max_rate", max_rate, "Hz", infinite=True)
         self._plans: list[Plan] | None = None
+        self._resolved = 0.0  # the duration that the clock was found to do for
         self.tick = tick
         self._in_ticks: Simulator | None = None
         if tick is not None:
@@ -145,7 +146,9 @@ class Simulator:
             )
         duration = spikes.duration if self.duration is None else self.duration
         check_sample_times(self.voltage, duration)
-        check_clock(self.net, duration)
+        if duration != self._resolved:
+            check_clock(self.net, duration)
+            self._resolved = duration
         spikes = spikes.before(duration)
         if self._in_ticks is not None and self.tick is not None:
             return self._run_in_ticks(self._in_ticks, self.tick, spikes, duration)
@@ -218,6 +221,8 @@ def _chunks(spikes: Spikes, threads: int, bytes_each: int) -> list[tuple[int, in
         return [(0, 0)]
     pieces = 1 if threads == 1 else 4 * threads
     pieces = min(n, max(pieces, -(-n * bytes_each // _CHUNK)))
+    if pieces == 1:
+        return [(0, n)]
     work = spikes.offsets + np.arange(n + 1)
     cuts = np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)[1:-1])
     borders = np.unique([0, *cuts, n])

@@ -39,16 +39,20 @@ def run_jobs(
     with ThreadPoolExecutor(threads) as pool:
         running = [pool.submit(work, *job) for job in jobs]
         try:
-            wait(running, return_when=FIRST_EXCEPTION)
-        finally:
-            if not all(job.done() and job.exception() is None for job in running):
-                stop[0] = 1
-                pool.shutdown(cancel_futures=True)
-        errors = (job.exception() for job in running if not job.cancelled())
-        for error in errors:
-            if error is not None and not isinstance(error, Stopped):
-                raise error
-        return [job.result() for job in running]
+            if len(running) > 1:  # else what follows waits, and is quicker
+                wait(running, return_when=FIRST_EXCEPTION)
+            errors = [job.exception() for job in running if job.done() or len(running) == 1]
+            if not any(errors):
+                return [job.result() for job in running]
+        except BaseException:
+            stop[0] = 1
+            pool.shutdown(cancel_futures=True)
+            raise
+        stop[0] = 1
+        pool.shutdown(cancel_futures=True)
+        # Several may have failed meanwhile: the first of them is told.
+        errors = [job.exception() for job in running if not job.cancelled()]
+        raise next(e for e in errors if e is not None and not isinstance(e, Stopped))
 
 
 def useful_threads(threads: int | None) -> int:
