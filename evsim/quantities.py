@@ -30,6 +30,8 @@ def positive(name: str, value: float, unit: str = "", infinite: bool = False) ->
 
     Raises
     ------
+    TypeError
+        If it is no number.
     ValueError
         If it is not above 0, or not finite where it must be.
 
@@ -40,9 +42,14 @@ def positive(name: str, value: float, unit: str = "", infinite: bool = False) ->
         ...
     ValueError: dt = 0.0, must be finite and > 0 [s]
     """
-    if not (0 < value < inf or (infinite and value == inf)):
+    unit = f" [{unit}]" if unit else ""
+    try:
+        good = bool(0 < value < inf or (infinite and value == inf))
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} = {value!r}, must be a number{unit}") from None
+    if not good:
         rule = "must be > 0" if infinite else "must be finite and > 0"
-        raise ValueError(f"{name} = {value}, {rule}" + (f" [{unit}]" if unit else ""))
+        raise ValueError(f"{name} = {value}, {rule}{unit}")
     return float(value)
 
 

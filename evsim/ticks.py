@@ -42,7 +42,8 @@ def exactly(what: str, times: FloatArray, tick: float, least: int = 0) -> FloatA
     Raises
     ------
     ValueError
-        If one is further than a millionth of a tick from a whole number; names it.
+        If one is further than a millionth of a tick from a whole number, or not 0 but so close
+        to it; names it.
 
     Examples
     --------
@@ -51,7 +52,7 @@ def exactly(what: str, times: FloatArray, tick: float, least: int = 0) -> FloatA
     """
     ticks = np.asarray(times / tick)
     whole = np.round(ticks)
-    apart = ~(np.abs(ticks - whole) <= TOLERANCE)
+    apart = ~(np.abs(ticks - whole) <= TOLERANCE) | ((whole == 0) & (times > 0))
     if apart.any():
         at = np.unravel_index(int(np.argmax(apart)), apart.shape)
         place = f"[{', '.join(map(str, at))}]" if at else ""

@@ -28,6 +28,7 @@ from evsim.threads import run_jobs
 
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
+MOST_WINDOWS = 1 << 24  # of a recording: some 1 GB for each thread
 WIDEST = 1.0  # of the shortest time constant; kicks grow by e^WIDEST at most on the way back
 # Where exponentials of the delays may be used: not if the time constants are so close that
 # their difference cancels, nor if the delays are so long that digits get lost.
@@ -227,6 +228,11 @@ class _Layer:
         cells = _cells(self.population, flow)
         spans = cells[:2] if flow != SRM else cells[:3]
         width = min(WIDEST * float(spans.min()), duration)
+        if duration > MOST_WINDOWS * width:
+            raise ValueError(
+                f"a recording of {duration:g} s is too long for gradients with a time constant of "
+                f"{spans.min():g} s: at most {MOST_WINDOWS * width:g} s; cut it, or check the unit"
+            )
         self.n_windows = int(duration / width) + 1
         uniform = bool((cells[:2] == cells[:2, :1]).all())
         self.constants = (flow, uniform, cells, width, duration)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import evsim
+from evsim import clock
+from evsim.quantities import positive
 
 ENGINES = ("compiled", "reference")
 USUAL = {
@@ -102,11 +104,64 @@ def test_the_last_spike_is_always_before_the_default_duration():
         assert spikes.duration > last and len(spikes.before(spikes.duration).times) == 1
 
 
-# --- results that are not finite ---
+# --- numbers that overflow ---
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("model", USUAL)
+@pytest.mark.parametrize("weight", [1e101, -1e155, 1e308])
+def test_weights_that_would_overflow_are_refused(engine, model, weight):
+    with pytest.raises(ValueError, match=r"'in->cells': weight\[0, 0\] = \S+ is too large"):
+        evsim.simulate(network(model, weight), SPIKES, engine=engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", ["threshold", "reset", "v_leak"])
+def test_voltages_that_would_overflow_are_refused(engine, name):
+    values = {"threshold": 1.0, "reset": -1.0, "v_leak": 0.0}
+    values[name] = [values[name], 1e200 if name == "threshold" else -1e200]
+    with pytest.raises(ValueError, match=rf"'cells': {name}\[1\] = \S+ is too large"):
+        evsim.simulate(network("LIF", **values), SPIKES, engine=engine)
+
+
+@pytest.mark.parametrize("model", ["CubaLI", "LI"])
+@pytest.mark.parametrize("weight", [1e100, -1e100])
+def test_the_largest_weights_are_run_alike(model, weight):
+    one, other = (
+        evsim.simulate(network(model, weight), SPIKES, engine=e).output["cells"] for e in ENGINES
+    )
+    assert np.isfinite(one).all() and (one.max() > 0) == (weight > 0)
+    np.testing.assert_allclose(one, other, rtol=1e-12)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_largest_weights_and_thresholds_fire(engine):
+    net = network("LIF", 1e100, threshold=1e99)
+    assert len(evsim.simulate(net, SPIKES, engine=engine).spikes["cells"].times) == 8
+
+
+def test_layers_refuse_weights_that_would_overflow():
+    torch = pytest.importorskip("torch")
+    from evsim import gradients as g
+
+    layer = g.CubaLIF(2, 1, 20e-3, 5e-3).double()
+    with torch.no_grad():
+        layer.weight.fill_(1e150)
+    with pytest.raises(ValueError, match="too large"):
+        layer(SPIKES)
+
+
+# --- results that are not finite all the same: as if there were no largest weight ---
+
+
+@pytest.fixture
+def unbounded(monkeypatch):
+    monkeypatch.setattr(clock, "LARGEST", np.inf)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("model", ["SRM", "CubaLI", "LI"])
+@pytest.mark.usefixtures("unbounded")
 def test_weights_that_overflow_are_told(engine, model):
     match = (
         r"population 'cells', unit 0: the state is no finite number any more in recording 1 .*0.01"
@@ -118,6 +173,7 @@ def test_weights_that_overflow_are_told(engine, model):
 
 @pytest.mark.parametrize("output", ["max", "integral"])
 @pytest.mark.parametrize("model", ["CubaLI", "LI"])
+@pytest.mark.usefixtures("unbounded")
 def test_no_output_is_infinite(model, output):
     for weight in (1e307, 1e308, -1e308):
         try:
@@ -127,6 +183,7 @@ def test_no_output_is_infinite(model, output):
         assert np.isfinite(found.output["cells"]).all()
 
 
+@pytest.mark.usefixtures("unbounded")
 def test_voltages_that_overflow_for_a_moment_are_told():
     net = network("LIF", -1.2e308, reset=-1e307, threshold=1.0, v_leak=-1e308)
     try:
@@ -143,5 +200,21 @@ def test_weights_that_overflow_end_the_command(tmp_path):
     network("CubaLI", 1e308).save(tmp_path / "net.h5")
     evsim.save_spikes(tmp_path / "spikes.h5", SPIKES)
     done = run(tmp_path, "simulate", "net.h5", "spikes.h5", "-o", "out.h5")
-    assert done.returncode == 2 and "no finite number" in done.stderr
+    assert done.returncode == 2 and "is too large to be simulated" in done.stderr
     assert not (tmp_path / "out.h5").exists()
+
+
+def test_gradients_of_recordings_too_long_for_them_are_refused():
+    pytest.importorskip("torch")
+    from evsim import gradients as g
+
+    layer = g.CubaLI(1, 1, 20e-3, 1e-3)
+    spikes = evsim.Spikes([0.1], [0], duration=1e5)
+    with pytest.raises(ValueError, match="too long for gradients with a time constant of 0.001 s"):
+        layer(spikes).sum().backward()
+
+
+@pytest.mark.parametrize("value", ["0.1", None, [1.0, 2.0], np.ones(2)])
+def test_a_number_must_be_one(value):
+    with pytest.raises(TypeError, match="tick = .*, must be a number"):
+        positive("tick", value, "s")

@@ -469,3 +469,8 @@ def test_a_loop_without_gradients_is_the_same_loop(kind, delays):
         lonely = layer(raster(rate=0.3))
     assert torch.equal(with_graph, without)
     assert not torch.equal(lonely, without)
+
+
+def test_rasters_of_too_many_steps_are_refused():
+    with pytest.raises(ValueError, match="too short a step"):
+        dense.to_raster(Spikes([0.5], [0], duration=1.0), 1e-300)

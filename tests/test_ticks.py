@@ -207,3 +207,11 @@ def test_a_layer_in_ticks_decides_ties_on_the_grid():
         from evsim.gradients import dense
 
         dense.LI(2, 1, 20e-3, dt=1e-3, tick=1e-3)
+
+
+@pytest.mark.parametrize("time", [1e-300, 1e-12, 4e-10])
+def test_what_is_not_0_is_never_taken_for_it(time):
+    with pytest.raises(ValueError, match=r"delay\[1\] = \S+ s is no whole number of ticks"):
+        exactly("delay", np.array([0.0, time]), 1e-3)
+    with pytest.raises(ValueError, match="no whole number of ticks"):
+        evsim.simulate(pair(), evsim.Spikes([], [], size=2, duration=time), tick=1e-3)

@@ -34,7 +34,7 @@ _MAY_CHANGE = ("epochs",)  # when a training goes on
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
 _STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
-_TRAINED = 64  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
+_TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
 _DIGITS = 19  # a number of fewer is an int64
 _FIT = 256  # recordings that the first weights are fitted to
 
@@ -264,7 +264,9 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
         ("test", parts.test),
     ):
         if not len(part):
-            raise ValueError(f"{s.dataset}: has no recordings to {name} with")
+            raise ValueError(
+                f"{s.dataset}: has no recordings to {name} with; give more of each class"
+            )
     options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
     torch.manual_seed(s.seed)
     n_classes = len(parts.train.class_names)

@@ -153,5 +153,6 @@ class _Sink(io.RawIOBase):
 
 def check_group_name(what: str, name: str) -> None:
     """Refuse a name that no group of an HDF5 file can have."""
-    if name in ("", ".") or "/" in name or "\0" in name:
+    surrogates = any("\ud800" <= c <= "\udfff" for c in name)  # they have no bytes
+    if name in ("", ".") or "/" in name or "\0" in name or surrogates:
         raise ValueError(f"{what} {name!r}: can't be the name of an HDF5 group; use no '/'")

@@ -15,6 +15,8 @@ from evsim import Spikes
 from evsim.quantities import positive
 from evsim.spikes import as_spikes
 
+MOST_STEPS = 1 << 40  # more than any memory holds
+
 
 def to_raster(
     spikes: Spikes,
@@ -112,6 +114,14 @@ def to_spikes(raster: Tensor, dt: float) -> Spikes:
 
 
 def n_steps(duration: float, dt: float) -> int:
-    """Return the number of steps that begin before ``duration`` [s]; one at least."""
+    """Return the number of steps that begin before ``duration`` [s]; one at least.
+
+    Raises
+    ------
+    ValueError
+        If there are more than `MOST_STEPS`.
+    """
+    if duration > MOST_STEPS * dt:
+        raise ValueError(f"dt = {dt:g} s: too short a step for {duration:g} s; check the unit")
     # A duration that is a multiple of dt, but for rounding, has no further step.
     return max(1, ceil(duration / dt * (1 - 1e-9)))
