@@ -102,13 +102,14 @@ def _watch_start() -> None:
 
 
 def _keep_status() -> None:
-    """Exit with the status of an interrupt.
+    """Exit with the status of an interrupt, or, if there was none, take no more of them.
 
     Python itself ends with a signal instead, if Ctrl-C came while it ran code from a string,
-    as it does for data classes.
+    as it does for data classes; or if it comes while Python clears up after a command that is done.
     """
     if _ended.pressed:
         os._exit(INTERRUPTED)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 _watch_start()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -87,6 +88,20 @@ def test_an_interrupt_that_a_library_drops_or_changes_is_still_one(
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
     assert (done.returncode, done.stderr) == (130, "evsim: interrupted\n")
+
+
+def test_an_interrupt_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    code = """
+        import atexit, os, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.argv = ["evsim"]
+        # The first to be registered is the last to be called: after evsim's own.
+        atexit.register(os.kill, os.getpid(), signal.SIGINT)
+        import evsim.interrupts
+    """
+    command = [sys.executable, "-c", dedent(code)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_importing_evsim_elsewhere_leaves_ctrl_c_alone() -> None:

@@ -122,6 +122,6 @@ def n_steps(duration: float, dt: float) -> int:
         If there are more than `MOST_STEPS`.
     """
     if duration > MOST_STEPS * dt:
-        raise ValueError(f"dt = {dt:g} s: too short a step for {duration:g} s; check the unit")
+        raise ValueError(f"dt = {dt:g} s: too many steps for {duration:g} s; check the unit")
     # A duration that is a multiple of dt, but for rounding, has no further step.
     return max(1, ceil(duration / dt * (1 - 1e-9)))
