@@ -18,6 +18,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+from take_interrupts import take_interrupts
 
 import evsim
 
@@ -64,8 +65,7 @@ def start(folder, name, *more):
     words = [sys.executable, "-m", "evsim", *COMMANDS[name], *more]
     return subprocess.Popen(
         words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # Runners in the background ignore SIGINT, and their children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=take_interrupts,
     )  # fmt: skip
 
 
