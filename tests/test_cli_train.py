@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 from in_process import run
-from take_interrupts import take_interrupts
 
 import evsim
 from evsim import Spikes
@@ -130,9 +129,7 @@ def test_a_longer_training_is_the_same_as_one_that_goes_on(copied: Path) -> None
 def test_an_interrupted_training_goes_on(copied: Path) -> None:
     options = ("spikes.h5", "-o", "long", *SMALL, "--epochs", 8)
     command = [sys.executable, "-m", "evsim", "train", *map(str, options)]
-    process = subprocess.Popen(
-        command, cwd=copied, stderr=subprocess.PIPE, text=True, preexec_fn=take_interrupts
-    )
+    process = subprocess.Popen(command, cwd=copied, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (copied / "long" / "log.csv").exists() and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -18,7 +18,6 @@ import time
 import h5py
 import numpy as np
 import pytest
-from take_interrupts import take_interrupts
 
 import evsim
 
@@ -64,9 +63,12 @@ def folder(tmp_path_factory):
 def start(folder, name, *more):
     words = [sys.executable, "-m", "evsim", *COMMANDS[name], *more]
     return subprocess.Popen(
-        words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=take_interrupts,
-    )  # fmt: skip
+        words,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def finish(folder, name, *more):
