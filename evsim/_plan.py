@@ -156,8 +156,7 @@ def _rows(
         axonal.append(projection.axonal(pre.size))
         if isinstance(projection, Dense) and projection.synaptic is None:
             kind, first = DENSE, sum(map(len, dense))
-            with np.errstate(over="ignore"):  # the engine tells where that leads
-                dense.append((projection.weight.T * scale).ravel())
+            dense.append((projection.weight.T * scale).ravel())
         else:
             first = sum(map(len, indptr))
             if isinstance(projection, Conv):

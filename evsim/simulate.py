@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.clock import check_clock, check_finite
+from evsim.clock import check_clock
 from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network
+from evsim.overflow import check_finite, check_magnitudes
 from evsim.quantities import positive
 from evsim.readouts import readout_values
 from evsim.requests import (
@@ -115,6 +116,7 @@ class Simulator:
         tick: float | None = None,
     ) -> None:
         check_network(net)
+        check_magnitudes(net)
         if engine not in ENGINES:
             raise ValueError(f"engine = {engine!r}, must be one of {', '.join(ENGINES)}")
         self.net = net

@@ -23,12 +23,13 @@ from evsim._plan import plan_network
 from evsim._run import Room, run_plan
 from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock
+from evsim.overflow import check_magnitudes
 from evsim.requests import MAX_RATE
 from evsim.threads import run_jobs
 
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
-MOST_WINDOWS = 1 << 24  # of a recording: some 1 GB for each thread
+MOST_WINDOWS = 1 << 24  # of a recording: 0.4 GB for each thread
 WIDEST = 1.0  # of the shortest time constant; kicks grow by e^WIDEST at most on the way back
 # Where exponentials of the delays may be used: not if the time constants are so close that
 # their difference cancels, nor if the delays are so long that digits get lost.
@@ -128,6 +129,7 @@ def forward(
     net: Network, spikes: Spikes, sample_times: FloatArray | None = None, threads: int = 1
 ) -> Run:
     """Run the population on a batch."""
+    check_magnitudes(net)
     check_clock(net, spikes.duration)
     plan, stop = plan_network(net)[0], np.zeros(1, np.int64)
     size = plan.sizes[0]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from damaged_runs import outcome, same
 from in_process import run
 
 import evsim
@@ -70,21 +71,6 @@ def copied(trained: tuple[Path, str], recordings: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def state(run: Path) -> dict[str, Any]:
-    found: dict[str, Any] = torch.load(run / "checkpoint.pt", weights_only=True)
-    for record in found["history"]:
-        del record["seconds"]
-    return found
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list):
-        return len(a) == len(b) and all(map(same, a, b))
-    return torch.equal(a, b) if torch.is_tensor(a) else bool(a == b)
-
-
 # What works
 
 
@@ -120,7 +106,7 @@ def test_a_longer_training_is_the_same_as_one_that_goes_on(copied: Path) -> None
     done = run(copied, "train", "spikes.h5", "-o", "whole", *SMALL, "--epochs", 6, "--threads", 1)
     torch.set_num_threads(before)
     assert done.returncode == 0, done.stderr
-    assert same(state(copied / "run"), state(copied / "whole"))
+    assert same(outcome(copied / "run"), outcome(copied / "whole"))
     for name in ("network.h5", "initial.h5", "test.h5"):
         networks = [(copied / run / name).read_bytes() for run in ("run", "whole")]
         assert networks[0] == networks[1], name
@@ -142,7 +128,7 @@ def test_an_interrupted_training_goes_on(copied: Path) -> None:
     done = run(copied, "train", "spikes.h5", "-o", "long", "--resume")
     assert done.returncode == 0, done.stderr
     done = run(copied, "train", "spikes.h5", "-o", "whole", *SMALL, "--epochs", 8)
-    assert same(state(copied / "long"), state(copied / "whole"))
+    assert same(outcome(copied / "long"), outcome(copied / "whole"))
 
 
 def test_augmented_training_goes_on_the_same(copied: Path) -> None:
@@ -157,8 +143,8 @@ def test_augmented_training_goes_on_the_same(copied: Path) -> None:
         done = run(copied, "train", "spikes.h5", "-o", name, *more)
         assert done.returncode == 0, done.stderr
     torch.set_num_threads(before)
-    assert same(state(copied / "part"), state(copied / "whole"))
-    assert not same(state(copied / "plain")["model"], state(copied / "whole")["model"])
+    assert same(outcome(copied / "part"), outcome(copied / "whole"))
+    assert not same(outcome(copied / "plain")["model"], outcome(copied / "whole")["model"])
 
 
 def test_recordings_are_varied() -> None:
@@ -190,7 +176,7 @@ def test_overwrite_starts_anew_and_leaves_other_files(copied: Path) -> None:
     assert done.returncode == 0, done.stderr
     found = {path.name for path in (copied / "run").iterdir()}
     assert found == FILES - {"delays.png"} | {"notes.txt"}
-    assert len(state(copied / "run")["history"]) == 1
+    assert len(outcome(copied / "run")["history"]) == 1
 
 
 @pytest.mark.parametrize("recurrent", ["dense", "conv"])

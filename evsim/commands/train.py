@@ -272,7 +272,7 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
     n_classes = len(parts.train.class_names)
     quarter = parts.train.duration / 4
     max_delay = min(_MAX_DELAY, quarter) if s.max_delay is None else s.max_delay
-    _draw_model(s, parts.train.size, n_classes)
+    _draw_model(s, parts)
     model = delay_model(
         parts.train.size, s.hidden, n_classes, s.delay, s.recurrent, max_delay,
         tau_output=min(_TAU_OUTPUT, quarter),
@@ -284,16 +284,18 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
     return Trainer(model, parts.train, parts.validation, options, varied if vary else None)
 
 
-def _draw_model(settings: TrainSettings, n_inputs: int, n_classes: int) -> None:
+def _draw_model(s: TrainSettings, parts: Parts) -> None:
     """Refuse a model that is far larger than what it is trained on."""
-    s = settings
-    n_loop = {"none": 0, "dense": s.hidden}.get(s.recurrent, 1)
-    n = s.hidden * ((n_inputs + n_loop) * (2 if s.delay == "synaptic" else 1) + n_classes)
+    n = _n_weights(s, parts) + s.hidden  # a shared kernel is not larger
+    if s.delay == "synaptic":
+        n += n - s.hidden * len(parts.train.class_names)
     files = [s.dataset] if os.path.isfile(s.dataset) else []
     if os.path.isdir(s.dataset):
         files = [entry.path for entry in os.scandir(s.dataset) if entry.is_file()]
     budget = Budget(sum(map(os.path.getsize, files)))
-    budget.lend(n * _TRAINED, s.dataset, f"{n:,} weights and delays of {n_inputs:,} input units")
+    budget.lend(
+        n * _TRAINED, s.dataset, f"{n:,} weights and delays of {parts.train.size:,} input units"
+    )
 
 
 def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:

@@ -33,6 +33,7 @@ from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock
 from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network, Population
+from evsim.overflow import check_magnitudes
 from evsim.projections import Projection
 from evsim.reference.units import Unit, make_unit, readout_value
 from evsim.requests import MAX_RATE, check_record, check_sample_times, check_voltage
@@ -80,6 +81,7 @@ def simulate(
         If a population fires without bound.
     """
     end = spikes.duration if duration is None else float(duration)
+    check_magnitudes(net)
     check_clock(net, end)
     samples = check_voltage(net, voltage)
     check_sample_times(samples, end)
