@@ -142,8 +142,9 @@ def size(n_bytes: float) -> str:
 
     Examples
     --------
-    >>> size(1234), size(5e10)
-    ('1.23 kB', '50 GB')
+    >>> size(1234), size(999_999), size(5e10)
+    ('1.23 kB', '1 MB', '50 GB')
     """
+    n_bytes = float(f"{n_bytes:.3g}")
     power = int(max(0.0, min(4.0, math.log10(max(n_bytes, 1.0)) // 3)))
     return f"{n_bytes / 1000**power:.3g} {('bytes', 'kB', 'MB', 'GB', 'TB')[power]}"

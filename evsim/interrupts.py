@@ -74,6 +74,8 @@ def end_by_interrupt() -> None:
 
 def _stop(*_: object) -> None:
     """End at once; there is nothing yet, or nothing any more, to clean up."""
+    if _ended.pressed:
+        return  # it is ending, and has said so
     try:
         os.write(2, f"{MESSAGE}\n".encode())
     finally:

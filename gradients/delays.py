@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import wraps
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakSet
 
@@ -180,19 +181,38 @@ def _forget(state: dict[str, Any], where: Tensor) -> None:
             moment[where] = 0.0
 
 
-# Layers whose delays an optimiser may move, and whether one is at it.
+# Layers whose delays an optimiser may move, and how many closures of one are running.
 _STEPPED: WeakSet[HasDelays] = WeakSet()
 _STEPPING: list[bool] = []
 
 
-def _before_a_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+def _before_a_step(
+    optimizer: torch.optim.Optimizer, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Let delays outside their limits stay, and mark where the closure that is given runs."""
     for layer in _layers_of(optimizer):
         layer.raise_limits()  # what is outside before the step was put there
-    _STEPPING[:] = [True]
+    marked = {name: _marked(value) for name, value in options.items()}
+    return tuple(map(_marked, args)), marked
+
+
+def _marked(closure: Any) -> Any:
+    """Return a closure that says of itself that it runs; anything else as it is."""
+    if not callable(closure) or isinstance(closure, torch.optim.Optimizer):
+        return closure
+
+    @wraps(closure)
+    def run() -> Any:
+        _STEPPING.append(True)
+        try:
+            return closure()
+        finally:
+            _STEPPING.pop()
+
+    return run
 
 
 def _after_a_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-    _STEPPING.clear()
     for layer in _layers_of(optimizer):
         keep_delays(layer)
 

@@ -21,7 +21,7 @@ from evsim.spikes import as_spikes
 from evsim.ticks import exactly, network_in_ticks, spike_ticks
 
 from .readout_gradients import pull, read
-from .reverse import Gradients, Kicks, Run, backward, forward
+from .reverse import Kicks, Run, backward, forward
 from .tensors import sorted_numpy, with_times
 
 _SYNAPSES = (
@@ -48,6 +48,8 @@ class Job:
         Largest size of the change of the voltage costate at a spike.
     tick : float or None
         Count times in whole ticks of this length [s]; see `evsim.simulate`.
+    order : int array or None
+        Afterwards: in which the input was sorted, if it was.
     run : Run
         Afterwards.
     """
@@ -60,7 +62,6 @@ class Job:
     tick: float | None = None
     order: Any = None
     run: Run = None  # type: ignore[assignment]
-    gradients: Gradients | None = None
 
     def __post_init__(self) -> None:
         """Refuse what are no sound spikes."""
@@ -187,7 +188,9 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
     # The run shares their memory: torch refuses to go back if they were changed meanwhile.
     ctx.save_for_backward(*tensors)
     unit = 1.0 if job.tick is None else job.tick
-    spikes, job.order = sorted_numpy(job.spikes if job.tick is None else _ticked(job))
+    spikes, job.order = sorted_numpy(
+        job.spikes if job.tick is None else _ticked(job.spikes, job.tick)
+    )
     values = {
         name: tensor.detach().double().numpy()
         for name, tensor in zip(job.names, tensors, strict=True)
@@ -200,9 +203,8 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
     job.run = replace(forward(net, spikes, at, torch.get_num_threads()), unit=unit)
 
 
-def _ticked(job: Job) -> Spikes:
+def _ticked(given: Spikes, tick: float) -> Spikes:
     """Return the input in ticks, in its order, which is needed on the way back."""
-    given, tick = job.spikes, float(job.tick or 1.0)
     (duration,) = exactly("duration", np.array([given.duration]), tick)
     arrays: Any = [
         a.detach().numpy()  # type: ignore[union-attr]
@@ -242,7 +244,6 @@ def _gradients(
     wanted = dict(zip(job.names, ctx.needs_input_grad[2:], strict=True))
     taus = any(wanted[name] for name in MODELS[job.model].time_constants)
     g = backward(job.run, g_times, kicks, taus, job.bound, torch.get_num_threads())
-    job.gradients = g
     inputs = job.run.inputs
     found: dict[str, Any] = {
         "weight": g.weight,
@@ -260,13 +261,12 @@ def _gradients(
     }
     for name, more in direct.items():
         found[name] = found[name] + more
+    if wanted["axonal_delay"]:
+        found["axonal_delay"] = np.bincount(inputs.units, g.in_times, g.weight.shape[1])
     times = [name for name, rule in MODELS[job.model].parameters.items() if rule.is_time]
     for name in (*times, *(name for name in found if name.endswith("delay"))):
         if found.get(name) is not None:
             found[name] = found[name] / job.run.unit
-    if wanted["axonal_delay"]:
-        late = np.bincount(inputs.units, g.in_times, g.weight.shape[1])
-        found["axonal_delay"] = late / job.run.unit
     g_in = None
     if ctx.needs_input_grad[1]:
         g_in = torch.from_numpy(_unsorted(g.in_times / job.run.unit, job.order))

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.models import OUTPUTS
 from evsim.quantities import positive
 from evsim.spikes import as_spikes
 
@@ -56,7 +57,7 @@ class Delay(HasDelays):
         self, size: int, max_delay: float = MAX_DELAY, dtype: torch.dtype | None = None
     ) -> None:
         super().__init__()
-        self.max_delay = positive("max_delay", max_delay, infinite=True)
+        self.max_delay = positive("max_delay", max_delay, "s")
         self.delay = nn.Parameter(torch.rand(size, dtype=dtype) * max_delay)
 
     def delay_limits(self) -> dict[str, tuple[float, float]]:
@@ -214,8 +215,8 @@ class Readout(Synapses):
         self.tick = None if tick is None else positive("tick", tick, "s")
         if at is not None:
             output = None
-        elif output not in ("max", "last", "integral"):
-            raise ValueError(f"output = {output!r}, must be 'max', 'last' or 'integral'")
+        elif output not in OUTPUTS:
+            raise ValueError(f"output = {output!r}, must be one of {', '.join(OUTPUTS)}")
         if tau_output is not None and (output != "integral" or not tau_output > 0):
             raise ValueError(
                 f"tau_output = {tau_output}, must be > 0 [s] and goes with output='integral'"

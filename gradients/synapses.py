@@ -92,7 +92,7 @@ class Synapses(HasDelays):
         if delay not in (None, "axonal", "synaptic"):
             raise ValueError(f"delay = {delay!r}, must be None, 'axonal' or 'synaptic'")
         self.delay_kind = delay
-        self.max_delay = positive("max_delay", max_delay, infinite=True)
+        self.max_delay = positive("max_delay", max_delay, "s", infinite=delay is None)
         self.learn = (learn,) if isinstance(learn, str) else tuple(learn)
         self.cells = tuple(cells)
         for name in self.learn:
@@ -260,8 +260,12 @@ class Spiking(Synapses):
             )
         self.recurrent, self.kernel_size = recurrent, kernel_size
         self.recurrent_delay_kind = recurrent_delay if isinstance(recurrent_delay, str) else None
-        longest = positive("recurrent_max_delay", recurrent_max_delay, infinite=True)
-        self.recurrent_max_delay = longest
+        self.recurrent_max_delay = positive(
+            "recurrent_max_delay",
+            recurrent_max_delay,
+            "s",
+            infinite=self.recurrent_delay_kind is None,
+        )
         self.bound = positive("bound", bound, infinite=True)
         self.tick = None if tick is None else positive("tick", tick, "s")
         n = self.out_features
@@ -285,6 +289,8 @@ class Spiking(Synapses):
             drawn = low + torch.rand(shape, dtype=dtype) * (high - low)
             self.recurrent_delay = nn.Parameter(drawn)
         else:
+            if not 0 <= delay < inf:
+                raise ValueError(f"recurrent_delay = {delay}, must be finite and >= 0 [s]")
             del self.recurrent_delay
             self.register_buffer("recurrent_delay", torch.tensor(delay, dtype=torch.float64))
 

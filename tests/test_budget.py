@@ -12,6 +12,8 @@ import pytest
 import evsim
 from evsim.budget import FREE, Budget
 from evsim.files import FileError
+from evsim.files.hdf5 import InputFile
+from evsim.files.plain_copy import check_tree, copy_plain
 from evsim.projections import Conv2d
 
 pytest.importorskip("resource")
@@ -83,6 +85,26 @@ def test_what_a_file_carries_along_is_bounded_too(make, tmp_path):
     crafted.small_network(folder / "n.h5", lambda file: None)
     status, out = within_limits(folder, "simulate", "n.h5", "s.h5", "-o", "o.h5")
     assert status == 2 and "--memory" in out and not (folder / "o.h5").exists()
+
+
+def test_one_string_by_many_names_is_counted_each_time(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file.create_dataset("extra/x", data="x" * 5_000_000, dtype=h5py.string_dtype())
+        for i in range(200):
+            file[f"extra/link{i}"] = file["extra/x"]
+    with InputFile(tmp_path / "s.h5") as file, h5py.File.in_memory() as copy:
+        with pytest.raises(FileError, match="5,000,000 values.*allow_memory"):
+            copy_plain(file.root, copy)
+
+
+def test_strings_in_chunks_are_counted_by_their_lengths(tmp_path):
+    path = tmp_path / "strings.h5"
+    with h5py.File(path, "w") as file:
+        values = np.array([b"a"] * 20_000, object)
+        file.create_dataset("text", data=values, dtype=h5py.string_dtype(), compression="gzip")
+        file.create_dataset("table", data=values[:4].reshape(2, 2), dtype=h5py.string_dtype())
+    with InputFile(path) as file:
+        check_tree(file.root)
 
 
 def test_the_option_and_its_python_allow_more(tmp_path):

@@ -270,3 +270,11 @@ def test_parts_are_disjoint_and_the_same_every_time(recordings: Path) -> None:
 def test_sets_with_parts_of_their_own(name: str, sizes: tuple[int, ...]) -> None:
     parts = open_parts(name)
     assert (len(parts.train), len(parts.validation), len(parts.test)) == sizes
+
+
+def test_ssc_is_known_in_a_folder_of_its_own_as_well(tmp_path: Path) -> None:
+    spikes = evsim.Spikes(np.full(6, 0.1), np.arange(6), np.arange(7), 700, 1.0, np.arange(6) % 2)
+    (tmp_path / "SSC").mkdir()
+    for part in ("train", "valid", "test"):
+        evsim.save_spikes(tmp_path / "SSC" / f"ssc_{part}.h5", spikes)
+    assert len(open_parts(str(tmp_path)).validation) == 6

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import math
 import pickle
 import warnings
 
@@ -182,6 +183,39 @@ def test_a_line_search_stays_inside_the_limits():
         optimizer.step(closure)
     assert layer.max_delay == 60e-3
     assert layer.delay.min() >= 0 and layer.delay.max() <= layer.max_delay
+
+
+def test_what_is_put_there_after_a_closure_failed_is_not_cut():
+    layer = LAYERS["axonal"]()
+    optimizer = torch.optim.LBFGS([layer.delay])
+
+    def closure():
+        raise KeyError("the user's own")
+
+    with pytest.raises(KeyError):
+        optimizer.step(closure)
+    nn.init.constant_(layer.delay, 0.5)
+    with pytest.warns(UserWarning, match="0.5"):
+        run(layer)
+    assert torch.all(layer.delay == 0.5)
+
+
+@pytest.mark.parametrize("kind", ["axonal", "synaptic"])
+def test_a_delay_without_an_end_can_not_be_drawn(kind):
+    with pytest.raises(ValueError, match="max_delay = inf"):
+        g.CubaLI(3, 2, **CELLS, delay=kind, max_delay=math.inf)
+    with pytest.raises(ValueError, match="recurrent_max_delay = inf"):
+        g.CubaLIF(
+            3, 2, **CELLS, recurrent="dense", recurrent_delay=kind, recurrent_max_delay=math.inf
+        )
+    with pytest.raises(ValueError, match="max_delay = inf"):
+        g.Delay(3, max_delay=math.inf)
+
+
+@pytest.mark.parametrize("delay", [-1e-3, math.inf, math.nan])
+def test_a_fixed_delay_of_a_loop_must_be_one(delay):
+    with pytest.raises(ValueError, match=f"recurrent_delay = {delay}"):
+        g.CubaLIF(3, 2, **CELLS, recurrent="dense", recurrent_delay=delay)
 
 
 def test_other_layers_are_left_alone_by_a_step():

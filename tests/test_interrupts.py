@@ -104,6 +104,13 @@ def test_an_interrupt_after_the_end_changes_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_second_interrupt_while_ending_is_not_told_again() -> None:
+    # The handler runs late: the first press was told, and the command is ending, meanwhile.
+    code = "from evsim import interrupts as i; i.end_by_interrupt(); i._stop(); print('ending')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50)
+    assert (done.stdout, done.stderr) == ("ending\n", "")
+
+
 def test_importing_evsim_elsewhere_leaves_ctrl_c_alone() -> None:
     code = "import signal, evsim; print(signal.getsignal(signal.SIGINT))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout

@@ -333,7 +333,7 @@ def test_second_derivatives():
         (lambda: g.CubaLIF(3, 2, **CELLS, learn="weight"), "learn: no 'weight' in CubaLIF"),
         (lambda: g.CubaLIF(3, 2, **CELLS, mask=torch.ones(3, 2)), r"mask: shape \[3, 2\]"),
         (lambda: g.CubaLIF(3, 2, **CELLS, bound=0), "bound = 0, must be > 0"),
-        (lambda: g.Delay(3, max_delay=0), "max_delay = 0, must be > 0"),
+        (lambda: g.Delay(3, max_delay=0), "max_delay = 0, must be finite and > 0"),
         (lambda: g.CubaLI(3, 2, **CELLS, output="mean"), "output = 'mean'"),
         (lambda: g.CubaLI(3, 2, **CELLS, tau_output=0.1), "tau_output = 0.1"),
         (lambda: g.LI(3, 2, 0.02, at=[0.2])(recordings()), "at: 0.2 s is outside the recording"),

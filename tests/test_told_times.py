@@ -84,8 +84,9 @@ def test_a_units_attribute_of_times_is_kept_to_in_every_layout(tmp_path):
 
 def test_spikes_after_the_end_that_a_file_says_are_told(tmp_path):
     path = late(tmp_path / "s.h5")
-    with pytest.warns(UserWarning, match="2 of 3 spikes are at or after the duration, 1 s"):
+    with pytest.warns(UserWarning, match="2 of 3 spikes are at or after the duration, 1 s") as told:
         evsim.load_spikes(path)
+    assert told[0].filename == __file__
     net = evsim.Network(
         [evsim.Population("in", "Input", 3), evsim.Population("p", "LIF", 1, tau_mem=20e-3)],
         [evsim.Dense(pre="in", post="p", weight=np.ones((1, 3)))],

@@ -41,6 +41,15 @@ def test_a_folder_is_whole_or_absent(tmp_path: Path) -> None:
     assert told(tmp_path / "r") == "third" and os.listdir(tmp_path) == ["r"]
 
 
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="elsewhere"):
+        with WholeFolder(tmp_path / "r", NAMES):
+            (tmp_path / "elsewhere").read_text()
+    with pytest.raises(FileError, match="r: can't be written"):
+        with WholeFolder(tmp_path / "r", NAMES) as new:
+            (new / "none" / "report.txt").write_text("")
+
+
 @posix
 def test_the_second_of_two_at_once_is_refused_before_its_work(tmp_path: Path) -> None:
     with WholeFolder(tmp_path / "r", NAMES) as new:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray
 from evsim.budget import NUMBER, Budget
-from evsim.files.hdf5 import FileError, open_regular
+from evsim.files.hdf5 import FileError, open_regular, reason
 
 TARGET = 48_000  # rate of the cochlea [Hz]
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000  # [Hz]
@@ -66,8 +66,10 @@ def read_audio(path: str | PathLike[str]) -> tuple[FloatArray, int]:
                 if sound.format == "FLAC" and len(audio) != sound.frames:
                     raise FileError(f"{name}: ends after {len(audio)} of {sound.frames} samples")
                 return audio, int(sound.samplerate)
-    except OSError as error:
-        raise FileError(f"{name}: can't be read: {error.strerror or error}") from error
+    except FileError:
+        raise
+    except (OSError, ValueError) as error:
+        raise FileError(f"{name}: can't be read: {reason(error)}") from error
     except soundfile.SoundFileError as error:
         what = str(error).rsplit(": ", 1)[-1]
         raise FileError(f"{name}: is not a sound WAV or FLAC file: {what}") from error

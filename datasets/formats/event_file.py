@@ -21,6 +21,7 @@ from evsim.files.hdf5 import InputFile, as_integers, library_errors
 from evsim.files.spike_layouts import STRETCH, stretches
 from evsim.spikes import default_duration
 
+from ..dataset import numbered
 from ..published import PerProcess
 from .camera import MICROSECOND, CameraData, Events, Part, Sensor, check_times, pixel_units
 
@@ -74,13 +75,14 @@ class EventFile(CameraData):
     ) -> None:
         opened = PerProcess(_Columns, fspath(path))
         columns = opened.get()
-        offsets, labels = columns.offsets(), columns.per_recording("labels")
+        offsets, labels = columns.offsets, columns.per_recording("labels")
         chosen = columns.of_split(split)
         super().__init__(
             _Parts(opened, chosen, offsets),
             None if labels is None else labels[chosen],
             columns.sensor() if sensor is None else sensor,
             default_duration(np.array([columns.last_time()])) if duration is None else duration,
+            None if labels is None else columns.class_names(labels[chosen]),
         )
 
     def _read(self, recordings: IntArray) -> Spikes:
@@ -154,7 +156,7 @@ class _Columns:
             self._events = self._root.folder("events")
             self._columns = {name: self._column(name) for name in COLUMNS}
             self._check_unit()
-            self._offsets = self._read_offsets()
+            self.offsets = self._read_offsets()
             self._events.lend("t", len(self._columns["t"]), STREAMED_SPIKE, "events in all")
             # Chunks are unpacked as a whole, whatever is wanted of them.
             chunks = [column.chunks[0] for column in self._columns.values() if column.chunks]
@@ -175,10 +177,6 @@ class _Columns:
             t, x, y, p = (self._columns[name][first:last] for name in COLUMNS)
         return Events(t / MICROSECOND, x, y, p, where)
 
-    def offsets(self) -> IntArray:
-        """Return where recordings begin and end."""
-        return self._offsets
-
     def _read_offsets(self) -> IntArray:
         offsets, n = as_integers(self._root, "offsets"), len(self._columns["t"])
         if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != n:
@@ -197,7 +195,7 @@ class _Columns:
         if name not in self._root:
             return None
         values = as_integers(self._root, name)
-        n = len(self.offsets()) - 1
+        n = len(self.offsets) - 1
         if len(values) != n:
             raise self._root.error(name, f"has {len(values)} entries for {n} recordings")
         wrong = np.flatnonzero((values < 0) | (values > MAX_SIDE))
@@ -207,10 +205,14 @@ class _Columns:
             )
         return values
 
+    def class_names(self, labels: IntArray) -> list[str]:
+        """Return the numbers of the classes, if the file may have so many."""
+        return numbered(labels, self._file.budget, self._root.where("labels"))
+
     def of_split(self, split: str | None) -> IntArray:
         """Return the recordings of a part."""
         if split is None:
-            return np.arange(len(self.offsets()) - 1)
+            return np.arange(len(self.offsets) - 1)
         if split not in _SPLITS:
             raise ValueError(f"split = {split!r}, must be one of {', '.join(_SPLITS)}, or None")
         parts = self.per_recording("split")

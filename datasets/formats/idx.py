@@ -62,7 +62,9 @@ def read_idx(path: str | PathLike[str]) -> npt.NDArray[Any]:
                 return _read(path, file, size, budget)
             with gzip.open(file) as content:
                 return _read(path, cast(BinaryIO, content), size * MAX_COMPRESSION, budget)
-    except (OSError, EOFError, zlib.error) as error:
+    except FileError:
+        raise
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise FileError(f"{os.fspath(path)}: can't be read: {reason(error)}") from error
 
 

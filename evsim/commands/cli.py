@@ -27,7 +27,7 @@ from evsim.commands.schema_options import schema_options
 from evsim.commands.train import run_training
 from evsim.files.demo import demo_names, resolve
 from evsim.interrupts import interruptible
-from evsim.requests import MAX_RATE
+from evsim.requests import ENGINES, MAX_RATE
 from evsim.train_options import TrainSettings
 from evsim.version import VERSION
 from evsim.words import LINE, plain
@@ -120,7 +120,7 @@ def cli(context: click.Context) -> None:
 )
 @click.option(
     "--engine",
-    type=click.Choice(["compiled", "reference"]),
+    type=click.Choice(ENGINES),
     default="compiled",
     show_default=True,
     help="The reference is plain Python: slow, readable, the same result.",

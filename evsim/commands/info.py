@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,35 +24,12 @@ from evsim.projections import Projection, payload
 from evsim.spikes import Spikes
 from evsim.words import LINE, count, milliseconds, plain, span, text_histogram
 
+if TYPE_CHECKING:
+    from evsim.datasets import Dataset
+
 BATCH, MOST = 16, 1 << 12  # recordings of a data set that are in memory at once
 FEW = 1 << 16  # spikes of a batch that might as well be larger
 SHOWN = 200  # labels that are listed
-
-
-class Recordings(Protocol):
-    """What there is to tell of a data set."""
-
-    size: int
-    duration: float
-    class_names: list[str]
-    sensor: tuple[int, ...] | None
-
-    @property
-    def labels(self) -> IntArray:
-        """One class per recording."""
-        ...
-
-    def __len__(self) -> int:
-        """Return the number of recordings."""
-        ...
-
-    def __getitem__(self, index: slice) -> Recordings:
-        """Return some of the recordings."""
-        ...
-
-    def spikes(self) -> Spikes:
-        """Read all recordings."""
-        ...
 
 
 def describe(path: str | PathLike[str], population: str | None = None) -> str:
@@ -97,7 +74,7 @@ def _note(value: object) -> str:
     return plain(value if isinstance(value, str) else " ".join(str(value).split()), LINE)
 
 
-def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
+def describe_dataset(path: str | PathLike[str], data: Dataset) -> str:
     """Tell what a data set holds.
 
     Parameters
@@ -129,7 +106,7 @@ def describe_dataset(path: str | PathLike[str], data: Recordings) -> str:
     return "\n".join(lines)
 
 
-def _batches(data: Recordings) -> Iterator[Spikes]:
+def _batches(data: Dataset) -> Iterator[Spikes]:
     """Read a data set a few recordings at a time, more where they hold little."""
     first, size = 0, BATCH
     while first < len(data):
@@ -247,7 +224,7 @@ def _describe_network(net: Network) -> list[str]:
 
 
 def _population_lines(population: Population) -> list[str]:
-    notes = [f"{population.size:,} units"]
+    notes = [count(population.size, "unit")]
     if population.spiking and population.parameters:
         notes.append(f"{population.reset_mode} reset")
     if population.output is not None:

@@ -49,8 +49,6 @@ class RunOptions:
         Of a SONATA file with more than one: which is the input.
     overwrite : bool
         Whether an existing result may be replaced.
-    progress : bool
-        Whether a run of more than a second shows a bar, if stderr is a terminal.
     """
 
     record: tuple[str, ...] = ()
@@ -63,7 +61,6 @@ class RunOptions:
     max_rate: float = MAX_RATE
     tick: float | None = None
     overwrite: bool = False
-    progress: bool = True
 
 
 @dataclass
@@ -134,7 +131,7 @@ def run_file(
     model: str | PathLike[str],
     spikes: str | PathLike[str],
     output: str | PathLike[str],
-    options: RunOptions | None = None,
+    options: RunOptions,
 ) -> Report:
     """Run a network file on a spike file and write a result file.
 
@@ -144,8 +141,8 @@ def run_file(
         Network and spike file.
     output : path
         Result file; whole when this returns, absent after an exception.
-    options : RunOptions or None
-        The defaults if left out.
+    options : RunOptions
+        How.
 
     Returns
     -------
@@ -163,7 +160,6 @@ def run_file(
     FileExistsError
         If the result exists and must not be replaced.
     """
-    options = RunOptions() if options is None else options
     net = load_network(model)
     if options.engine == "reference":
         n_synapses = sum(projection.n_synapses for projection in net.projections.values())
@@ -177,10 +173,10 @@ def run_file(
         notes = _notes(model, spikes, options)
         with ResultWriter(output, net, options.overwrite, notes) as writer:
             writer.copy_extra(source)
-            report.engine = _start_engine(simulator, options.progress)
+            report.engine = _start_engine(simulator)
             start = time.perf_counter()
             n_late = 0
-            for batch in _batches(source, simulator, report.duration, options.progress):
+            for batch in _batches(source, simulator, report.duration):
                 early = batch.before(report.duration)
                 n_late += len(batch.times) - len(early.times)
                 result = simulator.run(early)
@@ -242,9 +238,7 @@ def _simulator(net: Network, duration: float, options: RunOptions, budget: Budge
     )
 
 
-def _batches(
-    source: SpikeFile, simulator: Simulator, duration: float, progress: bool
-) -> Iterator[Spikes]:
+def _batches(source: SpikeFile, simulator: Simulator, duration: float) -> Iterator[Spikes]:
     from tqdm import tqdm
 
     net = simulator.net
@@ -254,7 +248,7 @@ def _batches(
         duration=duration,
         max_recordings=max(1, BATCH // simulator.bytes_per_recording()),
     )
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not sys.stderr.isatty()
     with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:
         for batch in batches:
             yield batch
@@ -279,17 +273,17 @@ def _notes(
     return notes
 
 
-def _start_engine(simulator: Simulator, tell: bool) -> str:
+def _start_engine(simulator: Simulator) -> str:
     """Load the engine, or compile it, and say what that took."""
     if simulator.engine == "reference":
         return "reference engine"
     start = time.perf_counter()
     from evsim import _compile
 
-    if tell and _compile.IS_NEW:
+    if _compile.IS_NEW:
         print("evsim: compiling the engine, once for this version", file=sys.stderr)
     size = simulator.net.populations[simulator.net.input].size
     nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)
     simulator.run(nothing)
     seconds = time.perf_counter() - start
-    return f"compiled engine, {simulator.threads} threads; {seconds:.2g} s to start it"
+    return f"compiled engine, {count(simulator.threads, 'thread')}; {seconds:.2g} s to start it"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
@@ -176,7 +177,7 @@ def _folder_parts(folder: str, held_out: str | None) -> Parts:
     """Open SHD, or SSC if that is in the folder."""
     from evsim.datasets import SHD, SSC
 
-    if any(name.startswith("ssc_") for name in os.listdir(folder)):
+    if any(any(Path(folder).glob(pattern)) for pattern in ("ssc_*", "SSC/ssc_*")):
         if held_out is not None:
             raise ValueError("--held-out: SSC has parts of its own")
         return Parts(*(SSC(folder, part) for part in ("train", "valid", "test")))
@@ -289,9 +290,8 @@ def _draw_model(s: TrainSettings, parts: Parts) -> None:
     n = _n_weights(s, parts) + s.hidden  # a shared kernel is not larger
     if s.delay == "synaptic":
         n += n - s.hidden * len(parts.train.class_names)
-    files = [s.dataset] if os.path.isfile(s.dataset) else []
-    if os.path.isdir(s.dataset):
-        files = [entry.path for entry in os.scandir(s.dataset) if entry.is_file()]
+    path = Path(s.dataset)
+    files = [p for p in (path, *path.glob("*"), *path.glob("*/*")) if p.is_file()]
     budget = Budget(sum(map(os.path.getsize, files)))
     budget.lend(
         n * _TRAINED, s.dataset, f"{n:,} weights and delays of {parts.train.size:,} input units"

@@ -26,6 +26,7 @@ from evsim.files.hdf5 import (
     InputFile,
     as_floats,
     as_integers,
+    library_errors,
     open_regular,
     reason,
 )
@@ -133,11 +134,8 @@ def network_digest(net: str | PathLike[str] | Network) -> str:
         If the file can't be read.
     """
     if not isinstance(net, Network):
-        try:
-            with open_regular(net) as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        except OSError as error:
-            raise FileError(f"{os.fspath(net)}: can't be read: {reason(error)}") from error
+        with library_errors(os.fspath(net)), open_regular(net) as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "network.h5")
         save_network(path, net)

@@ -16,7 +16,7 @@ from typing import Any
 
 import h5py
 
-from evsim.files.whole_file import WholeFile
+from evsim.files.whole_file import WholeFile, explained
 
 
 class NewHdf5(WholeFile):
@@ -81,7 +81,7 @@ class NewHdf5(WholeFile):
     def check(self) -> None:
         """Raise the error that a write met with, if any."""
         if self._sink.error is not None:
-            raise self._explained(self._sink.error) from self._sink.error
+            raise explained(self.path, self.temporary, self._sink.error) from self._sink.error
 
 
 class _Sink(io.RawIOBase):

@@ -75,6 +75,7 @@ def _copy_ragged(source: Folder, name: str, target: h5py.Group, text: Any) -> h5
     """Copy variable-length arrays or strings, entry by entry."""
     column = RaggedColumn(source, name)
     source.keep(name, len(column), RECORDING, "entries")
+    source.keep(name, int(column.lengths.sum()), 2 * column.dtype.itemsize, "values")
     values = np.empty(len(column), object)
     for i in range(len(column)):
         entry = column.read(i)

@@ -135,14 +135,18 @@ class RaggedColumn:
 
 
 def text_bytes(folder: Folder, name: str) -> int:
-    """Return how many bytes the strings of a data set take: many may be one in the file."""
+    """Return how many bytes the strings of a data set take in memory.
+
+    Many may be one in the file; where their lengths can't be read, each may be all of it.
+    """
     dataset = folder.dataset(name)
     entries = math.prod(dataset.shape)
-    if dataset.id.get_create_plist().get_layout() != h5py.h5d.CONTIGUOUS:
-        return entries * folder.file.n_bytes
     folder.lend(name, entries, RECORDING, "entries")
-    lengths = np.frombuffer(_raw_entries(dataset, folder.file), DESCRIPTOR)["length"]
-    return int(lengths.sum(dtype=np.int64)) + RECORDING * entries
+    try:
+        raw = _raw_entries(dataset, folder.file)
+    except ValueError:
+        return entries * folder.file.n_bytes
+    return int(np.frombuffer(raw, DESCRIPTOR)["length"].sum(dtype=np.int64)) + RECORDING * entries
 
 
 def _raw_entries(dataset: h5py.Dataset, file: InputFile) -> bytes:
@@ -150,10 +154,12 @@ def _raw_entries(dataset: h5py.Dataset, file: InputFile) -> bytes:
     n_bytes = math.prod(dataset.shape) * DESCRIPTOR.itemsize
     plist = dataset.id.get_create_plist()
     layout, stored = plist.get_layout(), dataset.id.get_storage_size()
-    if layout == h5py.h5d.CHUNKED:
+    if layout == h5py.h5d.CHUNKED and dataset.ndim == 1:
         return _chunked_entries(dataset, file, plist)
     if layout != h5py.h5d.CONTIGUOUS:
-        raise ValueError("its layout is neither contiguous nor chunked; use h5repack")
+        raise ValueError(
+            "its layout is neither contiguous nor in chunks of one dimension; use h5repack"
+        )
     if stored == 0:
         return bytes(n_bytes)
     # The library's offset counts from the start of the file, user block included.

@@ -269,7 +269,7 @@ class SpikeFile:
             warnings.warn(
                 f"{self._recordings.places[0]}: {left_out(n_late, n_spikes, self.duration)}; the "
                 "file contradicts itself. Give a longer duration to keep them",
-                stacklevel=stacklevel + 1,
+                stacklevel=stacklevel,
             )
 
     def copy_extra(self, target: h5py.Group) -> None:

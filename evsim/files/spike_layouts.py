@@ -27,6 +27,7 @@ from evsim.files.hdf5 import (
     library_errors,
     read_attribute,
 )
+from evsim.files.kinds import refuse_population
 from evsim.files.ragged import RaggedColumn
 from evsim.spikes import Spikes, quiet_spikes
 
@@ -193,13 +194,9 @@ def open_recordings(file: InputFile, population: str | None) -> tuple[str, Recor
         )
     spikes = file.root.folder("spikes")
     if "times" in spikes or "units" in spikes:
-        if population is not None:
-            raise FileError(
-                f"{file.path}: is in SHD layout, which knows no populations such as {population!r}"
-            )
-        if "offsets" in spikes:
-            return "packed", PackedRecordings(spikes)
-        return "shd", ShdRecordings(spikes)
+        packed = "offsets" in spikes
+        refuse_population(file.path, population, f"is in {'packed' if packed else 'SHD'} layout")
+        return ("packed", PackedRecordings(spikes)) if packed else ("shd", ShdRecordings(spikes))
     names = [name for name in spikes.names() if spikes.is_folder(name)]
     if "gids" in spikes and "timestamps" in spikes and population is None:
         return "sonata", SonataRecordings(spikes, "gids")

@@ -74,12 +74,12 @@ class WholeFile:
         """Rename the file, or remove it if the body failed."""
         try:
             if error is not None:
-                raise self._explained(error)
+                raise explained(self.path, self.temporary, error)
             self._commit()
         except BaseException as failure:
             self._discard()
             if failure is not error:
-                raise self._explained(failure) from error
+                raise explained(self.path, self.temporary, failure) from error
         finally:
             self._unlock()
 
@@ -103,14 +103,6 @@ class WholeFile:
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             what = "a folder" if os.path.isdir(self.path) else "not a regular file"
             raise FileError(f"{self.path}: is {what}; choose another name")
-
-    def _explained(self, error: BaseException) -> BaseException:
-        """Give an error of the system (a full disk) the file's name; leave others alone."""
-        if not isinstance(error, OSError) or isinstance(error, FileExistsError):
-            return error
-        if error.filename not in (None, self.temporary):
-            return error  # it is about another file
-        return FileError(f"{self.path}: can't be written: {reason(error)}")
 
     def _take(self, temporary: str) -> bool:
         """Create the temporary file and lock it; False if someone took it in between."""
@@ -157,3 +149,15 @@ def _remove_stale(folder: str, name: str) -> None:
             pass
         finally:
             os.close(descriptor)
+
+
+def explained(path: str, temporary: str, error: BaseException) -> BaseException:
+    """Give an error of the system (a full disk) the name of what is written; leave others alone.
+
+    ``temporary`` is the file, or the folder of files, that is written to.
+    """
+    if not isinstance(error, OSError) or isinstance(error, FileExistsError):
+        return error
+    if error.filename is not None and not str(error.filename).startswith(temporary):
+        return error  # it is about another file
+    return FileError(f"{path}: can't be written: {reason(error)}")

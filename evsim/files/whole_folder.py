@@ -18,7 +18,7 @@ from types import TracebackType
 
 from evsim.files.hdf5 import FileError, reason
 from evsim.files.locks import fcntl, lock
-from evsim.files.whole_file import sync_folder
+from evsim.files.whole_file import explained, sync_folder
 
 
 class WholeFolder:
@@ -61,8 +61,6 @@ class WholeFolder:
             except BaseException:
                 self._release()
                 raise
-        except FileError:
-            raise
         except FileExistsError:
             raise
         except OSError as error:
@@ -80,8 +78,8 @@ class WholeFolder:
             if error is None:
                 self._check()
                 self._commit()
-            elif isinstance(error, OSError) and not isinstance(error, FileExistsError):
-                raise FileError(f"{self.path}: can't be written: {reason(error)}") from error
+            elif (told := explained(self.path, str(self._new), error)) is not error:
+                raise told from error
         except OSError as failure:
             if isinstance(failure, FileExistsError) and failure.errno is None:
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def export_graph(nir: Any, net: Network) -> Any:
         nodes |= chain
         stops = [projection.pre, *chain, projection.post]
         edges += zip(stops[:-1], stops[1:], strict=True)
-    end = _free_name("output", set(nodes))
+    end = free_name("output", set(nodes))
     nodes[end] = nir.Output(np.array(shapes[net.output]))
     edges.append((net.output, end))
     return nir.NIRGraph(nodes, edges)
@@ -114,7 +115,7 @@ def _check_population(where: str, population: Population) -> None:
 
 
 def _projection_nodes(
-    nir: Any, net: Network, projection: Projection, shapes: dict[str, Shape], taken: set[str]
+    nir: Any, net: Network, projection: Projection, shapes: dict[str, Shape], taken: Container[str]
 ) -> dict[str, Any]:
     """Return the nodes between two populations, in order: delay, flatten, weights."""
     pre, shape = net.populations[projection.pre], shapes[projection.pre]
@@ -128,10 +129,10 @@ def _projection_nodes(
     chain: dict[str, Any] = {}
     delay = projection.axonal(pre.size)
     if delay.any():
-        name = _free_name(f"{projection.name}.delay", taken)
+        name = free_name(f"{projection.name}.delay", taken)
         chain[name] = nir.Delay(delay.reshape(shape))
     if not projection.kind.startswith("conv") and len(shape) > 1:
-        name = _free_name(f"{projection.name}.flatten", taken)
+        name = free_name(f"{projection.name}.flatten", taken)
         chain[name] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
     chain[projection.name] = _weight_node(nir, net, projection)
     return chain
@@ -173,7 +174,8 @@ def _matrix(projection: Sparse, pre_size: int, post_size: int) -> FloatArray:
     return matrix
 
 
-def _free_name(wanted: str, taken: set[str]) -> str:
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """Return a name that is not taken: the wanted one, or that with a number."""
     name, n = wanted, 1
     while name in taken:
         name, n = f"{wanted}_{n}", n + 1

@@ -16,6 +16,7 @@ import numpy as np
 
 from evsim.arrays import FloatArray
 from evsim.files.spike_layouts import MAX_UNITS
+from evsim.interop.nir_export import free_name
 from evsim.interop.nir_loops import delay_loops, refuse_instant_loops, short
 from evsim.interop.nir_sizes import Route, Shape, fill_shapes, geometry, own_shape, shape_of
 from evsim.models import MODELS, Model
@@ -250,10 +251,7 @@ def _projection_name(
     wanted = weights[0] if weights else plain
     if wanted in taken and weights:
         wanted = f"{weights[0]}:{plain}"
-    name, n = wanted, 1
-    while name in taken:
-        name, n = f"{wanted}_{n}", n + 1
-    return name
+    return free_name(wanted, taken)
 
 
 def _projection(name: str, pre: _End, post: _End, wires: list[tuple[str, Any]]) -> Projection:
@@ -272,7 +270,7 @@ def _projection(name: str, pre: _End, post: _End, wires: list[tuple[str, Any]]) 
         "post": post.population.name,
     }
     if not weights:
-        return _identity(common, pre, post, before + after if len(before) == len(after) else before)
+        return _identity(common, pre, post, before)
     where, node = weights[0]
     if _kind(node) in ("Linear", "Affine"):
         return _dense(common, where, node, post, before, after)

@@ -11,7 +11,7 @@ import pickletools
 import re
 import zipfile
 from os import PathLike, fspath
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -63,7 +63,8 @@ def load_checkpoint(path: str | PathLike[str]) -> dict[str, Any]:
     where = fspath(path)
     try:
         with open_regular(where) as file:
-            _check_records(where)
+            _check_records(file)
+            file.seek(0)
             state = torch.load(file, weights_only=True, map_location="cpu")
     except FileError:
         raise
@@ -82,14 +83,12 @@ def _is(value: object, wanted: object) -> bool:
     return type(value) is type(wanted) and value == wanted
 
 
-def _check_records(path: str) -> None:
+def _check_records(file: BinaryIO) -> None:
     """Raise an error unless the file is an archive of sound records that make only tensors."""
-    if not os.path.isfile(path) and os.path.exists(path):  # a pipe would be waited for
-        raise ValueError("is no file")
-    with zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(file) as archive:
         records = archive.infolist()
         stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
-        if not stored or sum(r.file_size for r in records) > os.path.getsize(path):
+        if not stored or sum(r.file_size for r in records) > os.fstat(file.fileno()).st_size:
             raise ValueError("records are larger than the file")
         if archive.testzip() is not None:
             raise ValueError("a record does not have its checksum")

@@ -16,7 +16,7 @@ import numpy as np
 
 from evsim import Network, Spikes
 from evsim.files import FileError, SpikeFile, load_network
-from evsim.files.hdf5 import reason
+from evsim.files.hdf5 import open_regular, reason
 from evsim.schema import Schema, checked, shown
 
 from .states import EpochRecord
@@ -91,16 +91,12 @@ def check_log(path: Path, history: list[dict[str, float]]) -> None:
 
 def check_network(path: Path, like: Network) -> None:
     """Refuse a file that holds no network, or one of other populations or projections."""
-    if path.exists() and not path.is_file():
-        raise FileError(f"{path}: is no file")
     if _structure(load_network(path)) != _structure(like):
         raise FileError(f"{path}: is another network than that of the checkpoint")
 
 
 def check_recordings(path: Path, batches: Iterable[Spikes]) -> None:
     """Refuse a spike file that does not hold these recordings."""
-    if path.exists() and not path.is_file():
-        raise FileError(f"{path}: is no file")
     with SpikeFile(path) as file:
         first = 0
         for batch in batches:
@@ -120,10 +116,9 @@ def check_recordings(path: Path, batches: Iterable[Spikes]) -> None:
 
 def _start_of(path: Path, n_bytes: int) -> bytes:
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
-            raise FileError(f"{path}: is no file")
-        with open(path, "rb") as file:
-            return file.read(n_bytes)
+        with open_regular(path) as file:
+            start: bytes = file.read(n_bytes)
+            return start
     except OSError as error:
         raise FileError(f"{path}: can't be read: {reason(error)}") from error
 
