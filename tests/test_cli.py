@@ -71,13 +71,17 @@ def result(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # What works
 
 
-def test_help_is_quick_and_without_numba(tmp_path: Path) -> None:
+@pytest.mark.quiet
+def test_help_is_quick(tmp_path: Path) -> None:
     def seconds() -> float:
         start = time.perf_counter()
         assert "simulate" in run(tmp_path, "--help").stdout
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys, evsim.commands.cli as c\ntry: c.main(['--help'])\nfinally: print(*sys.modules)"
     )
@@ -98,10 +102,15 @@ def test_version(tmp_path: Path) -> None:
     assert run(tmp_path, "--version").stdout == f"evsim {evsim.__version__}\n"
 
 
-def test_simulate_starts_soon_and_tells_what_it_did(tmp_path: Path, result: Path) -> None:
+@pytest.mark.quiet
+def test_simulate_starts_soon(tmp_path: Path, result: Path) -> None:
     start = time.perf_counter()  # `result` has seen to it that everything is compiled
+    assert run(tmp_path, "simulate", MODEL, SPIKES, "-o", "out.h5").returncode == 0
+    assert time.perf_counter() - start < 3  # 1.3 s on an idle machine
+
+
+def test_simulate_tells_what_it_did(tmp_path: Path) -> None:
     done = run(tmp_path, "simulate", MODEL, SPIKES, "-o", "out.h5")
-    assert time.perf_counter() - start < 10  # 2 s on an idle machine
     assert done.returncode == 0 and done.stderr == ""
     with h5py.File(tmp_path / "out.h5") as file:
         n_spikes = sum(len(times) for times in file["populations/hidden/spikes/times"])

@@ -156,7 +156,7 @@ def test_an_interrupted_command_says_one_line(whole, folder):
             line for line in re.split(r"[\r\n]+", err) if line.startswith("evsim: interrupted")
         ]
         assert len(lines) == 1 and "Traceback" not in err + out, err
-        assert time.perf_counter() - begin < 5
+        assert time.perf_counter() - begin < 20
         if (folder / "out.h5").exists():  # it had just been written
             assert told(folder, name) == expected
     clean(folder)
