@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, as_arrays
 
 from .transform_steps import (
     Seed,
@@ -64,6 +64,7 @@ def blend(spikes: Spikes, n: int, seed: Seed) -> Spikes:
     >>> blended.labels, set(blended.times.tolist()), set(blended.units.tolist())
     (array([7, 7, 7, 7]), {0.5}, {1})
     """
+    spikes = as_arrays(spikes, "blend")
     n = whole_number("n", n, least=0)
     if spikes.labels is None:
         raise ValueError("blend needs labels, and these spikes have none")

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import BoolArray
-from evsim.spikes import Spikes, quiet_spikes
+from evsim.spike_checks import sorted_spikes
+from evsim.spikes import Spikes
 
 Seed = int | np.random.Generator
 
@@ -61,6 +62,6 @@ def in_order(spikes: Spikes) -> Spikes:
     order = np.empty(len(spikes.times), np.int64)
     for start, stop in pairwise(spikes.offsets.tolist()):
         order[start:stop] = start + np.argsort(spikes.times[start:stop], kind="stable")
-    times, units = spikes.times[order], spikes.units[order]
-    # quiet_spikes() puts units in order where times are equal.
-    return quiet_spikes(times, units, spikes.offsets, spikes.size, spikes.duration, spikes.labels)
+    # Units are put in order where times are equal.
+    times, units = sorted_spikes(spikes.times[order], spikes.units[order], spikes.offsets)
+    return spikes.replace(times, units, spikes.offsets)

@@ -1,6 +1,7 @@
 """Augmentation: from a batch of spike trains, another batch.
 
-A transform never changes its argument. It keeps the duration and (where recordings stay
+A transform takes whatever a layer takes (a batch, a data set, a list of recordings) and never
+changes it. It keeps the duration and (where recordings stay
 what they are) the labels, and no spike it returns lies outside the population or
 ``[0, duration)``. The random ones draw all they need from one generator: the same batch and
 the same seed give the same result. Seeds are not to be shared: two transforms that start
@@ -13,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.arrays import FloatArray
-from evsim.spikes import Spikes
+from evsim.spikes import Spikes, as_arrays
 
 from .transform_steps import (
     MOST,
@@ -57,9 +58,12 @@ def sum_channels(spikes: Spikes, factor: int = 5) -> Spikes:
     >>> sum_channels(spikes, 5).units, sum_channels(spikes, 5).size
     (array([0, 0, 1]), 140)
     """
+    spikes = as_arrays(spikes, "sum_channels")
     factor = whole_number("factor", factor, least=1)
     size = -(-spikes.size // factor)
-    return inside(spikes.replace(spikes.times, spikes.units // factor, spikes.offsets, size))
+    units = spikes.units // factor
+    told = spikes.size_told
+    return inside(spikes.replace(spikes.times, units, spikes.offsets, size, size_told=told))
 
 
 def shift_times(spikes: Spikes, max_shift: float, seed: Seed) -> Spikes:
@@ -91,6 +95,7 @@ def shift_times(spikes: Spikes, max_shift: float, seed: Seed) -> Spikes:
     >>> round(float(np.diff(shifted.times)[0]), 9)
     0.1
     """
+    spikes = as_arrays(spikes, "shift_times")
     _check_not_negative("max_shift", max_shift, "s")
     shift = max_shift * generator(seed).uniform(-1, 1, len(spikes))
     return _moved(spikes, spikes.times + per_spike(spikes, shift))
@@ -130,6 +135,7 @@ def shift_channels(spikes: Spikes, max_shift: int, seed: Seed) -> Spikes:
     >>> np.diff(shift_channels(spikes, 4, seed=1).units)
     array([4])
     """
+    spikes = as_arrays(spikes, "shift_channels")
     max_shift = whole_number("max_shift", max_shift, least=0)
     shift = generator(seed).integers(-max_shift, max_shift, len(spikes), endpoint=True)
     units = spikes.units + per_spike(spikes, shift)
@@ -167,6 +173,7 @@ def shift_pixels(spikes: Spikes, max_shift: int, seed: Seed, width: int = 28) ->
     >>> len(shift_pixels(corners, 1, seed=0).times) < 3
     True
     """
+    spikes = as_arrays(spikes, "shift_pixels")
     max_shift = whole_number("max_shift", max_shift, least=0)
     width = whole_number("width", width, least=1)
     if spikes.size % width:
@@ -207,6 +214,7 @@ def scale_times(spikes: Spikes, low: float, high: float, seed: Seed) -> Spikes:
     >>> scale_times(spikes, 2.0, 2.0, seed=1).times
     array([0.5, 1. ])
     """
+    spikes = as_arrays(spikes, "scale_times")
     if not 0 < low <= high < np.inf:
         raise ValueError(f"low = {low}, high = {high}: must be 0 < low <= high, and finite")
     factor = low + (high - low) * generator(seed).random(len(spikes))
@@ -241,6 +249,7 @@ def jitter_times(spikes: Spikes, sigma: float, seed: Seed) -> Spikes:
     >>> bool(abs(jitter_times(spikes, 1e-3, seed=1).times - spikes.times).max() < 0.01)
     True
     """
+    spikes = as_arrays(spikes, "jitter_times")
     _check_not_negative("sigma", sigma, "s")
     return _moved(spikes, spikes.times + sigma * generator(seed).normal(size=len(spikes.times)))
 
@@ -272,6 +281,7 @@ def delete_spikes(spikes: Spikes, p: float, seed: Seed) -> Spikes:
     >>> delete_spikes(Spikes([0.1, 0.2], [0, 1], duration=0.5), 1.0, seed=1)
     Spikes(1 recordings, 0 spikes, size=2, duration=0.5)
     """
+    spikes = as_arrays(spikes, "delete_spikes")
     if not 0 <= p <= 1:
         raise ValueError(f"p = {p}, must be from 0 to 1")
     return inside(selected(spikes, generator(seed).random(len(spikes.times)) >= p))
@@ -306,6 +316,7 @@ def add_noise(spikes: Spikes, rate: float, seed: Seed) -> Spikes:
     >>> 650 < len(add_noise(silence, 1.0, seed=1).times) < 750
     True
     """
+    spikes = as_arrays(spikes, "add_noise")
     _check_not_negative("rate", rate, "Hz")
     mean = rate * spikes.size * spikes.duration
     if mean * len(spikes) > MOST:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from evsim.arrays import BoolArray, FloatArray, IntArray
+from evsim.arrays import BoolArray, FloatArray, IntArray, same_bits
 from evsim.models import MODELS, OUTPUTS, RESET_MODES, Model
 from evsim.projections import Projection
 from evsim.quantities import positive
@@ -110,6 +110,19 @@ class Population:
         """Return name, model and size."""
         return f"Population({self.name!r}, {self.model!r}, {self.size})"
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all that is told of both is the same, to the last bit."""
+        if not isinstance(other, Population):
+            return NotImplemented
+        names = ("name", "model", "size", "reset_mode", "output", "tau_output")
+        return all(getattr(self, n) == getattr(other, n) for n in names) and all(
+            same_bits(values, other.parameters[key]) for key, values in self.parameters.items()
+        )
+
+    def __hash__(self) -> int:
+        """Return what equal ones share."""
+        return hash((self.name, self.model, self.size))
+
     @property
     def taus(self) -> FloatArray:
         """All time constants of the units, [parameter, unit] [s]."""
@@ -173,6 +186,17 @@ class Network:
         """Return the sizes at a glance."""
         pops = ", ".join(f"{p.name}: {p.model}[{p.size}]" for p in self.populations.values())
         return f"Network({pops}; {len(self.projections)} projections)"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether populations and projections are the same, to the last bit, in any order."""
+        if not isinstance(other, Network):
+            return NotImplemented
+        names = ("input", "output", "populations", "projections")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def __hash__(self) -> int:
+        """Return what equal ones share."""
+        return hash((self.input, self.output, frozenset(self.populations)))
 
     def groups(self) -> list[list[str]]:
         """Return the populations in the order in which they can be advanced.

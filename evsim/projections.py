@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evsim.arrays import FloatArray, IntArray
+from evsim.arrays import FloatArray, IntArray, same_bits
 
 LONGEST_SIDE = 1 << 30  # of a convolution: products of two fit into 64 bits
 
@@ -66,6 +66,24 @@ class Projection:
         """Return the ends and the shape of the weights."""
         shape = list(self.weights.shape)
         return f"{type(self).__name__}({self.pre!r} -> {self.post!r}, {self.weights_name} {shape})"
+
+    def __eq__(self, other: object) -> bool:
+        """Whether kind, ends, name and numbers are the same, to the last bit."""
+        if not isinstance(other, type(self)) or type(self) is not type(other):
+            return NotImplemented
+        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
+        return all(
+            same_bits(a, b)
+            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
+            else a is b
+            if a is None or b is None
+            else a == b
+            for a, b in pairs
+        )
+
+    def __hash__(self) -> int:
+        """Return what equal ones share."""
+        return hash((self.kind, self.name, self.pre, self.post))
 
     @property
     def where(self) -> str:

@@ -43,14 +43,29 @@ def check_record(net: Network, record: Iterable[str] | None) -> list[str]:
 def check_voltage(
     net: Network, voltage: Mapping[str, npt.ArrayLike] | None
 ) -> dict[str, FloatArray]:
-    """Return the sample times as arrays, or refuse populations without a voltage."""
+    """Return the sample times as arrays, or refuse populations without a voltage.
+
+    An interval in place of the times is refused: it would be taken for one sample.
+    """
+    way = "such as voltage={%r: np.arange(0, duration, 1e-3)}"
+    if voltage is not None and not isinstance(voltage, Mapping):
+        first = next(iter([voltage] if isinstance(voltage, str) else voltage), net.output)
+        raise TypeError(
+            f"voltage = {voltage!r} names populations, but must tell their sample times [s], too, "
+            + way % first
+        )
     times = {}
     for name, values in (voltage or {}).items():
         if name not in net.populations or name == net.input:
             raise ValueError(
                 f"voltage: no population {name!r} with a voltage; there are {_list(net)}"
             )
-        times[name] = np.atleast_1d(np.asarray(values, np.float64))
+        times[name] = np.asarray(values, np.float64)
+        if times[name].ndim == 0:
+            raise TypeError(
+                f"voltage: {name!r} has a single number, {times[name]:g}, but must have an array "
+                "of sample times [s], " + way % name
+            )
         if times[name].ndim != 1:
             raise ValueError(f"voltage: sample times of {name!r} must be one-dimensional")
     return times

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock
+from evsim.doubts import network_times, tell_long_times
 from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network
 from evsim.overflow import check_finite, check_magnitudes
@@ -29,6 +30,7 @@ from evsim.requests import (
     check_voltage,
 )
 from evsim.result import Result
+from evsim.spike_checks import check_size
 from evsim.spikes import Spikes, as_arrays, concatenate
 from evsim.threads import run_jobs, useful_threads
 from evsim.ticks import network_in_ticks, result_in_seconds, spikes_in_ticks
@@ -63,12 +65,13 @@ def simulate(
     net : Network
         What to run.
     spikes : Spikes
-        Input, of arrays or tensors; ``spikes.size`` must not exceed the size of the input
-        population.
+        Input, of arrays or tensors, or a data set, or a list of recordings. They come from as
+        many units as the input population has; a size that nobody told may be smaller.
     record : iterable of str, optional
         Populations whose spikes are kept; every spiking one but the input if left out.
     voltage : mapping of str to float array [time], optional
-        Sample times [s] of the populations whose voltage is wanted, in [0, duration].
+        Sample times [s] of the populations whose voltage is wanted, in [0, duration], such as
+        ``{"hidden": np.arange(0, 1.0, 1e-3)}``.
     duration : float, optional
         Horizon [s]; ``spikes.duration`` if left out.
     threads : int, optional
@@ -127,6 +130,7 @@ class Simulator:
         self.engine = engine
         self.max_rate = positive("max_rate", max_rate, "Hz", infinite=True)
         self._plans: list[Plan] | None = None
+        self._in_seconds = True  # else times are counted in steps of something, and no doubt told
         self._resolved = 0.0  # the duration that the clock was found to do for
         self.tick = tick
         self._in_ticks: Simulator | None = None
@@ -135,22 +139,25 @@ class Simulator:
                 network_in_ticks(net, tick), self.record,
                 {name: times / tick for name, times in self.voltage.items()},
                 threads=self.threads, engine=engine, max_rate=self.max_rate * tick,
-            )  # fmt: skip
+            ).in_steps()  # fmt: skip
+
+    def in_steps(self) -> Simulator:
+        """Have times taken for numbers of steps: no doubt about seconds is told."""
+        self._in_seconds = False
+        return self
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
         spikes = as_arrays(spikes, "simulate")
         size = self.net.populations[self.net.input].size
-        if spikes.size > size:
-            raise ValueError(
-                f"the spikes come from {spikes.size} units, but input population "
-                f"{self.net.input!r} has {size}"
-            )
+        check_size(spikes, size, f"input population {self.net.input!r} has {size}")
         duration = spikes.duration if self.duration is None else self.duration
         check_sample_times(self.voltage, duration)
         if duration != self._resolved:
             check_clock(self.net, duration)
             self._resolved = duration
+            if self._in_seconds:
+                tell_long_times(network_times(self.net), duration)
         spikes = spikes.before(duration)
         if self._in_ticks is not None and self.tick is not None:
             return self._run_in_ticks(self._in_ticks, self.tick, spikes, duration)

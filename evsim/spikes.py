@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from os import PathLike, fspath
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,16 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.quantities import in_seconds, positive
+from evsim.spike_checks import (
+    check_lengths,
+    check_values,
+    integers,
+    is_tensor,
+    plain_array,
+    retyped,
+    sorted_spikes,
+    what_it_is,
+)
 from evsim.words import count
 
 
@@ -27,7 +36,8 @@ class Spikes:
 
     Holds numpy arrays, or torch tensors (`torch`), which may stand in the autograd graph.
     Unsorted spikes are accepted and sorted by recording, time and unit. The arrays
-    must not be changed afterwards.
+    must not be changed afterwards. Two are equal if all they hold is, be it in arrays or
+    tensors.
 
     Attributes
     ----------
@@ -44,6 +54,9 @@ class Spikes:
         If left out, the smallest multiple of 0.1 s after the last spike.
     labels : int64 array [recording] or None
         One class per recording.
+    size_told : bool
+        Whether somebody gave the size; set by itself. A network of another size refuses such
+        spikes, while a size that was left out may be smaller than that of the network.
 
     Raises
     ------
@@ -72,6 +85,7 @@ class Spikes:
     size: int = None  # type: ignore[assignment]
     duration: float = None  # type: ignore[assignment]
     labels: IntArray | None = None
+    size_told: bool = field(init=False, default=True)
 
     def __post_init__(self) -> None:
         """Convert, check and sort."""
@@ -85,13 +99,14 @@ class Spikes:
     def _settle(self) -> None:
         """Convert, check and sort, without a word about late spikes."""
         times = np.ascontiguousarray(in_seconds("spikes: times", self.times))
-        units = _integers("units", self.units)
+        units = integers("units", self.units)
         offsets = np.array([0, len(times)]) if self.offsets is None else self.offsets
-        offsets = _integers("offsets", offsets)
-        _check_lengths(times, units, offsets)
-        _check_values(times, units, offsets, self.size)
-        times, units = _sorted(times, units, offsets)
-        size = int(self.size) if self.size is not None else _smallest_size(units)
+        offsets = integers("offsets", offsets)
+        check_lengths(times, units, offsets)
+        check_values(times, units, offsets, self.size)
+        times, units = sorted_spikes(times, units, offsets)
+        told = self.size is not None
+        size = int(self.size) if told else _smallest_size(units)
         if size < 0:
             raise ValueError(f"spikes: size = {size}, must not be negative")
         duration = default_duration(times)
@@ -100,11 +115,11 @@ class Spikes:
         positive("spikes: duration", duration, "s")
         labels = self.labels
         if labels is not None:
-            labels = _integers("labels", labels)
+            labels = integers("labels", labels)
             if len(labels) != len(offsets) - 1:
                 raise ValueError(f"spikes: {len(labels)} labels for {len(offsets) - 1} recordings")
         values = dict(times=times, units=units, offsets=offsets, size=size, labels=labels)
-        for name, value in (values | {"duration": duration}).items():
+        for name, value in (values | {"duration": duration, "size_told": told}).items():
             object.__setattr__(self, name, value)
 
     @classmethod
@@ -178,6 +193,7 @@ class Spikes:
         size: int | None = None,
         duration: float | None = None,
         labels: IntArray | None = None,
+        size_told: bool | None = None,
     ) -> Spikes:
         """Return `Spikes` with other trains that are known to be sorted and valid.
 
@@ -185,17 +201,37 @@ class Spikes:
         stays as it is.
         """
         copy = object.__new__(Spikes)
+        if size_told is None:
+            size_told = self.size_told or size is not None
         size = self.size if size is None else size
         duration = self.duration if duration is None else duration
         labels = self.labels if labels is None else labels
         values = dict(times=times, units=units, offsets=offsets, size=size, duration=duration)
-        for name, value in (values | {"labels": labels}).items():
+        for name, value in (values | {"labels": labels, "size_told": size_told}).items():
             object.__setattr__(copy, name, value)
         return copy
 
     def __iter__(self) -> Iterator[Spikes]:
         """Yield one-recording `Spikes`."""
         return (self[b] for b in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Whether spikes, size, duration and labels are the same."""
+        if not isinstance(other, Spikes):
+            return NotImplemented
+        if (self.size, self.duration) != (other.size, other.duration):
+            return False
+        names = ("times", "units", "offsets", "labels")
+        pairs = [(getattr(self, name), getattr(other, name)) for name in names]
+        return all(
+            (a is None) == (b is None)
+            and (a is None or np.array_equal(plain_array(a), plain_array(b)))
+            for a, b in pairs
+        )
+
+    def __hash__(self) -> int:
+        """Return what equal ones share."""
+        return hash((self.size, self.duration, len(self), len(self.times)))
 
     def __repr__(self) -> str:
         """Return counts and ranges."""
@@ -224,6 +260,27 @@ class Spikes:
 
         return to_numpy(self)
 
+    def to(self, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Spikes:
+        """Return the spikes with tensors on a device, as `torch.Tensor.to` does.
+
+        Parameters
+        ----------
+        device : torch.device, str or torch.dtype
+            Where they go.
+        dtype : torch.dtype or None
+            Of the times: float64 alone.
+        non_blocking : bool
+            As in torch.
+
+        Raises
+        ------
+        TypeError
+            If the times are wanted in another type.
+        """
+        from evsim.gradients.tensors import moved
+
+        return moved(self, device, dtype, non_blocking)
+
     def before(self, duration: float) -> Spikes:
         """Return the spikes before ``duration`` [s], which becomes that of the batch.
 
@@ -232,7 +289,7 @@ class Spikes:
         keep = self.times < duration
         if keep.all() and duration == self.duration:
             return self
-        kept = np.concatenate([[0], np.cumsum(_plain(keep))])[_plain(self.offsets)]
+        kept = np.concatenate([[0], np.cumsum(plain_array(keep))])[plain_array(self.offsets)]
         offsets = kept if isinstance(self.offsets, np.ndarray) else self.offsets.new_tensor(kept)
         return self.replace(self.times[keep], self.units[keep], offsets, duration=duration)
 
@@ -251,15 +308,21 @@ class Spikes:
 
     def counts(self) -> IntArray:
         """Return the spikes of each unit in each recording, an array [recording, unit]."""
-        places = _plain(self.recordings()) * self.size + _plain(self.units)
+        places = plain_array(self.recordings()) * self.size + plain_array(self.units)
         flat = np.bincount(places, minlength=len(self) * self.size)
         return flat.reshape(len(self), self.size)
 
 
-def concatenate(parts: Sequence[Spikes]) -> Spikes:
+def concatenate(parts: Iterable[Any]) -> Spikes:
     """Join batches along the recordings; size and duration are the largest of the parts.
 
-    The result holds arrays, out of the graph. Labels are kept if every part has them.
+    Where a part holds tensors the result does, in their graph; else it holds arrays. Labels
+    are kept if every part has them.
+
+    Parameters
+    ----------
+    parts : iterable of Spikes
+        Or of samples of a data set, ``(Spikes, label)``, or data sets.
 
     Raises
     ------
@@ -267,22 +330,33 @@ def concatenate(parts: Sequence[Spikes]) -> Spikes:
         If one of the parts is something else.
     ValueError
         If there are none.
+
+    Examples
+    --------
+    >>> concatenate([(Spikes([0.1], [0], size=2), 1), (Spikes([0.2], [1], size=2), 0)]).labels
+    array([1, 0])
     """
-    parts = [_of_the_kind(part, "concatenate").numpy() for part in parts]
+    parts = [_collected(part, "concatenate") for part in parts]
     if not parts:
         raise ValueError("nothing to concatenate")
     if len(parts) == 1:
         return parts[0]
+    if any(is_tensor(p.times) for p in parts):
+        from evsim.gradients.tensors import concatenated
+
+        return concatenated(parts)
     starts = np.cumsum([0] + [len(p.times) for p in parts]).astype(np.int64)
     offsets = [p.offsets[:-1] + start for p, start in zip(parts, starts, strict=False)]
     labels = [p.labels for p in parts if p.labels is not None]
+    size = max(p.size for p in parts)
     return quiet_spikes(
         np.concatenate([p.times for p in parts]),
         np.concatenate([p.units for p in parts]),
         np.concatenate([*offsets, starts[-1:]]),
-        max(p.size for p in parts),
+        size,
         max(p.duration for p in parts),
         np.concatenate(labels) if len(labels) == len(parts) else None,
+        any(p.size_told and p.size == size for p in parts),
     )
 
 
@@ -293,16 +367,19 @@ def quiet_spikes(
     size: int | None,
     duration: float | None,
     labels: IntArray | None = None,
+    size_told: bool = True,
 ) -> Spikes:
     """Return `Spikes`, checked and sorted, without a warning of late ones.
 
-    For what moves spikes, and for readers that have words of their own.
+    For what moves spikes, and for readers that have words of their own. ``size_told`` is
+    false if a size that is given was only taken from the largest unit.
     """
     spikes = object.__new__(Spikes)
     values = dict(times=times, units=units, offsets=offsets, size=size, duration=duration)
     for name, value in (values | {"labels": labels}).items():
         object.__setattr__(spikes, name, value)
     spikes._settle()
+    object.__setattr__(spikes, "size_told", spikes.size_told and size_told)
     return spikes
 
 
@@ -323,8 +400,8 @@ def as_spikes(given: Any, taker: str) -> Spikes:
 
     Parameters
     ----------
-    given : Spikes
-        What a user handed over.
+    given : Spikes, data set, (Spikes, label), or list of these
+        What a user handed over; a list is joined as by `concatenate`.
     taker : str
         To whom, for the message.
 
@@ -338,24 +415,29 @@ def as_spikes(given: Any, taker: str) -> Spikes:
     TypeError
         If it is something else; the message tells how to make `Spikes` of it.
     ValueError
-        As for `Spikes`: the message names the recording, the index and the value.
+        If a sample has not one label per recording, and as for `Spikes`: the message names
+        the recording, the index and the value.
 
     Examples
     --------
-    >>> as_spikes([0.1, 0.2], "a layer")
+    >>> as_spikes([Spikes([0.1], [0]), Spikes([0.2], [1])], "a layer")
+    Spikes(2 recordings, 2 spikes, size=2, duration=0.3)
+    >>> as_spikes("spikes.h5", "a layer")
     Traceback (most recent call last):
         ...
-    TypeError: a layer takes Spikes, not list; evsim.Spikes(times, units, ...) makes them
+    TypeError: a layer takes Spikes, not the path 'spikes.h5'; evsim.load_spikes reads a file
     """
-    spikes = _of_the_kind(given, taker)
-    plain = tuple(map(_plain, (spikes.times, spikes.units, spikes.offsets)))
+    spikes = _collected(given, taker)
+    if getattr(spikes.times, "is_meta", False):
+        raise ValueError(f"{taker}: the spikes are on the device 'meta', where nothing has values")
+    plain = tuple(map(plain_array, (spikes.times, spikes.units, spikes.offsets)))
     times = np.ascontiguousarray(plain[0], np.float64)
-    units, offsets = _integers("units", plain[1]), _integers("offsets", plain[2])
-    _check_lengths(times, units, offsets)
-    _check_values(times, units, offsets, spikes.size)
+    units, offsets = integers("units", plain[1]), integers("offsets", plain[2])
+    check_lengths(times, units, offsets)
+    check_values(times, units, offsets, spikes.size)
     positive("spikes: duration", spikes.duration, "s")
     given = spikes.times, spikes.units, spikes.offsets
-    found = tuple(map(_retyped, given, plain, (times, units, offsets)))
+    found = tuple(map(retyped, given, plain, (times, units, offsets)))
     same = all(a is b for a, b in zip(found, given, strict=True))
     return spikes if same else spikes.replace(*found)
 
@@ -363,7 +445,7 @@ def as_spikes(given: Any, taker: str) -> Spikes:
 def as_arrays(given: Any, taker: str) -> Spikes:
     """Return spikes that are sound, as sorted arrays; see `as_spikes`."""
     spikes = as_spikes(given, taker).numpy()
-    times, units = _sorted(spikes.times, spikes.units, spikes.offsets)
+    times, units = sorted_spikes(spikes.times, spikes.units, spikes.offsets)
     return spikes if times is spikes.times else spikes.replace(times, units, spikes.offsets)
 
 
@@ -374,125 +456,37 @@ def default_duration(times: FloatArray) -> float:
     return max((np.floor(last * 10) + 1) / 10, float(np.nextafter(last, np.inf)))
 
 
-def _of_the_kind(given: Any, taker: str) -> Spikes:
+def _collected(given: Any, taker: str) -> Spikes:
+    """Return what is given as one batch, not looked at yet."""
     if isinstance(given, Spikes):
         return given
-    raise TypeError(f"{taker} takes Spikes, not {_what_it_is(given)}")
-
-
-def _what_it_is(given: Any) -> str:
-    """Return what something is, and how to make `Spikes` of it."""
-    name = type(given).__name__
-    if hasattr(given, "shape"):
-        return (
-            f"{name} of shape {list(given.shape)}; evsim.datasets.unbin_spikes(counts, dt) makes "
-            "them of a raster [step, recording, unit], evsim.Spikes(times, units, ...) of times"
-        )
-    if isinstance(given, (str, PathLike)):
-        return f"the path {fspath(given)!r}; evsim.load_spikes reads a file"
-    if callable(getattr(given, "spikes", None)):
-        return f"{name}; its .spikes() reads all recordings, its .batches(n) n at a time"
-    if isinstance(getattr(given, "spikes", None), dict):
-        return f"{name}; its .spikes[population] are what is wanted"
-    if callable(getattr(given, "read", None)):
-        return f"{name}; its .read() reads recordings"
+    if callable(getattr(given, "spikes", None)) and not isinstance(given, type):
+        return _collected(given.spikes(), taker)
+    if _is_sample(given):
+        return _labelled(*given)
     if isinstance(given, (list, tuple)) and given:
-        if all(isinstance(part, Spikes) for part in given):
-            return f"{name} of {len(given)} Spikes; evsim.concatenate joins them"
-        if isinstance(given[0], Spikes):
-            return f"{name} of Spikes and {type(given[1]).__name__}; its first entry is wanted"
-        if all(isinstance(part, (list, tuple)) for part in given):
-            return (
-                f"{name} of {type(given[0]).__name__}; evsim.datasets.collate joins samples of a "
-                "data set, evsim.Spikes.from_recordings (times, units) pairs"
-            )
-    return f"{name}; evsim.Spikes(times, units, ...) makes them"
+        if all(isinstance(part, Spikes) or _is_sample(part) for part in given):
+            return concatenate(given)
+    raise TypeError(f"{taker} takes Spikes, not {what_it_is(given)}")
 
 
-def _is_tensor(values: Any) -> bool:
-    return hasattr(values, "detach")
+def _is_sample(given: Any) -> bool:
+    """Whether it is ``(Spikes, label)``, or with labels of a batch."""
+    return (
+        isinstance(given, (tuple, list))
+        and len(given) == 2
+        and isinstance(given[0], Spikes)
+        and not isinstance(given[1], (Spikes, tuple, list))
+    )
 
 
-def _plain(values: Any) -> npt.NDArray[Any]:
-    """Return an array, or a tensor as one that shares its memory."""
-    return values.numpy(force=True) if _is_tensor(values) else np.asarray(values)
-
-
-def _retyped(given: Any, plain: npt.NDArray[Any], array: npt.NDArray[Any]) -> Any:
-    """Return a tensor in the type of its array, still in the graph; else that array."""
-    if not _is_tensor(given):
-        return array
-    if array is plain:
-        return given
-    return given.double() if array.dtype == np.float64 else given.long()
-
-
-def _integers(name: str, values: npt.ArrayLike) -> IntArray:
-    array = np.asarray(values)
-    if array.ndim != 1:
-        raise ValueError(f"spikes: {name} has shape {array.shape}, must be one-dimensional")
-    if array.dtype.kind not in "iu" and len(array):
-        as_int = array.astype(np.int64)
-        wrong = np.flatnonzero(as_int != array)
-        if array.dtype.kind != "f" or len(wrong):
-            at = int(wrong[0]) if len(wrong) else 0
-            raise ValueError(f"spikes: {name}[{at}] = {array[at]!r} is not an integer")
-    return np.ascontiguousarray(array, dtype=np.int64)
-
-
-def _check_lengths(times: FloatArray, units: IntArray, offsets: IntArray) -> None:
-    if times.ndim != 1 or len(times) != len(units):
-        raise ValueError(
-            f"spikes: times has shape {times.shape} and units has shape {units.shape}; "
-            "both must be [spike] and equally long"
-        )
-    if len(offsets) == 0 or offsets[0] != 0:
-        raise ValueError("spikes: offsets must start with 0 and have one entry per recording + 1")
-    backwards = offsets[1:] < offsets[:-1]
-    if backwards.any():
-        b = int(np.argmax(backwards))
-        raise ValueError(
-            f"spikes: recording {b}: offsets[{b + 1}] = {offsets[b + 1]} is before "
-            f"offsets[{b}] = {offsets[b]}; offsets must not decrease"
-        )
-    if offsets[-1] != len(times):
-        raise ValueError(
-            f"spikes: recording {len(offsets) - 2}: offsets[{len(offsets) - 1}] = {offsets[-1]} "
-            f"does not match the {len(times)} spikes"
-        )
-
-
-def _check_values(times: FloatArray, units: IntArray, offsets: IntArray, size: int | None) -> None:
-    def refuse(at: int, what: str) -> None:
-        b = int(np.searchsorted(offsets, at, side="right")) - 1
-        raise ValueError(f"spikes: recording {b}, index {at - offsets[b]}: {what}")
-
-    if len(times) == 0:
-        return
-    if not (times.min() >= 0 and times.max() < np.inf):  # NaN fails both
-        at = int(np.argmin((times >= 0) & (times < np.inf)))
-        refuse(at, f"time {times[at]} s; times must be finite and not negative")
-    top = np.iinfo(np.int64).max if size is None else max(size, 0)
-    if units.view(np.uint64).max() >= top:  # negative ones are large there
-        at = int(np.argmax((units < 0) | (units >= top)))
-        refuse(at, f"unit {units[at]} is outside the population of size {size}")
-
-
-def _sorted(times: FloatArray, units: IntArray, offsets: IntArray) -> tuple[FloatArray, IntArray]:
-    """Sort by recording, time, unit; leave sorted input as it is."""
-    if in_order(times, units, offsets):
-        return times, units
-    recording = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    order = np.lexsort((units, times, recording))
-    return times[order], units[order]
-
-
-def in_order(times: FloatArray, units: IntArray, offsets: IntArray) -> bool:
-    """Whether the spikes of each recording are sorted by time, then unit."""
-    rises = times[1:] > times[:-1]
-    rises[offsets[(offsets > 0) & (offsets < len(times))] - 1] = True  # where recordings meet
-    at = np.flatnonzero(~rises)
-    return bool(((times[at + 1] == times[at]) & (units[at + 1] >= units[at])).all())
+def _labelled(spikes: Spikes, label: Any) -> Spikes:
+    if label is None:
+        return spikes
+    labels = integers("labels", np.atleast_1d(plain_array(label)))
+    if len(labels) != len(spikes):
+        raise ValueError(f"spikes: {len(labels)} labels for {len(spikes)} recordings")
+    return spikes.replace(spikes.times, spikes.units, spikes.offsets, labels=labels)
 
 
 def _smallest_size(units: IntArray) -> int:

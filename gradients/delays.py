@@ -14,8 +14,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from functools import wraps
+from math import inf
 from typing import Any, Protocol, runtime_checkable
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+
+from evsim.doubts import tell_long_times
 
 from .tensors import refuse_illegal, untraced
 
@@ -60,15 +63,30 @@ class HasDelays(nn.Module):
         _STEPPED.add(self)
         for name, (low, high) in self.delay_limits().items():
             delay = getattr(self, name).detach()
-            if delay.numel() and not _between(low, delay, high):
+            if delay.numel() and not delay.is_meta and not _between(low, delay, high):
                 refuse_illegal(type(self).__name__, name, delay, low)
                 self.raise_limits()
+
+    def named_times(self) -> dict[str, Tensor]:
+        """Return delays and time constants [s], what may be too long for a recording, by name."""
+        raise NotImplementedError
+
+    def tell_long_times(self, duration: float) -> None:
+        """Warn once of delays and time constants longer than every recording."""
+        if not duration < _LOOKED_AT.get(self, inf):
+            return
+        name = type(self).__name__
+        times = (
+            (f"{what} of {name}", values.detach().double().numpy())
+            for what, values in self.named_times().items()
+        )
+        _LOOKED_AT[self] = -inf if tell_long_times(times, duration) else duration
 
     def raise_limits(self) -> None:
         """Let no limit be below a delay; warn where one was."""
         for name, (_, high) in self.delay_limits().items():
             delay = getattr(self, name).detach()
-            if not (delay > high).any() or parametrize.is_parametrized(self, name):
+            if delay.is_meta or not (delay > high).any() or parametrize.is_parametrized(self, name):
                 continue
             limit, longest = name.replace("delay", "max_delay"), float(delay.max())
             setattr(self, limit, longest)
@@ -144,7 +162,7 @@ def keep_delays(module: nn.Module, optimizer: torch.optim.Optimizer | None = Non
                 continue
             delay = getattr(part, name)
             outside = (delay < low) | (delay > high)
-            if outside.any():
+            if not outside.is_meta and outside.any():
                 delay.clamp_(low, high)
                 if optimizer is not None:
                     _forget(optimizer.state.get(delay, {}), outside)
@@ -184,6 +202,8 @@ def _forget(state: dict[str, Any], where: Tensor) -> None:
 # Layers whose delays an optimiser may move, and how many closures of one are running.
 _STEPPED: WeakSet[HasDelays] = WeakSet()
 _STEPPING: list[bool] = []
+# The shortest recordings that the times of a layer were compared with [s].
+_LOOKED_AT: WeakKeyDictionary[HasDelays, float] = WeakKeyDictionary()
 
 
 def _before_a_step(

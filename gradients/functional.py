@@ -17,12 +17,11 @@ from evsim import Dense, Network, Population, Spikes
 from evsim._layout import SLOPE
 from evsim.arrays import FloatArray
 from evsim.models import MODELS
-from evsim.spikes import as_spikes
 from evsim.ticks import exactly, network_in_ticks, spike_ticks
 
 from .readout_gradients import pull, read
 from .reverse import Kicks, Run, backward, forward
-from .tensors import sorted_numpy, with_times
+from .tensors import as_tensors, sorted_numpy, with_times
 
 _SYNAPSES = (
     "weight", "axonal_delay", "delay",
@@ -65,7 +64,7 @@ class Job:
 
     def __post_init__(self) -> None:
         """Refuse what are no sound spikes."""
-        self.spikes = as_spikes(self.spikes, self.model).torch()
+        self.spikes = as_tensors(self.spikes, self.model)
 
     @property
     def names(self) -> tuple[str, ...]:

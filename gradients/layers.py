@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from evsim import Spikes
 from evsim.models import OUTPUTS
 from evsim.quantities import positive
-from evsim.spikes import as_spikes
+from evsim.spike_checks import check_size
 
 from .delays import HasDelays
 from .functional import observe
 from .synapses import MAX_DELAY, Spiking, Synapses, Value
-from .tensors import untraced, with_times
+from .tensors import as_tensors, refuse_elsewhere, untraced, with_times
 
 
 class Delay(HasDelays):
@@ -64,6 +64,10 @@ class Delay(HasDelays):
         """Return the limits of the delays [s] by name of the parameter."""
         return {"delay": (0.0, self.max_delay)}
 
+    def named_times(self) -> dict[str, Tensor]:
+        """Return what may be too long for a recording [s], by name."""
+        return {"delay": self.delay}
+
     @untraced
     def forward(self, spikes: Spikes) -> Spikes:
         """Return the spikes, later.
@@ -73,12 +77,12 @@ class Delay(HasDelays):
         TypeError, ValueError
             As for `CubaLIF`.
         """
+        name = type(self).__name__
+        refuse_elsewhere(name, "its delay is", self.delay)
         self.check_delays()
-        spikes = as_spikes(spikes, type(self).__name__).torch()
-        if spikes.size > len(self.delay):
-            raise ValueError(
-                f"the spikes come from {spikes.size} units, but there are {len(self.delay)} delays"
-            )
+        spikes = as_tensors(spikes, name)
+        check_size(spikes, len(self.delay), f"there are {len(self.delay)} delays")
+        self.tell_long_times(spikes.duration)
         late = self.delay.double()[spikes.units]
         return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
 
@@ -244,7 +248,8 @@ class Readout(Synapses):
             If they are something else; the message tells how to make `Spikes` of it.
         ValueError
             If a time or unit is not legal (recording and index are named), the spikes have
-            more units than the layer inputs, a sample time is outside the recording, or a
+            another number of units than the layer inputs, they or the parameters are not on the
+            CPU, a sample time is outside the recording, or a
             parameter is not legal.
         """
         options = {} if self.output is None else {"output": self.output}
@@ -252,11 +257,11 @@ class Readout(Synapses):
             options["tau_output"] = self.tau_output  # type: ignore[assignment]
         job = self.job(spikes, **options)
         if self.at is not None:
-            outside = ~((self.at >= 0) & (self.at <= spikes.duration))  # NaN is
+            duration = job.spikes.duration
+            outside = ~((self.at >= 0) & (self.at <= duration))  # NaN is
             if outside.any():
                 raise ValueError(
-                    f"at: {self.at[outside][0]} s is outside the recording, 0 to "
-                    f"{spikes.duration} s"
+                    f"at: {self.at[outside][0]} s is outside the recording, 0 to {duration} s"
                 )
             job.at = self.at
         with self.blamed():

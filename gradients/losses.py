@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim.quantities import positive
-from evsim.spikes import as_spikes
 
-from .tensors import sorted_numpy, untraced
+from .tensors import as_tensors, sorted_numpy, untraced
 
 
 def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
@@ -52,7 +51,7 @@ def first_spikes(spikes: Spikes, missing: float | None = None) -> Tensor:
     >>> first_spikes(spikes)
     tensor([[0.3000, 0.1000, 0.5000]], dtype=torch.float64)
     """
-    spikes = as_spikes(spikes, "first_spikes").torch()
+    spikes = as_tensors(spikes, "first_spikes")
     missing = spikes.duration if missing is None else missing
     if not missing >= 0:
         raise ValueError(f"missing = {missing}, must be >= 0 [s]")
@@ -107,7 +106,7 @@ class FirstSpikeLoss(nn.Module):
             If a time or unit is not legal, there is not one label per recording, or one is
             not among the classes.
         """
-        spikes = as_spikes(spikes, type(self).__name__).torch()
+        spikes = as_tensors(spikes, type(self).__name__)
         times = _first(spikes, inf)
         silent = times.isinf()
         missing = spikes.duration if self.missing is None else self.missing

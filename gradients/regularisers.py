@@ -15,10 +15,10 @@ from torch import Tensor
 
 from evsim import Spikes
 from evsim.quantities import positive
-from evsim.spikes import as_spikes
 
 from .functional import slopes
 from .losses import batch_mean, places
+from .tensors import as_tensors
 
 
 def silent_loss(peaks: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def spike_counts(spikes: Spikes) -> Tensor:
     >>> spike_counts(Spikes([0.1, 0.2, 0.2], [0, 0, 2], size=3, duration=0.5))
     tensor([[2., 0., 1.]], dtype=torch.float64)
     """
-    spikes = as_spikes(spikes, "spike_counts").torch()
+    spikes = as_tensors(spikes, "spike_counts")
     times = torch.as_tensor(spikes.times)
     slope = slopes(spikes) if times.requires_grad else times
     n_places = len(spikes) * spikes.size
@@ -129,7 +129,7 @@ def spike_count_regulariser(
     >>> float(spike_count_regulariser(spikes, target=1.0))
     1.0
     """
-    spikes = as_spikes(spikes, "spike_count_regulariser")
+    spikes = as_tensors(spikes, "spike_count_regulariser")
     wanted = torch.as_tensor(target, dtype=torch.float64)
     if wanted.shape not in ((), (spikes.size,)):
         raise ValueError(f"target: shape {list(wanted.shape)}, must be [] or [{spikes.size}]")

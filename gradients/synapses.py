@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from evsim import Population, Spikes
 from evsim.models import MODELS
 from evsim.quantities import positive
-from evsim.spikes import as_spikes
+from evsim.spike_checks import check_size
 
 from .constructors import CELLS, TableSignature, arguments_of, documented
 from .delays import HasDelays
 from .diagnostics import Diagnostics
 from .functional import Job, fire, observe
 from .reverse import Run
-from .tensors import joined, refuse_illegal, untraced
+from .tensors import as_tensors, joined, refuse_elsewhere, refuse_illegal, untraced
 
 MAX_DELAY = 60e-3
 LOOP_DELAY = 1e-3  # of recurrent spikes, if nothing else is said [s]
@@ -101,7 +101,8 @@ class Synapses(HasDelays):
                 raise ValueError(f"learn: no {name!r} in {type(self).__name__}; it has {known}")
         for name, value in cells.items():
             self._add_cell(name, value, dtype)
-        Population(type(self).__name__, self.model, out_features, **self.cell_values())
+        if not torch.empty(()).is_meta:  # where nothing has values
+            Population(type(self).__name__, self.model, out_features, **self.cell_values())
         shape = (out_features, in_features)
         self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
         self.register_parameter("delay", None)
@@ -136,6 +137,8 @@ class Synapses(HasDelays):
         Normal, in units of the weight whose single arrival just reaches a voltage of 1:
         mean `MEAN` / in, standard deviation `SPREAD` / sqrt(in).
         """
+        if self.weight.is_meta:
+            return
         unit = self.unit_weight()
         with torch.no_grad():
             nn.init.normal_(
@@ -187,13 +190,24 @@ class Synapses(HasDelays):
 
     def job(self, spikes: Spikes, **options: Any) -> Job:
         """Return what a run on ``spikes`` is told besides tensors."""
+        self.refuse_other_devices()
         job = Job(self.model, spikes, options, tick=self.tick)
-        if job.spikes.size > self.in_features:
-            raise ValueError(
-                f"the spikes come from {job.spikes.size} units, but the layer has "
-                f"{self.in_features} inputs"
-            )
+        check_size(job.spikes, self.in_features, f"the layer has {self.in_features} inputs")
+        self.tell_long_times(job.spikes.duration)
         return job
+
+    def refuse_other_devices(self) -> None:
+        """Refuse parameters that are not on the CPU, by name."""
+        for part in (self._parameters, self._buffers):
+            for name, tensor in part.items():
+                if tensor is not None and not tensor.is_cpu:
+                    refuse_elsewhere(type(self).__name__, f"its {name} is", tensor)
+
+    def named_times(self) -> dict[str, Tensor]:
+        """Return delays and time constants [s], what may be too long for a recording, by name."""
+        names = ("delay", "recurrent_delay", *MODELS[self.model].time_constants)
+        found = {name: getattr(self, name, None) for name in names}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def extra_repr(self) -> str:
         """Return sizes and what is learnt."""
@@ -281,7 +295,8 @@ class Spiking(Synapses):
     def _add_loop(
         self, shape: tuple[int, ...], delay: float | str, dtype: torch.dtype | None
     ) -> None:
-        spread = LOOP_SPREAD * self.unit_weight() / shape[-1] ** 0.5
+        unit = 1.0 if self.weight.is_meta else self.unit_weight()
+        spread = LOOP_SPREAD * unit / shape[-1] ** 0.5
         self.recurrent_weight = nn.Parameter(torch.randn(shape, dtype=dtype) * spread)
         if isinstance(delay, str):
             shape = (self.out_features,) if delay == "axonal" else shape
@@ -349,7 +364,8 @@ class Spiking(Synapses):
             If they are something else; the message tells how to make `Spikes` of it.
         ValueError
             If a time or unit is not legal (recording and index are named), the spikes have
-            more units than the layer inputs, or a parameter is not legal.
+            another number of units than the layer inputs, they or the parameters are not on the
+            CPU, or a parameter is not legal.
         RunawayError
             If the layer fires without bound.
         """
@@ -380,9 +396,10 @@ class Spiking(Synapses):
         float64 tensor [recording, unit]
             Peak minus threshold, negative; 0 without a gradient for units that fired.
         """
+        self.refuse_other_devices()
         found = self.tensors()
         threshold = found["threshold"]
-        spikes, fired = (as_spikes(a, "peak_voltage").torch() for a in (spikes, fired))
+        spikes, fired = (as_tensors(a, "peak_voltage") for a in (spikes, fired))
         job = self._peak_job(spikes, fired, found)
         with self.blamed():
             peaks = observe(job, **found)

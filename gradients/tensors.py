@@ -6,7 +6,7 @@ A `Spikes` of tensors has float64 ``times`` that may stand in the autograd graph
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 from evsim import Spikes
-from evsim.spikes import in_order, quiet_spikes
+from evsim.spike_checks import in_order
+from evsim.spikes import as_spikes, quiet_spikes
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -68,7 +69,72 @@ def to_numpy(spikes: Spikes) -> Spikes:
     """
     plain = _converted(spikes, lambda a: a.detach().cpu().numpy() if torch.is_tensor(a) else a)
     return quiet_spikes(
-        plain.times, plain.units, plain.offsets, plain.size, plain.duration, plain.labels
+        plain.times, plain.units, plain.offsets, plain.size, plain.duration, plain.labels,
+        plain.size_told,
+    )  # fmt: skip
+
+
+def as_tensors(given: Any, taker: str) -> Spikes:
+    """Return spikes that are sound, of tensors on the CPU: the door of what computes on events.
+
+    Parameters
+    ----------
+    given, taker
+        As for `evsim.spikes.as_spikes`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As there, and if they are on another device.
+    """
+    spikes = as_spikes(given, taker).torch()
+    refuse_elsewhere(taker, "the spikes are", spikes.times)  # type: ignore[arg-type]
+    return spikes
+
+
+def refuse_elsewhere(owner: str, what: str, tensor: torch.Tensor) -> None:
+    """Refuse a tensor that is not on the CPU.
+
+    Raises
+    ------
+    ValueError
+        Names the owner, the tensor, the device and what to do.
+    """
+    if not tensor.is_cpu:
+        raise ValueError(
+            f"{owner}: {what} on the device {tensor.device.type!r}, but events are computed on the "
+            "CPU; .to('cpu') brings spikes and layers there, and layers of evsim.gradients.dense "
+            "run on other devices"
+        )
+
+
+def moved(spikes: Spikes, device: Any, dtype: Any, non_blocking: bool) -> Spikes:
+    """Return the spikes with tensors on a device; see `evsim.Spikes.to`."""
+    if isinstance(device, torch.dtype):
+        device, dtype = None, device
+    if dtype not in (None, torch.float64):
+        raise TypeError(f"spikes: times are float64, not {dtype}; other types would round them")
+    return _converted(
+        spikes, lambda a: torch.as_tensor(a).to(device=device, non_blocking=non_blocking)
+    )
+
+
+def concatenated(parts: Sequence[Spikes]) -> Spikes:
+    """Join batches along the recordings, in their graphs; see `evsim.concatenate`."""
+    tensors = [to_torch(part) for part in parts]
+    counts = [part.offsets[1:] - part.offsets[:-1] for part in tensors]
+    ends = torch.cat(counts).cumsum(0)  # type: ignore[arg-type]
+    labels = [part.labels for part in tensors if part.labels is not None]
+    size = max(part.size for part in parts)
+    first = next((part for part in tensors if part.labels is None), tensors[0])
+    return first.replace(
+        torch.cat([part.times for part in tensors]),  # type: ignore[arg-type, misc]
+        torch.cat([part.units for part in tensors]),  # type: ignore[arg-type, misc]
+        torch.cat([ends.new_zeros(1), ends]),  # type: ignore[arg-type]
+        size,
+        max(part.duration for part in parts),
+        torch.cat(labels) if len(labels) == len(parts) else None,  # type: ignore[arg-type]
+        any(part.size_told and part.size == size for part in parts),
     )
 
 

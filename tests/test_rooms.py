@@ -42,7 +42,7 @@ DOORS = {
     ("evsim.network", "evsim.files"): 2,  # Network.load, .save
     ("evsim.network", "evsim.gradients.network_export"): 1,  # Network.from_torch
     ("evsim.network", "evsim.gradients.network_import"): 1,  # Network.to_torch
-    ("evsim.spikes", "evsim.gradients.tensors"): 2,  # Spikes.torch, .numpy
+    ("evsim.spikes", "evsim.gradients.tensors"): 4,  # Spikes.torch, .numpy, .to; concatenate
 }
 # File names that stand more than once, and why; docs/architecture.md tells them apart.
 TWINS = {

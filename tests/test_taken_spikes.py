@@ -1,18 +1,38 @@
 """What is handed to layers, losses, runs and files as spikes: sound, or one line that helps."""
 
+import copy
+import dataclasses
+import pickle
 import re
 
 import numpy as np
 import pytest
 import torch
+from in_process import run
 from torch import nn
 
 import evsim
 from evsim import Spikes
 from evsim import gradients as g
-from evsim.datasets import Coincidence, bin_spikes
+from evsim.datasets import (
+    Dataset,
+    add_noise,
+    bin_spikes,
+    blend,
+    delete_spikes,
+    jitter_times,
+    plot_frames,
+    scale_times,
+    shift_channels,
+    shift_pixels,
+    shift_times,
+    sum_channels,
+)
 from evsim.gradients import dense
+from evsim.gradients.cross_check import cross_check
+from evsim.gradients.reference import compare_gradients, reference_run
 from evsim.plots import plot_spikes
+from evsim.spikes import as_spikes
 
 CELLS = {"tau_mem": 0.02, "tau_syn": 0.005}
 SIZE, DURATION = 3, 0.1
@@ -33,6 +53,11 @@ def network():
     cells = evsim.Population("out", "LIF", 2, tau_mem=0.02)
     into = evsim.Dense(pre="in", post="out", weight=np.ones((2, SIZE)))
     return evsim.Network([evsim.Population("in", "Input", SIZE), cells], [into])
+
+
+def checked():
+    """A network that dense layers can say."""
+    return evsim.Network.from_torch(model())
 
 
 def peak_voltage(spikes):
@@ -56,6 +81,19 @@ TAKERS = {
     "bin_spikes": lambda s: bin_spikes(s, 1e-3),
     "fit_weights": lambda s: g.fit_weights(model(), s),
     "plot_spikes": plot_spikes,
+    "plot_frames": lambda s: plot_frames(s, (1, 1, SIZE)),
+    "cross_check": lambda s: cross_check(checked(), s, [1e-3]),
+    "reference_run": lambda s: reference_run(model(), s, 5e-3),
+    "compare_gradients": lambda s: compare_gradients(model(), s, torch.sum, [5e-3]),
+    "sum_channels": lambda s: sum_channels(s, 2),
+    "shift_times": lambda s: shift_times(s, 0.01, 0),
+    "shift_channels": lambda s: shift_channels(s, 1, 0),
+    "shift_pixels": lambda s: shift_pixels(s, 1, 0, width=SIZE),
+    "scale_times": lambda s: scale_times(s, 0.9, 1.0, 0),
+    "jitter_times": lambda s: jitter_times(s, 1e-3, 0),
+    "delete_spikes": lambda s: delete_spikes(s, 0.5, 0),
+    "add_noise": lambda s: add_noise(s, 1.0, 0),
+    "blend": lambda s: blend(s, 0, 0),
 }
 
 
@@ -184,9 +222,8 @@ def test_parameters_of_neurons_are_looked_at_when_a_layer_is_made(kind):
 
 @pytest.mark.parametrize("delay", [np.nan, np.inf, -0.001])
 def test_a_fixed_delay_of_a_loop_is_looked_at(delay):
-    layer = g.CubaLIF(SIZE, 4, **CELLS, recurrent="dense", recurrent_delay=delay)
     with pytest.raises(ValueError, match=rf"recurrent_delay = {delay}, must be finite and >= 0"):
-        layer(sound())
+        g.CubaLIF(SIZE, 4, **CELLS, recurrent="dense", recurrent_delay=delay)
 
 
 def test_one_bad_loss_ends_in_a_message():
@@ -202,24 +239,79 @@ def test_one_bad_loss_ends_in_a_message():
 # --- other kinds ---
 
 
-def samples():
-    data = Coincidence(n=4, seed=0)
-    return [data[0], data[1]]
+class Recordings(Dataset):
+    """A data set that holds `sound`."""
+
+    def __init__(self):
+        super().__init__([1, 0], SIZE, DURATION, ["a", "b"])
+
+    def _read(self, recordings):
+        return sound()[recordings]
+
+
+TAKEN = {
+    "arrays": sound,
+    "tensors": lambda: sound().torch(),
+    "data set": Recordings,
+    "slice of a data set": lambda: Recordings()[:2],
+    "list of recordings": lambda: list(sound()),
+    "tuple of tensors": lambda: tuple(sound().torch()),
+    "list of samples": lambda: list(Recordings()),
+    "batch and labels": lambda: (sound(), torch.tensor([1, 0])),
+}
+
+
+@pytest.mark.parametrize("kind", TAKEN)
+def test_the_door_takes_what_holds_recordings(kind):
+    found = as_spikes(TAKEN[kind](), "a taker")
+    assert found == sound()
+    assert torch.is_tensor(found.times) == ("tensors" in kind)
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_every_taker_takes_a_data_set_and_a_list_of_recordings(taker, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if taker == "peak_voltage":
+        return  # of what the layer was given, and what it returned
+    loss = (lambda s: s) if taker != "compare_gradients" else None
+    results = []
+    for kind in ("arrays", "data set", "list of recordings"):
+        torch.manual_seed(0)
+        results.append(TAKERS[taker](TAKEN[kind]()))
+        for path in tmp_path.iterdir():
+            results[-1] = path.read_bytes()
+            path.unlink()
+    first, *others = (loss(r) if loss else r for r in results)
+    for other in others:
+        if torch.is_tensor(first) or isinstance(first, np.ndarray):
+            assert np.array_equal(
+                np.asarray(first.detach() if torch.is_tensor(first) else first),
+                np.asarray(other.detach() if torch.is_tensor(other) else other),
+            )
+        elif isinstance(first, (Spikes, bytes)):
+            assert first == other or isinstance(first, bytes)
+
+
+def test_one_sample_is_one_recording_with_its_label():
+    found = as_spikes(Recordings()[1], "a taker")
+    assert found == sound()[1] and found.labels.tolist() == [0]
+    with pytest.raises(ValueError, match="spikes: 3 labels for 2 recordings"):
+        as_spikes((sound(), np.arange(3)), "a taker")
 
 
 KINDS = {
-    "raster": (lambda: torch.zeros(4, 2, SIZE), r"Tensor of shape \[4, 2, 3\]; .*unbin_spikes"),
-    "array": (lambda: np.zeros((4, 5)), r"ndarray of shape \[4, 5\]; .*unbin_spikes"),
-    "data set": (lambda: Coincidence(n=4), r"Coincidence; its \.spikes\(\) reads"),
-    "recordings": (lambda: list(sound()), "list of 2 Spikes; evsim.concatenate joins"),
-    "sample": (lambda: (sound(), 1), "tuple of Spikes and int; its first entry"),
-    "samples": (samples, "list of tuple; evsim.datasets.collate joins"),
-    "pairs": (lambda: [([0.1], [0])], "list of tuple; .*Spikes.from_recordings"),
-    "path": (lambda: "spikes.h5", "the path 'spikes.h5'; evsim.load_spikes"),
-    "result": (lambda: evsim.simulate(network(), sound()), r"Result; its \.spikes\[population\]"),
-    "None": (lambda: None, r"NoneType; evsim.Spikes\(times, units, ...\)"),
-    "times": (lambda: [0.1, 0.2], r"list; evsim.Spikes\(times, units, ...\)"),
+    "raster": (lambda: torch.zeros(4, 2, SIZE), r"Tensor of shape \[4, 2, 3\]; "),
+    "array": (lambda: np.zeros((4, 5)), r"ndarray of shape \[4, 5\]; "),
+    "loader": (lambda: torch.utils.data.DataLoader(Recordings()), "DataLoader; "),
+    "pairs": (lambda: [([0.1], [0])], "list of tuple; .*Spikes.from_recordings.*"),
+    "None": (lambda: None, "NoneType; "),
+    "times": (lambda: [0.1, 0.2], "list; "),
+    "nothing": (list, "list; "),
 }
+ALL_WAYS = r".*evsim.datasets.unbin_spikes.* evsim.concatenate.* \.spikes\(\) of a data set$"
+KINDS = {kind: (make, words + ALL_WAYS) for kind, (make, words) in KINDS.items()}
+KINDS["path"] = lambda: "spikes.h5", "the path 'spikes.h5'; evsim.load_spikes"
+KINDS["result"] = lambda: evsim.simulate(network(), sound()), r"Result; its \.spikes\[population\]"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -236,6 +328,103 @@ def test_only_spikes_are_joined(kind):
     make, words = KINDS[kind]
     with pytest.raises(TypeError, match=f"concatenate takes Spikes, not {words}"):
         evsim.concatenate([sound(), make()])
+
+
+def test_joined_tensors_stay_in_their_graph():
+    first, second = moving(sound()), moving(sound()[:1])
+    joined = evsim.concatenate([first, sound(), second])
+    assert joined == evsim.concatenate([sound(), sound(), sound()[:1]])
+    (joined.times * torch.arange(1.0, 12)).sum().backward()
+    assert first.times.grad.tolist() == [1, 2, 3, 4] and second.times.grad.tolist() == [9, 10, 11]
+    unlabelled = Spikes([0.1], [0], size=SIZE).torch()
+    assert evsim.concatenate([first, unlabelled]).labels is None
+    assert evsim.concatenate([unlabelled, first]).labels is None
+
+
+def test_a_list_of_recordings_gives_the_gradient_of_the_batch():
+    net, batch = model(), moving(sound())
+    parts = [moving(part) for part in sound()]
+    net(batch).sum().backward()
+    net(parts).sum().backward()
+    assert torch.cat([part.times.grad for part in parts]).equal(batch.times.grad)
+
+
+# --- sizes ---
+
+
+def other_size(size):
+    return Spikes([0.01, 0.02], [0, 1], size=size, duration=DURATION)
+
+
+SIZED = {
+    **{name: TAKERS[name] for name in LAYERS},
+    **{name: TAKERS[name] for name in ("simulate", "cross_check", "reference_run", "fit_weights")},
+    "in between": lambda s: nn.Sequential(g.Delay(s.size), LAYERS["LI"]())(s),
+}
+
+
+@pytest.mark.parametrize("taker", SIZED)
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_known_size_that_differs_is_refused_with_both(taker, size):
+    with pytest.raises(ValueError, match=f"come from {size} units, but .*{SIZE}") as refusal:
+        SIZED[taker](other_size(size))
+    assert "\n" not in str(refusal.value)
+    assert (f"Spikes(..., size={SIZE})" in str(refusal.value)) == (size < SIZE)
+
+
+def test_a_size_that_nobody_told_may_be_smaller_whatever_was_done_to_it(tmp_path):
+    spikes = Spikes([0.01, 0.02, 0.03], [0, 1, 1], [0, 2, 3], duration=DURATION)
+    evsim.save_spikes(tmp_path / "untold.h5", spikes)
+    with evsim.SpikeFile(tmp_path / "untold.h5") as file:
+        (batch,) = file.batches()
+    for untold in (
+        spikes, spikes[0], spikes[[1, 0]], spikes[:1], spikes.before(0.025), spikes.torch(),
+        spikes.torch().numpy(), spikes.to("cpu"), pickle.loads(pickle.dumps(spikes)),
+        copy.deepcopy(spikes), jitter_times(spikes, 1e-3, 0), sum_channels(spikes, 1),
+        evsim.concatenate([spikes, spikes]), evsim.concatenate([spikes.torch(), spikes]),
+        evsim.load_spikes(tmp_path / "untold.h5"), batch, [spikes, spikes],
+    ):  # fmt: skip
+        assert not as_spikes(untold, "a taker").size_told
+        evsim.simulate(network(), untold)
+        LAYERS["CubaLIF"]()(untold)
+    given = other_size(2)
+    for told in (given, given[0], given.torch(), evsim.concatenate([given, spikes])):
+        assert told.size_told
+    with pytest.raises(ValueError, match="come from 5 units"):
+        evsim.simulate(network(), Spikes([0.01], [4], duration=DURATION))
+
+
+def test_the_command_refuses_a_file_that_says_another_size(tmp_path):
+    done = run(tmp_path, "simulate", "digits-demo.h5", "spoken-digits-70.h5", "-o", "out.h5")
+    assert done.returncode == 2 and not list(tmp_path.iterdir())
+    assert "the spikes come from 70 units, but input population 'in" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+# --- equality ---
+
+
+def test_spikes_are_equal_if_all_they_hold_is():
+    assert sound() == sound() and sound() == sound().torch() and hash(sound()) == hash(sound())
+    assert sound() != sound()[:1] and sound() != 1
+    times = np.nextafter(sound().times, 1)
+    changed = sound().replace(times, sound().units, sound().offsets)
+    assert changed != sound()
+    assert Spikes([0.1], [0], labels=[1]) != Spikes([0.1], [0])
+    assert Spikes([0.1], [0], size=1) != Spikes([0.1], [0], size=2)
+
+
+def test_networks_are_equal_to_the_last_bit(tmp_path):
+    net = checked()
+    net.save(tmp_path / "net.h5")
+    again = evsim.Network.load(tmp_path / "net.h5")
+    assert again == net and hash(again) == hash(net) and net != network() and net != 1
+    for name, projection in net.projections.items():
+        weight = np.nextafter(projection.weight, 9)
+        others = [p for p in net.projections.values() if p.name != name]
+        moved = [*others, dataclasses.replace(projection, weight=weight)]
+        assert evsim.Network(net.populations.values(), moved, output=net.output) != net
+    assert network().populations["out"] != evsim.Population("out", "LIF", 2, tau_mem=0.021)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import numpy as np
 from evsim import Spikes
 from evsim.arrays import IntArray
 from evsim.plots import BLUE, VERMILION, class_name, new_figure, styled
+from evsim.spikes import as_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,6 +55,7 @@ def plot_frames(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    spikes = as_arrays(spikes, "plot_frames")
     counts = frames(*_coarser(spikes, sensor), recording, SLICES)
     headline = f"Recording {recording}"
     if spikes.labels is not None:

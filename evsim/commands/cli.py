@@ -76,7 +76,12 @@ class _Commands(click.Group):
             raise click.Abort from error
 
 
-@click.group(cls=_Commands, invoke_without_command=True, epilog=_DEMO + "\n" + _EXAMPLE)
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    epilog=_DEMO + "\n" + _EXAMPLE,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(VERSION, prog_name="evsim", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(context: click.Context) -> None:
@@ -187,7 +192,12 @@ def info(file: str, population: str | None) -> None:
     "-o", "--output", required=True, metavar="PNG", help="Picture to write (or .pdf, .svg)."
 )
 @click.option(
-    "--recording", type=int, default=0, metavar="N", show_default=True, help="Which one to draw."
+    "--recording",
+    type=int,
+    default=0,
+    metavar="N",
+    show_default=True,
+    help="Which one to draw, counted from 0.",
 )
 @_population
 @_memory

@@ -33,8 +33,8 @@ def save_spikes(
     path : path
         Of the file.
     spikes : Spikes
-        Of arrays or tensors. Written with float64 times, ``size``, ``duration`` and
-        ``labels``: reading an SHD file back gives the same bits.
+        Of arrays or tensors. Written with float64 times, ``size`` if it was told, ``duration``
+        and ``labels``: reading an SHD file back gives the same bits.
     overwrite : bool
         Whether an existing file may be replaced.
     layout : {"shd", "packed", "sonata"}
@@ -67,7 +67,8 @@ def save_spikes(
         raise ValueError(f"layout {layout!r} has no rate; only 'packed' has")
     with NewHdf5(path, overwrite) as new, new.writing():
         file = new.h5
-        file.attrs["size"] = spikes.size
+        if spikes.size_told:
+            file.attrs["size"] = spikes.size
         file.attrs["duration"] = spikes.duration
         if layout == "sonata":
             _write_sonata(file, spikes, population)

@@ -206,12 +206,12 @@ class SpikeFile:
         Where ``size`` or ``duration`` is neither given nor in the file, the file is read
         once more beforehand.
         """
-        given = duration is not None
+        given, told = duration is not None, size is not None or self.size is not None
         size, duration = self.extent(size, duration)
         first = n_late = 0
         while first < len(self):
             last = _batch_end(self._recordings.lengths, first, max_spikes, max_recordings)
-            batch = self._read(range(first, last), size, duration)
+            batch = self._read(range(first, last), size, duration, told)
             if first == 0 and len(batch.times):
                 self._warn_about_unit(float(batch.times.max()), 3)
             n_late += int((batch.times >= duration).sum())
@@ -305,9 +305,14 @@ class SpikeFile:
         return size, duration
 
     def _read(
-        self, wanted: Sequence[int] | IntArray, size: int | None, duration: float | None
+        self,
+        wanted: Sequence[int] | IntArray,
+        size: int | None,
+        duration: float | None,
+        size_told: bool = True,
     ) -> Spikes:
-        return read_recordings(self._recordings, wanted, size, duration, self.labels)
+        labels = self.labels
+        return read_recordings(self._recordings, wanted, size, duration, labels, size_told)
 
     def _warn_about_unit(self, last: float, stacklevel: int, rate: float | None = None) -> None:
         """Warn if the last spike or the mean rate [Hz] is absurd; trust files with a duration.

@@ -308,6 +308,7 @@ def read_recordings(
     size: int | None,
     duration: float | None,
     labels: IntArray | None,
+    size_told: bool = True,
 ) -> Spikes:
     """Read some recordings, in the order of ``wanted``, as `Spikes`."""
     wanted = np.asarray(wanted, np.int64)
@@ -321,11 +322,11 @@ def read_recordings(
         first = int(wanted[a])
         times[part], units[part] = read_stretch(recordings, first, first + b - a, size)
     if size is None:
-        size = inferred_size(recordings, int(units.max()) if len(units) else -1)
+        size, size_told = inferred_size(recordings, int(units.max(initial=-1))), False
     if labels is not None:
         labels = labels[wanted]
     with library_errors(recordings.places[0]):
-        return quiet_spikes(times, units, offsets, size, duration, labels)
+        return quiet_spikes(times, units, offsets, size, duration, labels, size_told)
 
 
 def inferred_size(recordings: Recordings, largest_unit: int) -> int:

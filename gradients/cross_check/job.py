@@ -9,14 +9,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from evsim import Network, Spikes, concatenate, simulate
+from evsim import Network, Simulator, Spikes, concatenate, simulate
 from evsim.arrays import FloatArray, IntArray
 from evsim.quantities import positive
 from evsim.requests import MAX_RATE
+from evsim.spike_checks import check_size
+from evsim.spikes import as_arrays
 
 from ..dense.raster import n_steps
 from .grid import (
@@ -98,6 +101,7 @@ def cross_check(
         raise ValueError(f"trained = {trained!r}, must be 'exact' or 'grid'")
     steps = _checked_steps(dt)
     device = _checked_device(device)
+    spikes = as_arrays(spikes, "cross_check")
     numbers = np.arange(len(spikes)) if numbers is None else numbers
     job = _Job(net, _padded(net, spikes), trained, device, numbers)
     total = sum(n_steps(float(q), step) for step in steps for q in job.quiet)
@@ -156,7 +160,7 @@ class _Job:
         rounded = None
         if self.trained == "grid" or self.net.populations[self.net.output].output is not None:
             steps = network_in_steps(self.net, dt), spikes_in_steps(spikes, dt, n)
-            rounded = simulate(*steps, max_rate=MAX_RATE * dt)
+            rounded = _in_steps(steps[0], dt).run(steps[1])
             if self.trained == "grid":
                 (net, given), unit = steps, dt
         model = grid_model(self.net, dt, self.device)
@@ -166,7 +170,7 @@ class _Job:
             kept = sampled(n_steps(min(until, spikes.duration), dt))
             run = run_on_grid(model, self.net, spikes[batch], dt, until, kept)
             times = dict.fromkeys(run.voltage, kept * (dt / unit))
-            voltage = simulate(net, given[batch], [], times, max_rate=MAX_RATE * unit).voltage
+            voltage = _in_steps(net, unit, [], times).run(given[batch]).voltage
             voltages.add(run.voltage, voltage)
             parts.append(replace(run, voltage={}))
             bar.update(sum(n_steps(float(q), dt) for q in self.quiet[batch]))
@@ -200,6 +204,11 @@ class _Job:
             fitting = int((n * sizes[first:] <= _ENTRIES).sum())
             yield self.order[first : first + max(1, fitting)]
             first += max(1, fitting)
+
+
+def _in_steps(net: Network, dt: float, *asked: Any) -> Simulator:
+    """Return what runs a network whose times are counted in steps, or was run in seconds."""
+    return Simulator(net, *asked, max_rate=MAX_RATE * dt).in_steps()
 
 
 def window(net: Network, dt: float) -> float:
@@ -260,11 +269,7 @@ def _refuse_unsaid(net: Network) -> None:
 def _padded(net: Network, spikes: Spikes) -> Spikes:
     """Return the recordings with as many units as the input population."""
     size = net.populations[net.input].size
-    if spikes.size > size:
-        raise ValueError(
-            f"the spikes come from {spikes.size} units, but input population {net.input!r} has "
-            f"{size}"
-        )
+    check_size(spikes, size, f"input population {net.input!r} has {size}")
     if not len(spikes):
         raise ValueError("there are no recordings to check with")
     spikes = spikes.before(spikes.duration)

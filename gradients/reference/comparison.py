@@ -18,6 +18,7 @@ from evsim import Spikes
 
 from ..layers import Readout
 from ..synapses import Spiking
+from ..tensors import as_tensors
 from .stepping import layers_of, reference_layers
 
 
@@ -88,7 +89,7 @@ def compare_gradients(
     >>> found.missing, found.extra, found.gradient_errors["delay"] < 1e-4
     (0, 0, True)
     """
-    spikes = spikes.torch()
+    spikes = as_tensors(spikes, "compare_gradients")
     times: Any = torch.as_tensor(spikes.times).detach().clone().requires_grad_()
     spikes = spikes.replace(times, spikes.units, spikes.offsets)
     wanted = {"input times": times}

@@ -15,9 +15,11 @@ from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim.quantities import positive
+from evsim.spike_checks import check_size
 
 from ..layers import Delay, Readout
 from ..synapses import Spiking, Synapses
+from ..tensors import as_tensors
 from .cells import Cells, CubaLIFCells, SRMCells
 from .readouts import observe
 from .traffic import Grid, Traffic
@@ -93,10 +95,11 @@ def reference_layers(model: nn.Module, spikes: Spikes, dt: float) -> list[Any]:
     ValueError
         As in `reference_run`.
     """
+    spikes = as_tensors(spikes, "the reference")
     positive("dt", dt, "s")
     outputs: list[Any] = []
     for layer in layers_of(model):
-        flowing = outputs[-1] if outputs else spikes.torch()
+        flowing = outputs[-1] if outputs else spikes
         if isinstance(layer, Delay):
             outputs.append(layer(flowing))
         else:
@@ -117,11 +120,7 @@ def layers_of(model: nn.Module) -> list[Any]:
 
 
 def _run(layer: Synapses, spikes: Any, grid: Grid) -> Spikes | Tensor:
-    if spikes.size > layer.in_features:
-        raise ValueError(
-            f"the spikes come from {spikes.size} units, but the layer has "
-            f"{layer.in_features} inputs"
-        )
+    check_size(spikes, layer.in_features, f"the layer has {layer.in_features} inputs")
     n, n_recordings = layer.out_features, len(spikes)
     tensors = {k: v.double() for k, v in layer.tensors().items() if v is not None}
     p = {name: tensors[name].expand(n).repeat(n_recordings) for name in layer.cells}

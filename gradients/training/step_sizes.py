@@ -56,7 +56,9 @@ def parameter_groups(
             if name in delays:
                 rate = delay_lr
             else:
-                usual = float(parameter.detach().double().square().mean().sqrt())
+                usual = 1.0  # unless it has values, which on the device "meta" nothing has
+                if not parameter.is_meta:
+                    usual = float(parameter.detach().double().square().mean().sqrt())
                 rate = (time_lr if name in times else lr) * (usual or 1.0)
             full = f"{prefix}.{name}" if prefix else name
             groups.append({"params": [parameter], "name": full, "lr": rate, "first_lr": rate})

@@ -1,0 +1,71 @@
+"""Warnings of numbers that look like another unit: told with figures and what to do."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evsim.arrays import FloatArray
+from evsim.models import MODELS
+
+if TYPE_CHECKING:
+    from evsim.network import Network
+
+_NOT_THE_USER = ("evsim", "torch")  # whose lines are not where a number was written
+
+
+def tell(message: str) -> None:
+    """Warn at the line of the user's program, however deep it was found."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)
+
+
+def tell_long_times(times: Iterable[tuple[str, FloatArray]], duration: float) -> bool:
+    """Warn of delays and time constants that are longer than every recording.
+
+    Parameters
+    ----------
+    times : iterable of (str, float array)
+        What they are called, and their values [s]; inf is no leak and never told.
+    duration : float
+        Of the recordings [s].
+
+    Returns
+    -------
+    bool
+        Whether there were any.
+    """
+    found = []
+    for name, values in times:
+        longest = float(np.max(values, where=np.isfinite(values), initial=0.0))
+        if longest > duration:
+            found.append((longest, name))
+    if found:
+        told = ", ".join(f"{name} up to {longest:g} s" for longest, name in found)
+        tell(
+            f"longer than every recording ({duration:g} s): {told}. Times are seconds in evsim: "
+            f"{found[0][0]:.3g} ms would be {found[0][0]:.3g}e-3"
+        )
+    return bool(found)
+
+
+def network_times(net: Network) -> Iterable[tuple[str, FloatArray]]:
+    """Yield the delays and time constants of a network, with their names."""
+    for projection in net.projections.values():
+        delay, axonal = projection.delay, projection.axonal_delay
+        if axonal is not None:  # the sum of the longest is a bound that few networks reach
+            delay = np.maximum(delay.max(initial=0.0), axonal)
+        yield f"delay of {projection.name!r}", delay
+    for population in net.populations.values():
+        for name, tau in zip(MODELS[population.model].time_constants, population.taus, strict=True):
+            yield f"{name} of {population.name!r}", tau
+
+
+def _is_inside(module: str) -> bool:
+    return module.partition(".")[0] in _NOT_THE_USER
