@@ -15,6 +15,8 @@ from evsim.models import MODELS
 if TYPE_CHECKING:
     from evsim.network import Network
 
+SLOW, FAST = 0.05, 1e3  # rates per unit that no network has [Hz]
+LONG, TOO_LONG = 10.0, 1000.0  # recordings in which a slow rate says something, or length does [s]
 _NOT_THE_USER = ("evsim", "torch")  # whose lines are not where a number was written
 
 
@@ -53,6 +55,23 @@ def tell_long_times(times: Iterable[tuple[str, FloatArray]], duration: float) ->
             f"{found[0][0]:.3g} ms would be {found[0][0]:.3g}e-3"
         )
     return bool(found)
+
+
+def odd_times(last: float, rate: float | None) -> str:
+    """Return what is odd about spike times, if they are seconds; "" if nothing is.
+
+    Parameters
+    ----------
+    last : float
+        Time of the last spike [s].
+    rate : float or None
+        Mean rate per unit up to it, if that is known [Hz].
+    """
+    slow = rate is not None and rate < SLOW and last >= LONG
+    if not (last > TOO_LONG or slow or (rate is not None and rate > FAST)):
+        return ""
+    at_a_rate = "" if rate is None else f" and the mean rate {rate:.3g} Hz per unit"
+    return f"the last spike is at {last:g} s{at_a_rate}"
 
 
 def network_times(net: Network) -> Iterable[tuple[str, FloatArray]]:

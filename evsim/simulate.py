@@ -148,7 +148,14 @@ class Simulator:
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
-        spikes = as_arrays(spikes, "simulate")
+        try:
+            return self._run(as_arrays(spikes, "simulate"))
+        except RunawayError as error:
+            if not self.net.doubt:
+                raise
+            raise RunawayError(f"{error}; perhaps {self.net.doubt}") from None
+
+    def _run(self, spikes: Spikes) -> Result:
         size = self.net.populations[self.net.input].size
         check_size(spikes, size, f"input population {self.net.input!r} has {size}")
         duration = spikes.duration if self.duration is None else self.duration

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
+from evsim.doubts import odd_times, tell
 from evsim.quantities import in_seconds, positive
 from evsim.spike_checks import (
     check_lengths,
@@ -68,7 +69,8 @@ class Spikes:
     Warns
     -----
     UserWarning
-        If spikes are at or after a given duration: a simulation leaves them out.
+        If spikes are at or after a given duration: a simulation leaves them out; or if none is
+        given and the times look like milliseconds.
 
     Examples
     --------
@@ -89,7 +91,16 @@ class Spikes:
 
     def __post_init__(self) -> None:
         """Convert, check and sort."""
+        guessed = self.duration is None
         self._settle()
+        if guessed and len(self.times):
+            last = float(self.times.max())
+            odd = odd_times(last, len(self.times) / (len(self) * self.size * self.duration))
+            if odd:
+                tell(
+                    f"spikes: {odd}; times are seconds in evsim: if these are milliseconds, give "
+                    "times * 1e-3, and if not, the duration"
+                )
         n_late = int((self.times >= self.duration).sum())
         if n_late:
             warnings.warn(

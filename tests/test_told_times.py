@@ -6,10 +6,13 @@ import warnings
 import h5py
 import numpy as np
 import pytest
+import torch
 from in_process import run
 from small_files import refused
+from torch import nn
 
 import evsim
+from evsim import gradients as g
 from evsim.datasets import shift_times
 
 
@@ -21,6 +24,13 @@ def write(path, times, units, **attributes):
                 column[b] = np.asarray(row, kind)
         file.attrs.update(attributes)
     return path
+
+
+def network(size):
+    return evsim.Network(
+        [evsim.Population("in", "Input", size), evsim.Population("p", "LIF", 1, tau_mem=20e-3)],
+        [evsim.Dense(pre="in", post="p", weight=np.ones((1, size)))],
+    )
 
 
 def late(path):
@@ -36,6 +46,84 @@ def test_milliseconds_before_a_thousand_are_told_by_their_rate(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         evsim.load_spikes(path, duration=900.0)
+
+
+def test_milliseconds_that_a_file_gives_a_duration_are_told_by_their_rate(tmp_path):
+    spikes = evsim.Spikes(np.linspace(1, 499, 350), np.arange(350) % 70, size=70, duration=500.0)
+    evsim.save_spikes(tmp_path / "ms.h5", spikes)
+    words = "says a duration of 500 s, over which the mean rate is 0.01 Hz per unit"
+    with pytest.warns(UserWarning, match=words) as told:
+        evsim.load_spikes(tmp_path / "ms.h5")
+    assert len(told) == 1 and told[0].filename == __file__
+    network(70).save(tmp_path / "n.h5")
+    simulate = ["simulate", "n.h5", "ms.h5", "-o", "o.h5", "--engine", "reference"]
+    for command in (["info", "ms.h5"], simulate):
+        done = run(tmp_path, *command)
+        assert done.returncode == 0 and done.stderr.count(words) == 1
+
+
+def test_milliseconds_in_arrays_are_told_where_nobody_gives_a_duration():
+    times, units = np.linspace(1, 499, 350), np.arange(350) % 70
+    words = r"last spike is at 499 s and the mean rate 0\.01 Hz per unit.*give times \* 1e-3"
+    with pytest.warns(UserWarning, match=words) as told:
+        evsim.Spikes.from_recordings([(times, units)])
+    assert told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        evsim.Spikes(times, units, duration=500.0)
+        evsim.Spikes(times * 1e-3, units)
+
+
+def test_delays_and_time_constants_longer_than_every_recording_are_told():
+    spikes = evsim.Spikes([0.1, 0.2], [0, 1], size=2, duration=0.5)
+    slow = evsim.Population("h", "CubaLIF", 1, tau_mem=20.0, tau_syn=0.005, refractory=10.0)
+    into = evsim.Dense(pre="in", post="h", weight=np.ones((1, 2)), delay=[60.0, 0.01])
+    net = evsim.Network([evsim.Population("in", "Input", 2), slow], [into])
+    words = r"longer than every recording \(0\.5 s\): delay of 'in->h' up to 60 s, tau_mem of 'h' "
+    for engine in ("compiled", "reference"):
+        with pytest.warns(UserWarning, match=words + "up to 20 s.*60 ms would be 60e-3") as told:
+            evsim.simulate(net, spikes, engine=engine)
+        assert len(told) == 1 and told[0].filename == __file__
+    simulator = evsim.Simulator(net, duration=100.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        simulator.run(spikes)
+        evsim.simulate(network(2), spikes)
+
+
+def test_a_layer_tells_once_of_times_longer_than_every_recording():
+    torch.manual_seed(0)
+    spikes = evsim.Spikes([0.1, 0.2], [0, 1], size=2, duration=0.5)
+    for layer in (
+        g.CubaLIF(2, 3, 0.02, 0.005, delay="synaptic", max_delay=60),
+        g.CubaLIF(2, 3, 0.02, 0.005, recurrent="dense", recurrent_delay=60.0),
+        g.CubaLI(2, 3, 20.0, 0.005),
+        g.Delay(2, max_delay=60),
+    ):
+        with pytest.warns(UserWarning, match=r"longer than every recording \(0\.5 s\)") as told:
+            nn.Sequential(layer)(spikes)
+        assert len(told) == 1 and told[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            layer(spikes)
+    once = g.CubaLIF(2, 3, 0.02, 0.005, refractory=10.0, delay="synaptic")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        once(spikes)
+
+
+@pytest.mark.parametrize(
+    "voltage, words",
+    [
+        (["h"], r"voltage = \['h'\] names populations, .*\{'h': np.arange\(0, duration, 1e-3\)\}"),
+        ("h", "voltage = 'h' names populations"),
+        ({"p": 1e-3}, r"'p' has a single number, 0\.001, .*voltage=\{'p': np.arange"),
+    ],
+)
+def test_an_interval_or_a_name_in_place_of_sample_times_is_refused(voltage, words):
+    with pytest.raises(TypeError, match=words) as refusal:
+        evsim.simulate(network(2), evsim.Spikes([0.1], [0], size=2), voltage=voltage)
+    assert "\n" not in str(refusal.value)
 
 
 def test_rates_that_networks_have_are_not_told(tmp_path):
@@ -87,11 +175,7 @@ def test_spikes_after_the_end_that_a_file_says_are_told(tmp_path):
     with pytest.warns(UserWarning, match="2 of 3 spikes are at or after the duration, 1 s") as told:
         evsim.load_spikes(path)
     assert told[0].filename == __file__
-    net = evsim.Network(
-        [evsim.Population("in", "Input", 3), evsim.Population("p", "LIF", 1, tau_mem=20e-3)],
-        [evsim.Dense(pre="in", post="p", weight=np.ones((1, 3)))],
-    )
-    net.save(tmp_path / "n.h5")
+    network(3).save(tmp_path / "n.h5")
     simulate = ["simulate", "n.h5", "s.h5", "-o", "o.h5", "--engine", "reference"]
     for words in (["info", "s.h5"], simulate):
         done = run(tmp_path, *words)

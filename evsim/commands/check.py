@@ -16,7 +16,8 @@ import numpy as np
 
 from evsim.arrays import IntArray
 from evsim.commands.extras import need_torch
-from evsim.files import SpikeFile, load_network, network_digest
+from evsim.commands.networks import read_network
+from evsim.files import SpikeFile, network_digest
 from evsim.files.whole_folder import WholeFolder
 from evsim.plots import styled
 from evsim.spikes import Spikes
@@ -37,6 +38,8 @@ def run_check(
     device: str = "cpu",
     output: str | None = None,
     overwrite: bool = False,
+    spike_width: float | None = None,
+    loop_delay: float | None = None,
     **tolerances: float,
 ) -> tuple[str, bool]:
     """Compare events with a grid on files, and write a report.
@@ -53,6 +56,8 @@ def run_check(
         Folder for report.txt, report.json and check.png.
     overwrite : bool
         Whether an earlier report may be replaced.
+    spike_width, loop_delay : float or None
+        Of a network in NIR, see `evsim.interop.from_nir` [s].
     **tolerances
         See `evsim.gradients.cross_check.records.Tolerances`.
 
@@ -82,7 +87,7 @@ def run_check(
         if output is not None:  # refuses now what would be refused after the work
             styled()
             folder = stack.enter_context(WholeFolder(output, REPORT_FILES, overwrite))
-        net = load_network(model)
+        net = read_network(model, spike_width=spike_width, loop_delay=loop_delay)
         some, chosen, n_all = _read(spikes, recordings, net.populations[net.input].size)
         check = cross_check(net, some, dt or DT, trained, device, chosen, progress=True)
         text = f"{plain(model, LINE)} on {plain(spikes, LINE)}, {len(some):,} of "

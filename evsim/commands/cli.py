@@ -1,4 +1,4 @@
-"""The command line: ``evsim simulate``, ``train``, ``check``, ``encode``, ``info``, ``plot``.
+"""The command line: ``evsim simulate``, ``train``, ``check``, ``convert``, ``encode``, ...
 
 Commands read files, call the library and print; whatever is wrong with what the user gave
 ends in one line on stderr and exit status 2, without an output file. Numba and matplotlib
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,6 +63,22 @@ _memory = click.option(
 _population = click.option(
     "--population", metavar="NAME", help="Of a SONATA file with more than one: which to read."
 )
+
+
+def _nir(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of networks in NIR, which `read_network` takes."""
+    for name, text in (
+        (
+            "--loop-delay",
+            "of synapses on loops without any delay; of time-stepped programs: a step",
+        ),
+        ("--spike-width", "of the step of the time-stepped program that wrote it"),
+    ):
+        option = click.option(
+            name, type=float, metavar="S", help=f"Of a network in NIR: length {text} [s]."
+        )
+        command = option(command)
+    return command
 
 
 class _Commands(click.Group):
@@ -145,11 +161,12 @@ def cli(context: click.Context) -> None:
     help="Count times in whole ticks of this length [s], so that what meets on that grid meets "
     "exactly; times that are no multiples of it are refused.",
 )
+@_nir
 @_population
 @_memory
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: Any) -> None:
-    """Run the network MODEL on every recording of SPIKES.
+    """Run the network MODEL, evsim's or in NIR, on every recording of SPIKES.
 
     OUT holds the spikes, voltages and readout values that were recorded. It is written
     when the run is complete, or not at all.
@@ -164,16 +181,18 @@ def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: A
 
 @cli.command(epilog=_DEMO)
 @click.argument("file")
+@_nir
 @_population
 @_memory
-def info(file: str, population: str | None) -> None:
-    """Tell what FILE holds: spikes, a network or a result.
+def info(file: str, population: str | None, **nir: float | None) -> None:
+    """Tell what FILE holds: spikes, a network (evsim's or in NIR) or a result.
 
     Counts and rates, labels, how spikes are spread over units, parameters, delays and
     weights, where the file comes from. Spikes may be in the layout of SHD, SONATA or evsim,
     or files of N-TIDIGITS, N-MNIST, DVS Gesture (AEDAT 3.1) or MNIST.
     """
     from evsim.commands.info import describe, describe_dataset
+    from evsim.commands.networks import refuse_nir_options
     from evsim.datasets.recognise import recognise
     from evsim.files.kinds import refuse_population
 
@@ -181,9 +200,10 @@ def info(file: str, population: str | None) -> None:
     data = recognise(path)
     if data is not None:
         refuse_population(path, population, "is a data set")
+        refuse_nir_options(path, **nir)
         click.echo(describe_dataset(path, data))
         return
-    click.echo(describe(path, population))
+    click.echo(describe(path, population, **nir))
 
 
 @cli.command(epilog=_DEMO)
@@ -199,18 +219,23 @@ def info(file: str, population: str | None) -> None:
     show_default=True,
     help="Which one to draw, counted from 0.",
 )
+@_nir
 @_population
 @_memory
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-def plot(file: str, output: str, recording: int, population: str | None, overwrite: bool) -> None:
+def plot(
+    file: str, output: str, recording: int, population: str | None, overwrite: bool,
+    **nir: float | None,
+) -> None:  # fmt: skip
     """Draw what FILE holds.
 
     Spikes: raster and rates of one recording; of a camera, its pictures. A result: rasters,
     voltages and readout of one recording. A network: how its delays and weights are spread.
     """
+    from evsim.commands.networks import read_network, refuse_nir_options
     from evsim.datasets.recognise import recognise
-    from evsim.files.kinds import refuse_population
-    from evsim.plots import plot_file, save_figure
+    from evsim.files.kinds import identify, refuse_population
+    from evsim.plots import plot_file, plot_network, save_figure
 
     path = resolve(file)
     _check_output(output, overwrite, [path])
@@ -218,7 +243,11 @@ def plot(file: str, output: str, recording: int, population: str | None, overwri
     if data is not None:
         refuse_population(path, population, "is a data set")
         figure = _plot_dataset(data, recording)
+    elif identify(path)[0] == "nir":
+        refuse_population(path, population, "is a NIR graph")
+        figure = plot_network(read_network(path, **nir))
     else:
+        refuse_nir_options(path, **nir)
         figure = plot_file(path, recording, population)
     save_figure(output, figure, overwrite)
     click.echo(f"picture in {plain(output, LINE)}")
@@ -390,6 +419,7 @@ def _is_number(word: str) -> bool:
     show_default=True,
     help="From how it was trained to the other way, at the smallest step.",
 )
+@_nir
 @_memory
 @click.option("--overwrite", is_flag=True, help="Replace REPORT if it exists.")
 def check(
@@ -410,6 +440,25 @@ def check(
     click.echo(report)
     if not passed:
         sys.exit(1)
+
+
+@cli.command("convert", epilog=_DEMO)
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT")
+@_nir
+@_memory
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
+def convert_network(source: str, target: str, overwrite: bool, **nir: float | None) -> None:
+    """Write the network IN as OUT: a graph in NIR (.nir) or evsim's own file (.h5).
+
+    What NIR can't say is refused, not dropped. OUT is whole or absent.
+    """
+    from evsim.commands.networks import convert
+
+    path = resolve(source)
+    _check_output(target, overwrite, [path])
+    click.echo(convert(path, target, overwrite, **nir))
+    click.echo(f"network in {plain(target, LINE)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

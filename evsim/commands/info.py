@@ -13,8 +13,9 @@ import numpy as np
 
 from evsim.arrays import IntArray
 from evsim.budget import UNIT
+from evsim.commands.networks import read_network, refuse_nir_options
 from evsim.commands.tally import Answers, Tally
-from evsim.files import SpikeFile, load_network, network_digest
+from evsim.files import SpikeFile, network_digest
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.files.kinds import class_names, identify, refuse_population
 from evsim.files.spike_layouts import ShdRecordings, read_recordings, stretches
@@ -29,18 +30,21 @@ if TYPE_CHECKING:
 
 BATCH, MOST = 16, 1 << 12  # recordings of a data set that are in memory at once
 FEW = 1 << 16  # spikes of a batch that might as well be larger
+_FILES = {"nir": "NIR"}
 SHOWN = 200  # labels that are listed
 
 
-def describe(path: str | PathLike[str], population: str | None = None) -> str:
+def describe(path: str | PathLike[str], population: str | None = None, **nir: float | None) -> str:
     """Tell what a file holds.
 
     Parameters
     ----------
     path : path
-        Of a spike, network or result file.
+        Of a spike, network or result file, or a NIR graph.
     population : str or None
         For a SONATA file with more than one population: which one.
+    **nir
+        As for `evsim.commands.networks.read_network`.
 
     Returns
     -------
@@ -55,14 +59,16 @@ def describe(path: str | PathLike[str], population: str | None = None) -> str:
     kind, notes = identify(path)
     if kind != "spike":
         refuse_population(path, population, f"is a {kind} file")
-    if kind == "network":
-        lines = _describe_network(load_network(path))
+    if kind != "nir":
+        refuse_nir_options(path, **nir)
+    if kind in ("network", "nir"):
+        lines = _describe_network(read_network(path, **nir))
         notes["sha256"] = network_digest(path)
     elif kind == "result":
         lines = _describe_result(path)
     else:
         lines = _describe_spikes(path, population)
-    lines = [f"{plain(path, LINE)}: {kind} file", *lines]
+    lines = [f"{plain(path, LINE)}: {_FILES.get(kind, kind)} file", *lines]
     if notes:
         lines += ["", "notes in the file"]
         lines += [f"  {plain(name)}: {_note(value)}" for name, value in notes.items()]

@@ -17,8 +17,9 @@ import numpy as np
 
 from evsim.arrays import FloatArray
 from evsim.budget import Budget
+from evsim.commands.networks import read_network
 from evsim.commands.tally import Answers, Tally
-from evsim.files import ResultWriter, SpikeFile, load_network, network_digest
+from evsim.files import ResultWriter, SpikeFile, network_digest
 from evsim.network import Network
 from evsim.quantities import positive
 from evsim.requests import MAX_RATE
@@ -47,6 +48,8 @@ class RunOptions:
         Interval of the samples [s]; 1 ms if left out.
     population : str or None
         Of a SONATA file with more than one: which is the input.
+    spike_width, loop_delay : float or None
+        Of a network in NIR, see `evsim.interop.from_nir` [s].
     overwrite : bool
         Whether an existing result may be replaced.
     """
@@ -60,6 +63,8 @@ class RunOptions:
     population: str | None = None
     max_rate: float = MAX_RATE
     tick: float | None = None
+    spike_width: float | None = None
+    loop_delay: float | None = None
     overwrite: bool = False
 
 
@@ -138,7 +143,7 @@ def run_file(
     Parameters
     ----------
     model, spikes : path
-        Network and spike file.
+        Network (evsim's or NIR) and spike file.
     output : path
         Result file; whole when this returns, absent after an exception.
     options : RunOptions
@@ -160,7 +165,7 @@ def run_file(
     FileExistsError
         If the result exists and must not be replaced.
     """
-    net = load_network(model)
+    net = read_network(model, spike_width=options.spike_width, loop_delay=options.loop_delay)
     if options.engine == "reference":
         n_synapses = sum(projection.n_synapses for projection in net.projections.values())
         what = f"{n_synapses:,} synapses for the reference engine"
@@ -210,6 +215,7 @@ def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
     if duration is not None:
         return positive("duration", duration, "s"), "as asked for"
     if source.duration is not None:
+        source.doubt_duration()
         return source.duration, "as the spike file says"
     last = source.scan().last_time
     return float(default_duration(np.array([last]))), f"the last spike is at {last:.6g} s"
@@ -266,8 +272,9 @@ def _notes(
         "engine": options.engine,
         "max_rate": options.max_rate,
     }
-    if options.tick is not None:
-        notes["tick"] = options.tick
+    for name in ("tick", "spike_width", "loop_delay"):
+        if getattr(options, name) is not None:
+            notes[name] = getattr(options, name)
     if options.voltage:
         notes["voltage_dt"] = 1e-3 if options.dt is None else options.dt
     return notes

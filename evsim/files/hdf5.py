@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from os import PathLike
@@ -141,6 +142,8 @@ class InputFile:
             with library_errors(self.path):
                 self.base = int(self.h5.userblock_size)
             opened.pop_all()
+        # Data sets keep their file open as long as they live: no warning of that when they end.
+        weakref.finalize(self, self._raw.close)
 
     def _open(self) -> h5py.File:
         with library_errors(self.path):

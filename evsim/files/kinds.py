@@ -16,7 +16,7 @@ def identify(path: str | PathLike[str]) -> tuple[str, dict[str, Any]]:
 
     Returns
     -------
-    kind : {"spike", "network", "result"}
+    kind : {"spike", "network", "result", "nir"}
     notes : dict
         Attributes of the root group, by name.
 
@@ -28,7 +28,8 @@ def identify(path: str | PathLike[str]) -> tuple[str, dict[str, Any]]:
     with InputFile(path) as file:
         root = file.root
         found = root.attribute("format")
-        kind = {"evsim-network": "network", "evsim-result": "result"}.get(str(found), "spike")
+        other = "nir" if "node" in root and "spikes" not in root else "spike"
+        kind = {"evsim-network": "network", "evsim-result": "result"}.get(str(found), other)
         notes = {name: root.attribute(name) for name in root.attributes() if name not in _KNOWN}
     return kind, notes
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from evsim.arrays import IntArray
 from evsim.budget import UNIT
+from evsim.doubts import FAST, SLOW, odd_times, tell
 from evsim.files.hdf5 import Folder, InputFile, as_integers
 from evsim.files.plain_copy import copy_plain
 from evsim.files.spike_layouts import (
@@ -30,7 +31,7 @@ from evsim.files.spike_layouts import (
 )
 from evsim.spikes import Spikes, default_duration, left_out
 
-SLOW, FAST, LONG = 0.05, 1e3, 10.0  # rates per unit that no network has [Hz]; recordings [s]
+VERY_LONG = 100.0  # durations that a slow rate makes doubtful though a file says them [s]
 
 
 class Scan(NamedTuple):
@@ -259,8 +260,23 @@ class SpikeFile:
             rate = len(spikes.times) / max(len(spikes) * spikes.size, 1) / spikes.duration
         self._warn_about_unit(float(spikes.times.max(initial=0.0)), 4, rate)
         if duration is None and self.duration is not None:
+            self.doubt_duration()
             self.warn_about_late(int((spikes.times >= self.duration).sum()), 4)
         return spikes
+
+    def doubt_duration(self) -> None:
+        """Warn if the mean rate over a long duration that the file says is one that none has."""
+        n_units = len(self) * (self.size or 0)
+        if self.duration is None or self.duration < VERY_LONG or not n_units or self._doubted:
+            return
+        rate = int(self._recordings.lengths.sum()) / n_units / self.duration
+        if 0 < rate < SLOW:
+            self._doubted = True
+            tell(
+                f"{self.path}: says a duration of {self.duration:g} s, over which the mean rate is "
+                f"{rate:.3g} Hz per unit; if it holds milliseconds, write it anew with "
+                "evsim.save_spikes, times and duration in seconds"
+            )
 
     def warn_about_late(self, n_late: int, stacklevel: int = 2) -> None:
         """Warn of spikes at or after the duration that the file says, if there are any."""
@@ -297,7 +313,9 @@ class SpikeFile:
         The file is read once for it, where it does not say them.
         """
         size = self.size if size is None else size
-        duration = self.duration if duration is None else duration
+        if duration is None:
+            self.doubt_duration()
+            duration = self.duration
         if size is None:
             size = inferred_size(self._recordings, self.scan().largest_unit)
         if duration is None:
@@ -323,16 +341,15 @@ class SpikeFile:
             return
         assumed = self._recordings.assumed_unit
         early = last < (1e-2 if assumed == NO_UNIT else 1e-4)
-        too_slow = last > 1000 or (rate is not None and rate < SLOW and last >= LONG)
-        if not (too_slow or early or (rate is not None and rate > FAST)):
+        odd = odd_times(last, rate)
+        if not (early or odd):
             return
+        too_slow = odd != "" and (rate is None or rate <= FAST)
         self._doubted = True
         guess = "seconds" if assumed == NO_UNIT else "another unit"
         if too_slow:
             guess = "milliseconds or microseconds" if assumed == "s" else "a smaller unit"
-        found = f"the last spike is at {last:g} s"
-        if rate is not None:
-            found += f" and the mean rate {rate:.3g} Hz per unit"
+        found = odd or f"the last spike is at {last:g} s"
         warnings.warn(
             f"{self._recordings.places[0]}: {found}, if the times are in {assumed}; the file, "
             f"which says no duration, probably holds {guess}. Convert the times to seconds and "

@@ -108,6 +108,13 @@ def from_nir(
     Network
         Weights are scaled as told in `to_nir`.
 
+    Warns
+    -----
+    UserWarning
+        If ``spike_width`` is left out and a spike would lift voltages by more than ten
+        thresholds, which graphs of programs with time steps do; names the step that the
+        graph suggests, where it suggests one.
+
     Raises
     ------
     ValueError

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
+from evsim.doubts import tell
 from evsim.files.spike_layouts import MAX_UNITS
+from evsim.interop.nir_doubts import doubt_of_width
 from evsim.interop.nir_export import free_name
 from evsim.interop.nir_loops import delay_loops, refuse_instant_loops, short
 from evsim.interop.nir_sizes import Route, Shape, fill_shapes, geometry, own_shape, shape_of
@@ -78,7 +80,12 @@ def import_graph(
     rank = {name: i for i, name in enumerate(nodes)}
     ordered = sorted(projections.values(), key=lambda p: rank.get(p.name, len(rank)))
     found = _chosen_output(outputs, output)
-    return Network([end.population for end in ends.values()], ordered, output=found)
+    net = Network([end.population for end in ends.values()], ordered, output=found)
+    doubt = "" if spike_width else doubt_of_width(nodes, net.populations, ordered)
+    if doubt:
+        object.__setattr__(net, "doubt", doubt)
+        tell(doubt)
+    return net
 
 
 def _check_nodes(nodes: dict[str, Any], edges: list[tuple[str, str]], inner: set[str]) -> None:

@@ -1,0 +1,92 @@
+"""Networks as commands are given them: evsim's own files, and graphs in NIR."""
+
+from __future__ import annotations
+
+import os
+from os import PathLike
+
+from evsim.files import FileError, load_network
+from evsim.files.kinds import identify
+from evsim.network import Network
+
+_SUFFIXES = {".h5": "network", ".hdf5": "network", ".nir": "nir"}
+
+
+def read_network(path: str | PathLike[str], **nir: float | None) -> Network:
+    """Read a network file or a NIR graph.
+
+    Parameters
+    ----------
+    path : path
+        Of the file; its content says which it is.
+    **nir
+        ``spike_width`` and ``loop_delay`` of `evsim.interop.from_nir`.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    FileError
+        If it is neither, or not sound; or if it is no graph and something of ``nir`` is given.
+    """
+    if identify(path)[0] == "nir":
+        from evsim.interop import load_nir
+
+        return load_nir(path, **nir)
+    refuse_nir_options(path, **nir)
+    return load_network(path)
+
+
+def refuse_nir_options(path: str | PathLike[str], **nir: float | None) -> None:
+    """Refuse what has a meaning for graphs in NIR only.
+
+    Raises
+    ------
+    FileError
+        Names the file and the option.
+    """
+    for name, value in nir.items():
+        if value is not None:
+            option = name.replace("_", "-")
+            raise FileError(f"{path}: is no NIR graph; --{option} is for these only")
+
+
+def convert(
+    source: str | PathLike[str], target: str | PathLike[str], overwrite: bool, **nir: float | None
+) -> str:
+    """Write a network file or NIR graph as the one that the name of the target says.
+
+    Parameters
+    ----------
+    source, target : path
+        The target, ``.nir`` or ``.h5``, is whole or absent.
+    overwrite : bool
+        Whether it may replace a file.
+    **nir
+        As for `read_network`.
+
+    Returns
+    -------
+    str
+        What was written, for a person.
+
+    Raises
+    ------
+    ValueError
+        If the target has another suffix, or the network has what NIR can't say.
+    FileError, FileExistsError
+        If a file is not sound, or exists.
+    """
+    suffix = os.path.splitext(target)[1].lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{target}: must end in .nir (a NIR graph) or .h5 (evsim's network file)")
+    net = read_network(source, **nir)
+    if _SUFFIXES[suffix] == "nir":
+        from evsim.interop import save_nir
+
+        save_nir(target, net, overwrite)
+    else:
+        net.save(target, overwrite)
+    return repr(net)
