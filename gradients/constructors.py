@@ -7,9 +7,13 @@ standing for the parameters of the neurons. Which those are is known to `evsim.m
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
+
+import numpy as np
+import torch
 
 from evsim.models import MODELS, Model, Parameter
 
@@ -71,6 +75,26 @@ def arguments_for(layer: Any) -> dict[str, Any]:
     }
 
 
+def described(layer: Any) -> list[str]:
+    """Return the arguments of a layer that are not the usual ones, as a user would write them.
+
+    The range of an array stands for it; limits of delays are told where there are such delays.
+    """
+    limits = {"max_delay": "delay_kind", "recurrent_max_delay": "recurrent_delay_kind"}
+    found = []
+    for name, parameter in inspect.signature(_own_class(type(layer))).parameters.items():
+        if parameter.kind is not _BOTH or name in ("in_features", "out_features", "dtype"):
+            continue
+        value, usual = _argument(layer, name), parameter.default
+        rule = _model(layer).parameters.get(name)
+        if rule is not None and rule.follows:
+            usual = getattr(layer, str(rule.default))
+        there = getattr(layer, limits[name]) is not None if name in limits else True
+        if there and (name in limits or not _same(value, usual)):
+            found.append(f"{name}={_short(value)}")
+    return found
+
+
 def documented(kind: Any) -> str:
     """Return the docstring of a class with the parameters of its model filled in."""
     lines = [
@@ -89,10 +113,32 @@ def _argument(layer: Any, name: str) -> Any:
     if name == "delay":
         return layer.delay_kind
     if name == "recurrent_delay" and layer.recurrent is not None:
-        return layer.recurrent_delay_kind or float(layer.recurrent_delay)
+        fixed = layer.recurrent_delay
+        return layer.recurrent_delay_kind or (fixed if fixed.is_meta else float(fixed))
     if name == "recurrent_delay":
         return inspect.signature(type(layer)._set_up).parameters[name].default
     return getattr(layer, name)
+
+
+def _same(value: Any, usual: Any) -> bool:
+    if torch.is_tensor(value):
+        return (
+            not value.is_meta
+            and isinstance(usual, (float, torch.Tensor))
+            and bool((value == usual).all())
+        )
+    return isinstance(value, type(usual)) and bool(value == usual)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, (torch.Tensor, np.ndarray)):
+        if value.dtype in (torch.bool, bool):
+            return f"{int(value.sum())} of {math.prod(value.shape)}"
+        if torch.is_tensor(value) and value.is_meta:
+            return "..."
+        low, high = float(value.min()), float(value.max())
+        return f"{low:g}" if low == high else f"{low:g}...{high:g}"
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def _model(kind: Any) -> Model:

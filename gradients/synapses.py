@@ -20,7 +20,7 @@ from evsim.models import MODELS
 from evsim.quantities import positive
 from evsim.spike_checks import check_size
 
-from .constructors import CELLS, TableSignature, arguments_of, documented
+from .constructors import CELLS, TableSignature, arguments_of, described, documented
 from .delays import HasDelays
 from .diagnostics import Diagnostics
 from .functional import Job, fire, observe
@@ -210,13 +210,8 @@ class Synapses(HasDelays):
         return {name: tensor for name, tensor in found.items() if tensor is not None}
 
     def extra_repr(self) -> str:
-        """Return sizes and what is learnt."""
-        parts = [f"{self.in_features}, {self.out_features}"]
-        if self.delay_kind is not None:
-            parts.append(f"delay={self.delay_kind!r}")
-        if self.learn:
-            parts.append(f"learn={self.learn}")
-        return ", ".join(parts)
+        """Return the sizes, and what is not as usual."""
+        return ", ".join([f"{self.in_features}, {self.out_features}", *described(self)])
 
 
 class Spiking(Synapses):

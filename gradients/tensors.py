@@ -100,6 +100,11 @@ def refuse_elsewhere(owner: str, what: str, tensor: torch.Tensor) -> None:
     ValueError
         Names the owner, the tensor, the device and what to do.
     """
+    if tensor.is_meta:
+        raise ValueError(
+            f"{owner}: {what} on the device 'meta', where nothing has values; "
+            "load_state_dict(..., assign=True) gives a layer some"
+        )
     if not tensor.is_cpu:
         raise ValueError(
             f"{owner}: {what} on the device {tensor.device.type!r}, but events are computed on the "

@@ -11,6 +11,7 @@ from evsim import Population
 from evsim.quantities import positive
 
 from ..synapses import Synapses
+from ..tensors import refuse_elsewhere
 from .delays import DELAYS, Loop, Ring, Steps, arrivals, in_steps
 
 
@@ -41,6 +42,8 @@ class OnGrid(Synapses):
         ValueError
             If the raster's shape does not fit, or a parameter is not legal.
         """
+        if self.weight.is_meta:
+            refuse_elsewhere(type(self).__name__, "its weight is", self.weight)
         raster = checked_raster(raster, self.in_features)
         found = self.tensors()
         self.refuse_illegal_parameters()

@@ -35,7 +35,7 @@ def to_raster(
     dtype : torch.dtype or None
         Of the raster; torch's default if left out.
     device : device or None
-        Where it goes.
+        Where it goes; where tensors are, if left out.
 
     Returns
     -------
@@ -60,6 +60,9 @@ def to_raster(
     """
     spikes = as_spikes(spikes, "to_raster")
     positive("dt", dt, "s")
+    if device is None and torch.is_tensor(spikes.times):
+        device = spikes.times.device
+    spikes = spikes.to("cpu")
     recordings, times, units = (
         torch.as_tensor(a) for a in (spikes.recordings(), spikes.times, spikes.units)
     )
