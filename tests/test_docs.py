@@ -26,8 +26,12 @@ def test_examples_in_docstrings(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("name", ["add-a-dataset.md", "add-a-method.md", "exactness.md", "pypi.md"])
-def test_the_programs_of_a_page_run(name):
+PAGES = ("add-a-dataset.md", "add-a-method.md", "exactness.md", "from-snntorch.md", "pypi.md")
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_programs_of_a_page_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8")
     names = {}
     for program in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):

@@ -34,7 +34,7 @@ def read_network(path: str | PathLike[str], **nir: float | None) -> Network:
     if identify(path)[0] == "nir":
         from evsim.interop import load_nir
 
-        return load_nir(path, **nir)
+        return load_nir(path, None, nir.get("spike_width"), loop_delay=nir.get("loop_delay"))
     refuse_nir_options(path, **nir)
     return load_network(path)
 

@@ -206,9 +206,9 @@ class _Job:
             first += max(1, fitting)
 
 
-def _in_steps(net: Network, dt: float, *asked: Any) -> Simulator:
+def _in_steps(net: Network, dt: float, record: Any = None, voltage: Any = None) -> Simulator:
     """Return what runs a network whose times are counted in steps, or was run in seconds."""
-    return Simulator(net, *asked, max_rate=MAX_RATE * dt).in_steps()
+    return Simulator(net, record, voltage, max_rate=MAX_RATE * dt).in_steps()
 
 
 def window(net: Network, dt: float) -> float:
