@@ -53,7 +53,7 @@ def to_torch(net: Network) -> nn.Sequential:
     >>> into = Dense(pre="in", post="cells", weight=np.ones((2, 3)), delay=np.full(3, 0.01))
     >>> to_torch(Network([Population("in", "Input", 3), cells], [into]))
     Sequential(
-      (cells): CubaLIF(3, 2, delay='axonal')
+      (cells): CubaLIF(3, 2, tau_mem=0.02, tau_syn=0.005, delay='axonal', max_delay=0.06)
     )
     """
     return chain_of_layers(net, _LAYERS)

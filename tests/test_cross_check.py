@@ -340,7 +340,7 @@ def test_reports_hold_everything():
 
 def test_recordings_without_labels_or_spikes():
     rng = np.random.default_rng(1)
-    empty = Spikes([], [], [0, 0, 0], size=2, duration=0.1)
+    empty = Spikes([], [], [0, 0, 0], size=6, duration=0.1)
     check = cross_check(cuba_network(rng), empty, [1e-2, 1e-3])
     assert check.decisions[0].exact_accuracy is None and check.decisions[0].exact_grid == 1
     assert "-" in report_text(check, Tolerances())
@@ -382,6 +382,6 @@ def test_recordings_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="7 units"):
         cross_check(net, Spikes([0.1], [6], size=7, duration=0.2), [1e-3])
     with pytest.raises(ValueError, match="no recordings"):
-        cross_check(net, Spikes([], [], [0], size=2, duration=0.2), [1e-3])
+        cross_check(net, Spikes([], [], [0], size=6, duration=0.2), [1e-3])
     with pytest.raises(ValueError, match="min_match"):
         Tolerances(min_match=float("nan"))

@@ -255,7 +255,7 @@ BATCHES = {
     "no spikes": evsim.Spikes([], [], [0, 0, 0], size=3, duration=0.1),
     "one empty recording": evsim.Spikes([0.01], [2], [0, 1, 1], size=3, duration=0.1),
     "all at the end": evsim.Spikes([0.1, 0.1], [0, 1], [0, 2], size=3, duration=0.1),
-    "fewer units": evsim.Spikes([0.01, 0.01], [0, 0], [0, 2], size=1, duration=0.1),
+    "fewer units": evsim.Spikes([0.01, 0.01], [0, 0], [0, 2], duration=0.1),
 }
 
 

@@ -80,6 +80,7 @@ TAKERS = {
     "save_spikes": lambda s: evsim.save_spikes("never.h5", s),
     "bin_spikes": lambda s: bin_spikes(s, 1e-3),
     "fit_weights": lambda s: g.fit_weights(model(), s),
+    "score": lambda s: g.score(model(), s),
     "plot_spikes": plot_spikes,
     "plot_frames": lambda s: plot_frames(s, (1, 1, SIZE)),
     "cross_check": lambda s: cross_check(checked(), s, [1e-3]),

@@ -88,6 +88,6 @@ def _steps(node: Any) -> list[float]:
     else:
         return []
     found: FloatArray = (np.asarray(time, float) / np.asarray(scale, float)).ravel()
-    unscaled = (np.asarray(scale) == 1.0).all()  # which says nothing
-    good = not unscaled and len(found) > 0 and bool(((found > 0) & (found < np.inf)).all())
+    scaled = bool((np.asarray(scale) > 1.0).all())  # else it says nothing
+    good = scaled and len(found) > 0 and bool(((found > 0) & (found < np.inf)).all())
     return [float(np.median(found))] if good else []

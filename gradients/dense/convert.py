@@ -65,8 +65,8 @@ def from_events(
     >>> hidden = g.CubaLIF(3, 4, tau_mem=20e-3, tau_syn=5e-3, delay="axonal")
     >>> from_events(nn.Sequential(hidden, g.LI(4, 2, tau_mem=20e-3)), dt=1e-3)
     Sequential(
-      (0): CubaLIF(3, 4, delay='axonal', dt=0.001)
-      (1): LI(4, 2, dt=0.001)
+      (0): CubaLIF(3, 4, tau_mem=0.02, tau_syn=0.005, delay='axonal', max_delay=0.06, dt=0.001)
+      (1): LI(4, 2, tau_mem=0.02, dt=0.001)
     )
     """
     makers = _makers(dt, delays, surrogate, reset_mode, detach_reset)
@@ -110,7 +110,7 @@ def from_network(
     >>> model = from_network(Network([Population("in", "Input", 1), cells], [into]), dt=1e-3)
     >>> model, model.cells.reset_mode
     (Sequential(
-      (cells): LIF(1, 2, dt=0.001)
+      (cells): LIF(1, 2, tau_mem=0.02, dt=0.001)
     ), 'soft')
     """
     makers = _makers(dt, delays, surrogate, "hard", detach_reset)

@@ -73,8 +73,8 @@ def delay_model(
     >>> _ = torch.manual_seed(0)
     >>> delay_model(70, 128, 10)
     Sequential(
-      (hidden): CubaLIF(70, 128, delay='axonal')
-      (readout): CubaLI(128, 10)
+      (hidden): CubaLIF(70, 128, tau_mem=0.02, tau_syn=0.01, delay='axonal', max_delay=0.06)
+      (readout): CubaLI(128, 10, tau_mem=0.01, tau_syn=0.005, output='integral', tau_output=0.2)
     )
     """
     for name, value, known in (("delay", delay, DELAYS), ("recurrent", recurrent, LOOPS)):

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 from evsim import Spikes
+from evsim.spikes import as_arrays
 from evsim.train_options import TrainOptions as TrainOptions
 
 from ..delays import hold_delays
@@ -36,6 +37,7 @@ from .waking import watched
 Augment = Callable[[Spikes, np.random.Generator], Spikes]
 
 
+@runtime_checkable
 class Recordings(Protocol):
     """What can be trained on; every data set of `evsim.datasets` is such a thing."""
 
@@ -299,15 +301,15 @@ def _moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Ten
 
 
 @torch.no_grad()
-def score(model: nn.Module, data: Recordings, batch: int = 64) -> Score:
+def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score:
     """Return how well a model tells the classes of some recordings.
 
     Parameters
     ----------
     model : Module
         From `Spikes` to one value per class.
-    data : Recordings
-        A data set.
+    data : Recordings or Spikes
+        A data set, or labelled spikes, or a list of samples.
     batch : int
         Recordings at a time; without influence on the accuracy.
 
@@ -317,13 +319,21 @@ def score(model: nn.Module, data: Recordings, batch: int = 64) -> Score:
         Mean cross-entropy and right answers.
     """
     sums = np.zeros(3)
-    for spikes in data.batches(batch):
+    for spikes in _batches(data, batch):
         mine = share(spikes)
         labels, values = _labels(mine), model(mine)
         loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
         sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
     all_loss, right, n = total(*sums)
     return Score(all_loss / max(n, 1), int(right), int(n))
+
+
+def _batches(data: Recordings | Spikes, size: int) -> Iterable[Spikes]:
+    """Return a data set or spikes a few recordings at a time."""
+    if isinstance(data, Recordings):
+        return data.batches(size)
+    spikes = as_arrays(data, "score")
+    return (spikes[i : i + size] for i in range(0, len(spikes), size))
 
 
 def _labels(batch: Spikes) -> Tensor:
