@@ -12,8 +12,10 @@ IntArray: TypeAlias = npt.NDArray[np.int64]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
 
 
-def same_bits(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
-    """Whether two arrays have the same type, shape and bits; NaN is the same as itself."""
-    return (
-        one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
-    )
+def same_bits(one: Any, other: Any) -> bool:
+    """Whether two arrays have the same type, shape and bits; other values are compared by ==."""
+    if not (isinstance(one, np.ndarray) and isinstance(other, np.ndarray)):
+        return type(one) is type(other) and bool(one == other)
+    if one.dtype != other.dtype or one.shape != other.shape:
+        return False
+    return one.tobytes() == other.tobytes()

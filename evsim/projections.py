@@ -71,15 +71,8 @@ class Projection:
         """Whether kind, ends, name and numbers are the same, to the last bit."""
         if not isinstance(other, type(self)) or type(self) is not type(other):
             return NotImplemented
-        pairs = [(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return all(
-            same_bits(a, b)
-            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray)
-            else a is b
-            if a is None or b is None
-            else a == b
-            for a, b in pairs
-        )
+        names = [f.name for f in fields(self)]
+        return all(same_bits(getattr(self, name), getattr(other, name)) for name in names)
 
     def __hash__(self) -> int:
         """Return what equal ones share."""
