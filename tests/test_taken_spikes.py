@@ -84,8 +84,8 @@ TAKERS = {
     "plot_spikes": plot_spikes,
     "plot_frames": lambda s: plot_frames(s, (1, 1, SIZE)),
     "cross_check": lambda s: cross_check(checked(), s, [1e-3]),
-    "reference_run": lambda s: reference_run(model(), s, 5e-3),
-    "compare_gradients": lambda s: compare_gradients(model(), s, torch.sum, [5e-3]),
+    "reference_run": lambda s: reference_run(model(), s, 1e-3),
+    "compare_gradients": lambda s: compare_gradients(model(), s, torch.sum, [1e-3]),
     "sum_channels": lambda s: sum_channels(s, 2),
     "shift_times": lambda s: shift_times(s, 0.01, 0),
     "shift_channels": lambda s: shift_channels(s, 1, 0),
@@ -269,28 +269,30 @@ def test_the_door_takes_what_holds_recordings(kind):
     assert torch.is_tensor(found.times) == ("tensors" in kind)
 
 
-@pytest.mark.parametrize("taker", TAKERS)
+def plain(result):
+    """What a taker returned, or wrote, as something that can be compared; figures can't."""
+    if isinstance(result, evsim.Result):
+        return result.spikes
+    if torch.is_tensor(result):
+        return result.tolist()
+    if isinstance(result, np.ndarray):
+        return result.tolist()
+    return result if isinstance(result, (Spikes, g.training.trainer.Score)) else None
+
+
+# Of the last: what the layer returned is looked at, too.
+@pytest.mark.parametrize("taker", sorted(set(TAKERS) - {"peak_voltage"}))
 def test_every_taker_takes_a_data_set_and_a_list_of_recordings(taker, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if taker == "peak_voltage":
-        return  # of what the layer was given, and what it returned
-    loss = (lambda s: s) if taker != "compare_gradients" else None
     results = []
     for kind in ("arrays", "data set", "list of recordings"):
         torch.manual_seed(0)
-        results.append(TAKERS[taker](TAKEN[kind]()))
+        result = plain(TAKERS[taker](TAKEN[kind]()))
         for path in tmp_path.iterdir():
-            results[-1] = path.read_bytes()
+            result = evsim.load_spikes(path)
             path.unlink()
-    first, *others = (loss(r) if loss else r for r in results)
-    for other in others:
-        if torch.is_tensor(first) or isinstance(first, np.ndarray):
-            assert np.array_equal(
-                np.asarray(first.detach() if torch.is_tensor(first) else first),
-                np.asarray(other.detach() if torch.is_tensor(other) else other),
-            )
-        elif isinstance(first, (Spikes, bytes)):
-            assert first == other or isinstance(first, bytes)
+        results.append(result)
+    assert results[0] == results[1] == results[2]
 
 
 def test_one_sample_is_one_recording_with_its_label():
