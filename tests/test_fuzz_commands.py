@@ -247,7 +247,7 @@ def test_a_value_that_is_read_otherwise_would_be_seen(tmp_path, monkeypatch):
 def test_a_traceback_would_be_seen(tmp_path, monkeypatch):
     from evsim.commands import info
 
-    def broken(path, population=None):
+    def broken(path, population=None, **nir):
         raise KeyError("what no command expects")
 
     monkeypatch.setattr(info, "describe", broken)
