@@ -57,7 +57,7 @@ def test_ctrl_c_during_the_imports_of_a_command_is_one_line(tmp_path: Path, modu
 IN_A_LIBRARY = """
 import os, signal, sys
 import evsim.commands.cli as cli
-def describe(path, population=None):
+def describe(path, population=None, **nir):
     {body}
 import evsim.commands.info
 evsim.commands.info.describe = describe
