@@ -3,7 +3,6 @@
 import doctest
 import importlib
 import pkgutil
-import re
 from pathlib import Path
 
 import pytest
@@ -24,19 +23,6 @@ MODULES = {
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_examples_in_docstrings(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
-
-
-PAGES = ("add-a-dataset.md", "add-a-method.md", "exactness.md", "from-snntorch.md", "pypi.md")
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_the_programs_of_a_page_run(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    page = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8")
-    names = {}
-    for program in re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
-        exec(program, names)
-    assert names
 
 
 def test_public_names_are_documented():

@@ -1,0 +1,67 @@
+"""Every program and every command of README and docs/ runs, and prints what stands beside it.
+
+A page is run from top to bottom in a folder of its own: programs in one namespace, commands of
+evsim in this process. Trainings are cut short. A comment before a block keeps it from being run,
+and says why: ``<!-- needs ... -->``.
+"""
+
+import contextlib
+import io
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from in_process import run
+
+pytest.importorskip("torch")
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+BLOCK = re.compile(r"(<!-- needs [^\n]*-->\n)?^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+TOLD = re.compile(r"^\s*print\(.*\)  # (.*)$", re.MULTILINE)
+SHORT = {"train": ("--epochs", "1", "--hidden", "8"), "check": ("--recordings", "4")}
+OTHERS = ("pip", "python", "python3", "bash", "pytest", "torchrun", "git", "eval", "tensorboard")
+
+
+@pytest.mark.parametrize("name", ["README.md", *PAGES])
+def test_what_stands_on_a_page_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for needs, kind, block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")):
+        if not needs:
+            (run_program if kind == "python" else run_commands)(block, names, tmp_path)
+
+
+def run_program(block, names, folder):
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile(block, "page", "exec"), names)
+    printed = out.getvalue().splitlines()
+    for told in TOLD.findall(block):
+        assert told in printed, printed
+
+
+def run_commands(block, names, folder):
+    block = block.replace("\\\n", " ").replace("&&", "\n")
+    for line in filter(None, map(str.strip, block.splitlines())):
+        command, *words = shlex.split(line, comments=True) or ["#"]
+        command = command.rpartition("/")[2]
+        if command != "evsim":
+            assert command in (*OTHERS, "#"), f"{command}: is not run here; say what it needs"
+            continue
+        short = SHORT.get(words[0], ())
+        if "--resume" in words:  # as it was begun
+            short = ()
+        done = run(folder, *words, *short)
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+def test_pages_are_listed_and_links_lead_somewhere():
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    for name in ["README.md", "CONTRIBUTING.md", *PAGES]:
+        page = ROOT / name
+        if page.parent.name == "docs" and page.name not in ("index.md", "pypi.md"):
+            assert f"({page.name})" in index, page.name
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert link.startswith("http") or (page.parent / link).exists(), f"{name}: {link}"
