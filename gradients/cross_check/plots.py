@@ -83,13 +83,13 @@ def _draw_order(axes: Axes, order: Order, colour: str) -> None:
 
 
 def _draw_lost(axes: Axes, check: CrossCheck) -> None:
-    axes.set_title("missing (-) and extra (--) spikes [%]")
+    axes.set_title("missing and extra spikes [% of events]")
     for name, colour in _coloured(check).items():
         found = [s for s in check.spikes if s.population == name]
         dt = [1e3 * s.dt for s in found]
         for what, style in (("missing", "-"), ("extra", "--")):
             share = [100 * getattr(s, what) / max(s.n_events, 1) for s in found]
-            label = drawn(name) if what == "missing" else None
+            label = f"{drawn(name)}: {what}"
             axes.plot(dt, share, style, marker=".", color=colour, label=label)
     axes.set_ylim(bottom=0)
     axes.legend(fontsize=7)

@@ -1,0 +1,56 @@
+"""The network that made a result: named by the user, or lying beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from evsim.files import load_network, network_digest
+from evsim.network import Network
+from evsim.words import plain
+
+
+def network_of(
+    result: str | PathLike[str], notes: Mapping[str, Any], given: str | PathLike[str] | None
+) -> Network | None:
+    """Return the network that a result file was made with.
+
+    Parameters
+    ----------
+    result : path
+        Of the result file.
+    notes : mapping
+        Its attributes: ``network_digest`` says which network it was, ``network_file`` how its
+        file was called.
+    given : path or None
+        The network's file, if the user names it. If not, a file of that name in the folder of
+        the result is taken, if it is the one.
+
+    Returns
+    -------
+    Network or None
+        None if none was named and none lies there.
+
+    Raises
+    ------
+    ValueError
+        If the file named is another network.
+    FileError
+        If it is none, or not sound.
+    """
+    digest = notes.get("network_digest")
+    if given is not None:
+        net = load_network(given)
+        if digest is not None and network_digest(given) != digest:
+            raise ValueError(
+                f"{os.fspath(given)}: is not the network that made {os.fspath(result)} (the "
+                "digests differ); name that one, or simulate again"
+            )
+        return net
+    name = os.path.basename(str(notes.get("network_file", "")))
+    beside = os.path.join(os.path.dirname(os.fspath(result)), name)
+    if not name or plain(name) != name or not os.path.isfile(beside):
+        return None
+    return load_network(beside) if network_digest(beside) == digest else None
