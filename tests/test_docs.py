@@ -26,7 +26,10 @@ def test_examples_in_docstrings(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-@pytest.mark.parametrize("name", ["add-a-dataset.md", "add-a-method.md", "exactness.md", "pypi.md"])
+PROGRAMS = ["add-a-dataset.md", "add-a-method.md", "exactness.md", "pictures.md", "pypi.md"]
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
 def test_the_programs_of_a_page_run(name):
     page = (Path(__file__).parent.parent / "docs" / name).read_text(encoding="utf-8")
     names = {}

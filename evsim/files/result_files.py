@@ -263,6 +263,8 @@ def _read_threshold(folder: Folder, size: int) -> FloatArray:
     values = as_floats(folder, "threshold", (1,))
     if values.shape != (size,):
         raise folder.error("threshold", f"has shape {list(values.shape)}, must be [{size}]")
+    if not np.isfinite(values).all():
+        raise folder.error("threshold", "must be finite")
     return values
 
 

@@ -315,7 +315,7 @@ def _with_one_palette(frames: list[Image]) -> list[Image]:
     palette = wide.quantize(COLOURS, kmeans=1, dither=pil.Dither.NONE)
     few = [frame.quantize(palette=palette, dither=pil.Dither.NONE) for frame in frames]
     colours = np.array(few[0].getpalette()).reshape(-1, 3)
-    colours[few[0].getpixel((0, 0))] = 255  # paper stays white
+    colours[int(np.asarray(few[0])[0, 0])] = 255  # paper stays white
     for frame in few:
         frame.putpalette(colours.ravel().tolist())
     return few
