@@ -42,11 +42,15 @@ class Browser:
     def __enter__(self) -> Browser:
         quiet: Any = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._process = subprocess.Popen(self._command, **quiet)
-        self._loop.run_until_complete(self._connect())
         self.errors: list[str] = []
         self.requests: list[str] = []
-        for domain in ("Page", "Runtime", "Network", "Log"):
-            self.call(f"{domain}.enable")
+        try:
+            self._loop.run_until_complete(self._connect())
+            for domain in ("Page", "Runtime", "Network"):
+                self.call(f"{domain}.enable")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -98,6 +98,8 @@ def test_what_an_animation_needs(tmp_path: Path) -> None:
     silent = evsim.Spikes.from_recordings([([], [])] * 3, 5, 2.0)
     with pytest.raises(ValueError, match="'hidden' is silent"):
         find_flights(NET, replace(RESULT, spikes={**spikes, "hidden": silent}), 0)
+    with pytest.raises(ValueError, match="population 'hidden' has 0 units there, 5 in the result"):
+        save_animation(tmp_path / "a.gif", RESULT, small_net("other"))
     with pytest.raises(ValueError, match="recording 3 does not exist"):
         save_animation(tmp_path / "a.gif", RESULT, NET, 3)
     assert not (tmp_path / "a.gif").exists()

@@ -102,6 +102,21 @@ def test_spikes_have_a_page_and_networks_have_none(tmp_path: Path) -> None:
     assert done.returncode == 2 and "exists already" in done.stderr
 
 
+def test_a_network_that_does_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="population 'hidden' has 0 units there, 5 in the result"):
+        save_page(tmp_path / "a.html", small_run(small_net()), net=small_net("other"))
+    assert not (tmp_path / "a.html").exists()
+
+
+def test_numbers_beyond_all_measure_have_a_page(tmp_path: Path) -> None:
+    ends = [evsim.Population("a", "Input", 2), evsim.Population("b", "LIF", 1, tau_mem=0.02)]
+    weight, delay = np.array([[1e99, -1e99]]), np.array([[1e306, 0.0]])
+    net = evsim.Network(ends, [evsim.Dense(pre="a", post="b", weight=weight, delay=delay)])
+    spikes = evsim.Spikes([0.1, 0.2], [0, 1], size=2, duration=1.0)
+    save_page(tmp_path / "a.html", evsim.Result({"a": spikes}, duration=1.0), net=net)
+    assert of_kind(tmp_path / "a.html", "Spinner")
+
+
 def test_names_do_not_become_markup(tmp_path: Path) -> None:
     net = small_net(RUDE.replace("/", "|"))
     save_page(tmp_path / "a.html", small_run(net), 0, [RUDE, RUDE], net=net)

@@ -19,6 +19,7 @@ from evsim.network import Network, Population
 from evsim.plots.choice import Window, check_recording, drawn_window
 from evsim.plots.figures import n_recordings
 from evsim.plots.flights import Flights, find_flights
+from evsim.plots.network_of import check_fits
 from evsim.plots.style import BLUE, DARK, GREY, VERMILION, styled
 from evsim.result import Result
 from evsim.words import drawn
@@ -81,6 +82,7 @@ def save_animation(
     if not result.spikes:
         raise ValueError("the result holds no spikes to animate")
     check_recording(recording, n_recordings(result))
+    check_fits(net, result)
     flights = find_flights(net, result, recording)
     parts = [spikes[recording] for spikes in result.spikes.values()]
     begin, end = drawn_window(window, result.duration, parts)

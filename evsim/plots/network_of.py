@@ -1,4 +1,4 @@
-"""The network that made a result: named by the user, or lying beside it."""
+"""The network that made a result: named by the user or lying beside it, and whether it fits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from evsim.files import load_network, network_digest
 from evsim.network import Network
+from evsim.result import Result
 from evsim.words import plain
 
 
@@ -54,3 +55,22 @@ def network_of(
     if not name or plain(name) != name or not os.path.isfile(beside):
         return None
     return load_network(beside) if network_digest(beside) == digest else None
+
+
+def check_fits(net: Network, result: Result) -> None:
+    """Refuse a network that does not have the populations of a result.
+
+    Raises
+    ------
+    ValueError
+        If one is missing, or has another number of units.
+    """
+    sizes = {name: spikes.size for name, spikes in result.spikes.items()}
+    sizes |= {name: values.shape[2] for name, values in result.voltage.items()}
+    for name, size in sizes.items():
+        held = net.populations[name].size if name in net.populations else 0
+        if held != size:
+            raise ValueError(
+                f"the network is not the one of the result: population {plain(name)!r} has "
+                f"{held} units there, {size} in the result"
+            )

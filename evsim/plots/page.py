@@ -21,6 +21,7 @@ from evsim.plots.figures import (
     told_window,
     units_of_result,
 )
+from evsim.plots.network_of import check_fits
 from evsim.plots.page_delays import delay_rows
 from evsim.plots.page_panels import raster_panel, readout_panel, voltage_panel
 from evsim.plots.rasters import counted
@@ -70,7 +71,7 @@ def save_page(
     Raises
     ------
     ValueError
-        If there is no such recording or unit, or nothing was recorded.
+        If there is no such recording or unit, nothing was recorded, or the network is another.
     FileExistsError
         If the file exists and ``overwrite`` is false.
     ModuleNotFoundError
@@ -95,6 +96,7 @@ def save_page(
         rows.append([raster_panel(name, one, numbers, times, told), None])
     ranges = {name: row[0].y_range for name, row in zip(parts, rows, strict=True)}
     if net is not None:
+        check_fits(net, result)
         places = {name: row for name, row in zip(parts, rows, strict=True)}
         for row, post, choice in delay_rows(net, parts, times, ranges):
             # Beside the raster of the population, if there is room.

@@ -18,11 +18,13 @@ from evsim.spikes import Spikes
 
 if TYPE_CHECKING:
     from bokeh.models import ColumnDataSource, Range1d
+    from bokeh.plotting import figure
 
 MAX_SYNAPSES, MAX_ROWS, MAX_ARRIVALS = 1 << 20, 4, 1 << 18
 _COLOURS = (BLUE, VERMILION)  # of inhibition and of excitation
 
-# The twin of `Synapses.arrivals`, for a unit that is chosen on the page.
+_BEYOND = 1e30  # what 32 bits hold
+# The twin of `_chosen`, for a unit that is chosen on the page.
 _CHOOSE = """
 const j = Math.round(unit.value), s = synapses.data, first = starts.data.first
 const colour = k => s.weight[k] < 0 ? colours[0] : colours[1]
@@ -111,7 +113,7 @@ def _sorted(net: Network, name: str) -> _Synapses:
     )
     all_of = projection.synapses(pre_size)
     order = np.lexsort((all_of.pre, all_of.post))
-    delay = all_of.delay + projection.axonal(pre_size)[all_of.pre]
+    delay = np.minimum(all_of.delay + projection.axonal(pre_size)[all_of.pre], _BEYOND)
     first = np.searchsorted(all_of.post[order], np.arange(post_size + 1))
     return _Synapses(all_of.pre[order], delay[order], all_of.weight[order], first)
 
@@ -125,75 +127,81 @@ def _row(
     channels: Range1d,
 ) -> tuple[list[Any], Any]:
     from bokeh.layouts import column
-    from bokeh.models import ColumnDataSource, CustomJS, Div, HoverTool, Spinner
-    from bokeh.plotting import figure
+    from bokeh.models import ColumnDataSource, CustomJS, Div, Spinner
 
     projection = net.projections[name]
-    sent, post = spikes[projection.pre], net.populations[projection.post]
-    fired = spikes.get(projection.post)
-    unit = _liveliest(fired, synapses, post.size)
+    sent, fired = spikes[projection.pre], spikes.get(projection.post)
+    size = net.populations[projection.post].size
+    unit = _liveliest(fired, synapses, size)
     largest = float(np.abs(synapses.weight).max()) or 1.0
     own, found, marks = _chosen(unit, synapses, sent, fired, largest)
-    delays, mark = ColumnDataSource(own), ColumnDataSource(marks)
-    arrivals = ColumnDataSource(found, name="arrivals")
-
+    shown = dict(
+        delays=ColumnDataSource(own),
+        arrivals=ColumnDataSource(found, name="arrivals"),
+        marks=ColumnDataSource(marks),
+    )
     title = f"{text_of(name)}: when spikes arrive at the unit chosen, later by their delays"
     left = new_panel(title, f"unit of {text_of(projection.pre, 20)}", times, 240, channels)
-    left.vspan(x="time", source=mark, line_color="#009E73", line_width=1, line_alpha=0.6)
-    dots = left.scatter(
-        "time", "channel", source=arrivals, size="size", color="colour", alpha=0.8, line_color=None
-    )
-    left.add_tools(HoverTool(renderers=[dots], tooltips=_TIPS))
-
-    right = figure(
-        title="its delays", y_range=channels, width=260, height=240, tools=TOOLS,
-
-    )  # fmt: skip
-    right.scatter(
-        "delay", "channel", source=delays, size="size", color="colour", alpha=0.8, line_color=None
-    )
-    right.xaxis.axis_label = "delay [ms]"
-    right.outline_line_color, right.grid.grid_line_alpha = None, 0.3
-    right.toolbar.logo = None
+    _draw_arrivals(left, shown["arrivals"], shown["marks"])
 
     label = f"unit of {text_of(projection.post, 20)}"
-    choice = Spinner(title=label, low=0, high=post.size - 1, step=1, value=unit, width=240)
-    key = "Vermilion excites, blue inhibits, larger is stronger; green: spikes of the unit."
-    code = CustomJS(
-        code=_CHOOSE,
-        args=dict(
-            unit=choice,
-            synapses=ColumnDataSource(
-                {
-                    "pre": synapses.pre.astype(np.int32),
-                    "delay": synapses.delay.astype(np.float32),
-                    "weight": synapses.weight.astype(np.float32),
-                }
-            ),
-            starts=ColumnDataSource({"first": synapses.first.astype(np.int32)}),
-            spikes=_of_spikes(sent, "channel"),
-            fired=_of_spikes(fired, "unit"),
-            delays=delays,
-            arrivals=arrivals,
-            marks=mark,
-            colours=list(_COLOURS),
-            largest=largest,
-            most=MAX_ARRIVALS,
-        ),
+    choice = Spinner(title=label, low=0, high=size - 1, step=1, value=unit, width=240)
+    data = dict(
+        synapses=_source(pre=synapses.pre, delay=synapses.delay, weight=synapses.weight),
+        starts=_source(first=synapses.first),
+        spikes=ColumnDataSource({"time": sent.times, "channel": sent.units.astype(np.int32)}),
+        fired=_of_spikes(fired),
     )
-    choice.js_on_change("value", code)
+    numbers = dict(unit=choice, colours=list(_COLOURS), largest=largest, most=MAX_ARRIVALS)
+    choice.js_on_change("value", CustomJS(code=_CHOOSE, args={**shown, **data, **numbers}))
+    key = "Vermilion excites, blue inhibits, larger is stronger; green: spikes of the unit."
+    right = _delays_panel(shown["delays"], channels)
     return [left, right], column(choice, Div(text=key, width=240))
 
 
+def _draw_arrivals(panel: figure, arrivals: ColumnDataSource, marks: ColumnDataSource) -> None:
+    from bokeh.models import HoverTool
+
+    panel.vspan(x="time", source=marks, line_color="#009E73", line_width=1, line_alpha=0.6)
+    dots = panel.scatter("time", "channel", source=arrivals, **_DOTS)
+    panel.add_tools(HoverTool(renderers=[dots], tooltips=_TIPS))
+
+
+def _delays_panel(delays: ColumnDataSource, channels: Range1d) -> figure:
+    from bokeh.plotting import figure
+
+    panel = figure(title="its delays", y_range=channels, width=260, height=240, tools=TOOLS)
+    panel.scatter("delay", "channel", source=delays, **_DOTS)
+    panel.xaxis.axis_label = "delay [ms]"
+    panel.outline_line_color, panel.grid.grid_line_alpha = None, 0.3
+    panel.toolbar.logo = None
+    return panel
+
+
+_DOTS: Any = dict(size="size", color="colour", alpha=0.8, line_color=None)
 _TIPS = [("unit", "@channel"), ("arrives at", "@time{0.00000} s"), ("weight", "@weight{0.000}")]
 
 
-def _of_spikes(one: Spikes | None, unit: str) -> ColumnDataSource:
+def _source(**columns: IntArray | FloatArray) -> ColumnDataSource:
+    """Return columns of half the size, which is enough for a picture."""
     from bokeh.models import ColumnDataSource
 
-    if one is None:
-        return ColumnDataSource({"time": np.empty(0), unit: np.empty(0, np.int32)})
-    return ColumnDataSource({"time": one.times, unit: one.units.astype(np.int32)})
+    return ColumnDataSource(
+        {
+            name: values.astype(np.int32)
+            if values.dtype.kind == "i"
+            else np.clip(values, -_BEYOND, _BEYOND).astype(np.float32)
+            for name, values in columns.items()
+        }
+    )
+
+
+def _of_spikes(fired: Spikes | None) -> ColumnDataSource:
+    from bokeh.models import ColumnDataSource
+
+    times = np.empty(0) if fired is None else fired.times
+    units = np.empty(0, np.int64) if fired is None else fired.units
+    return ColumnDataSource({"time": times, "unit": units.astype(np.int32)})
 
 
 def _liveliest(fired: Spikes | None, synapses: _Synapses, size: int) -> int:
