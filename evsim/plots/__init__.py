@@ -2,25 +2,51 @@
 
 `raster`, `voltage`, `delays`, `weights` and `accuracy` draw into axes that you give them, and
 return them; ``plot_...`` return a whole matplotlib ``Figure`` that belongs to nobody: no pyplot,
-no global state, no window. Colours are those of Okabe and Ito (2008), which stay apart for
-colour-blind readers. matplotlib is imported when a picture is drawn, not before.
+no global state, no window; `save_page` writes a page to zoom in (``evsim[html]``), `save_animation`
+a GIF of spikes on their way. Colours are those of Okabe and Ito (2008), which stay apart for
+colour-blind readers. matplotlib and bokeh are imported when something is drawn, not before.
 """
 
-from evsim.plots.choice import check_recording as check_recording
-from evsim.plots.epochs import accuracy as accuracy
-from evsim.plots.figures import plot_file as plot_file
-from evsim.plots.figures import plot_network as plot_network
-from evsim.plots.figures import plot_result as plot_result
-from evsim.plots.figures import plot_spikes as plot_spikes
-from evsim.plots.histograms import delays as delays
-from evsim.plots.histograms import weights as weights
-from evsim.plots.rasters import raster as raster
-from evsim.plots.style import BLUE as BLUE
-from evsim.plots.style import DARK as DARK
-from evsim.plots.style import GREY as GREY
-from evsim.plots.style import VERMILION as VERMILION
-from evsim.plots.style import class_name as class_name
-from evsim.plots.style import new_figure as new_figure
-from evsim.plots.style import save_figure as save_figure
-from evsim.plots.style import styled as styled
-from evsim.plots.voltages import voltage as voltage
+from evsim.plots.animation import save_animation
+from evsim.plots.choice import check_recording
+from evsim.plots.epochs import accuracy
+from evsim.plots.figures import plot_file, plot_network, plot_result, plot_spikes
+from evsim.plots.histograms import delays, weights
+from evsim.plots.page import save_page
+from evsim.plots.rasters import raster
+from evsim.plots.style import (
+    BLUE,
+    DARK,
+    GREY,
+    VERMILION,
+    class_name,
+    new_figure,
+    save_figure,
+    styled,
+)
+from evsim.plots.voltages import voltage
+from evsim.rooms import doors
+
+__all__ = [
+    "BLUE",
+    "DARK",
+    "GREY",
+    "VERMILION",
+    "accuracy",
+    "check_recording",
+    "class_name",
+    "delays",
+    "new_figure",
+    "plot_file",
+    "plot_network",
+    "plot_result",
+    "plot_spikes",
+    "raster",
+    "save_animation",
+    "save_figure",
+    "save_page",
+    "styled",
+    "voltage",
+    "weights",
+]
+__getattr__, __dir__ = doors(__name__, __all__, ())
