@@ -20,6 +20,8 @@ class Result:
         Voltage at the sample times, events at that very instant included.
     voltage_times : dict of str to float64 array [time]
         The sample times [s], as asked for.
+    threshold : dict of str to float64 array [unit]
+        Thresholds of the firing populations whose voltage was sampled.
     output : dict of str to float64 array [recording, unit]
         Value of every readout population that has an ``output``.
     duration : float
@@ -31,6 +33,7 @@ class Result:
     spikes: dict[str, Spikes] = field(default_factory=dict)
     voltage: dict[str, FloatArray] = field(default_factory=dict)
     voltage_times: dict[str, FloatArray] = field(default_factory=dict)
+    threshold: dict[str, FloatArray] = field(default_factory=dict)
     output: dict[str, FloatArray] = field(default_factory=dict)
     duration: float = 0.0
     labels: IntArray | None = None

@@ -175,7 +175,7 @@ class Simulator:
                 self.net, spikes, self.record, self.voltage, duration, self.max_rate
             )
             check_finite(result)
-            return result
+            return self._with_thresholds(result)
         from evsim._plan import plan_network
 
         if self._plans is None:
@@ -185,6 +185,14 @@ class Simulator:
         jobs = [(spikes, a, b, duration, stop) for a, b in chunks]
         result = _joined(run_jobs(self._run_chunk, jobs, self.threads, stop), spikes, duration)
         check_finite(result)
+        return self._with_thresholds(result)
+
+    def _with_thresholds(self, result: Result) -> Result:
+        """Add what tells a reader of voltages when a unit fires."""
+        for name in self.voltage:
+            threshold = self.net.populations[name].parameters.get("threshold")
+            if threshold is not None:
+                result.threshold[name] = threshold
         return result
 
     def _run_in_ticks(

@@ -65,18 +65,20 @@ def test_spikes_are_drawn_with_their_rates(tmp_path: Path) -> None:
     spikes = evsim.load_spikes(demo_path("digits-spikes.h5"))
     figure = plots.plot_spikes(spikes, 3, class_names(demo_path("digits-spikes.h5")))
     axes = axes_of(figure)
-    assert figure.get_suptitle() == "Recording 3, label 3 (three)"
     one = spikes[3]
+    begin, end = axes["rate"].get_xlim()
+    assert begin == 0.0 and one.times.max() < end < 1.1 * one.times.max()
+    told = f"0 to {end:.4g} s of 1 s are drawn; rates are of that time"
+    assert figure.get_suptitle() == f"Recording 3, label 3 (three)\n{told}"
     dots = axes["raster"].collections[0].get_offsets()
     np.testing.assert_allclose(dots, np.column_stack([one.times, one.units]))
     assert axes["raster"].get_ylabel() == "unit"
     assert axes["rate"].get_xlabel() == "time [s]"
     assert axes["rate"].get_ylabel() == "rate [Hz per unit]"
-    assert axes["rate"].get_xlim() == (0.0, 1.0)
     heights, edges, _ = axes["rate"].patches[0].get_data()
     assert (heights * np.diff(edges)).sum() * one.size == pytest.approx(len(one.times))
     rates, edges, _ = axes["units"].patches[0].get_data()
-    assert (rates * np.diff(edges)).sum() * one.duration == pytest.approx(len(one.times))
+    assert (rates * np.diff(edges)).sum() * end == pytest.approx(len(one.times))
     assert is_varied(figure)
     assert written(figure, tmp_path / "spikes.png").startswith(b"\x89PNG")
 
@@ -90,7 +92,7 @@ def test_a_result_has_a_row_for_everything_recorded(tmp_path: Path) -> None:
     assert "input: 20 spikes of 3 units, 13.3 Hz per unit" in titles
     assert any("voltage of 5 of 40 units" in title for title in titles)
     assert figure.get_suptitle() == "Recording 0, label 2 (two), readout answers 2 (two)"
-    assert axes["readout voltage"].get_ylabel() == "voltage"
+    assert axes["readout voltage"].get_ylabel() == "voltage [no unit]"
     assert [a.get_xlabel() for a in figure.axes].count("time [s]") == 1
     assert is_varied(figure)
     assert len(written(figure, tmp_path / "result.png")) > 20_000
@@ -126,7 +128,7 @@ def test_a_network_shows_all_delays_and_weights(tmp_path: Path) -> None:
     axes = axes_of(figure)
     for name, projection in net.projections.items():
         assert axes[f"{name} delay"].get_xlabel() == "delay [ms]"
-        assert axes[f"{name} weight"].get_xlabel() == "weight"
+        assert axes[f"{name} weight"].get_xlabel() == "weight [no unit]"
         n = len(projection.synapses(net.populations[projection.pre].size).weight)
         assert f"{name}: {n:,} synapses" == axes[f"{name} delay"].get_title(loc="left")
     assert axes["input->hidden delay"].get_xlim()[1] > 150
@@ -140,7 +142,7 @@ def test_a_network_whose_delays_are_all_alike() -> None:
         [evsim.Dense(pre="input", post="out", weight=np.eye(3, 2), delay=np.array(0.01))],
     )
     axes = axes_of(plots.plot_network(net))
-    assert axes["input->out delay"].get_title(loc="right") == "all 10"
+    assert axes["input->out delay"].get_title(loc="right") == "all 10 ms"
 
 
 @pytest.mark.parametrize("recording", [-1, 2])

@@ -1,6 +1,7 @@
 """Result files: streamed or at once, a spike file too; what is wrong is named."""
 
 import os
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -40,6 +41,32 @@ def test_result_comes_back_to_the_bit(tmp_path):
     result = some_result()
     evsim.save_result(tmp_path / "r.h5", result)
     same_results(evsim.load_result(tmp_path / "r.h5"), result)
+
+
+def test_thresholds_are_kept_may_be_missing_and_must_fit(tmp_path):
+    result = replace(some_result(), threshold={"read": np.array([1.0, 2.5])})
+    evsim.save_result(tmp_path / "r.h5", result)
+    found = evsim.load_result(tmp_path / "r.h5")
+    np.testing.assert_array_equal(found.threshold["read"], [1.0, 2.5])
+    same_results(found, result)
+    for wrong, message in ((np.ones(3), "has shape [3], must be [2]"), ([1.0, np.nan], "finite")):
+        with h5py.File(tmp_path / "r.h5", "a") as file:
+            set_data("populations/read/threshold", wrong)(file)
+        place = "populations/read/threshold"
+        refused(tmp_path / "r.h5", place, message, reader=evsim.load_result)
+    with h5py.File(tmp_path / "r.h5", "a") as file:  # as older files are
+        del file["populations/read/threshold"]
+    assert evsim.load_result(tmp_path / "r.h5").threshold == {}
+
+
+def test_a_run_tells_the_thresholds_of_sampled_units():
+    net = net_with_output("out")
+    spikes = evsim.Spikes([0.1], [0], size=9, duration=1.0)
+    voltage = {"hid": [0.5], "read": [0.5]}
+    for engine in ("compiled", "reference"):
+        result = evsim.simulate(net, spikes, voltage=voltage, engine=engine)
+        assert list(result.threshold) == ["hid"]
+        np.testing.assert_array_equal(result.threshold["hid"], np.ones(9))
 
 
 def test_batches_make_the_same_file_as_the_whole(tmp_path):

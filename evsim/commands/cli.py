@@ -12,7 +12,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -31,11 +31,6 @@ from evsim.requests import ENGINES, MAX_RATE
 from evsim.train_options import TrainSettings
 from evsim.version import VERSION
 from evsim.words import LINE, plain
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from evsim.datasets import Dataset
 
 _DEMO = f"Files that come with evsim can be named anywhere: {', '.join(demo_names())}."
 _EXAMPLE = """
@@ -209,60 +204,50 @@ def info(file: str, population: str | None, **nir: float | None) -> None:
 @cli.command(epilog=_DEMO)
 @click.argument("file")
 @click.option(
-    "-o", "--output", required=True, metavar="PNG", help="Picture to write (or .pdf, .svg)."
+    "-o",
+    "--output",
+    required=True,
+    metavar="PICTURE",
+    help="What to write: .png, .pdf, .svg; .html for a page to zoom in; .gif for an animation.",
+)
+@click.option("--recording", type=int, metavar="N", help="Which one to draw.  [default: 0]")
+@click.option(
+    "--class",
+    "of_class",
+    metavar="CLASS",
+    help="The first recording of this class; name or number.",
+)
+@click.option("--units", metavar="UNITS", help="Which units to draw, such as 0-20,35.")
+@click.option("--from", "begin", type=float, metavar="S", help="Draw from here on [s].")
+@click.option(
+    "--to",
+    "end",
+    type=float,
+    metavar="S",
+    help="Draw up to here [s].  [default: a little after the last spike]",
 )
 @click.option(
-    "--recording",
-    type=int,
-    default=0,
-    metavar="N",
-    show_default=True,
-    help="Which one to draw, counted from 0.",
+    "--network",
+    metavar="NET",
+    help="The network that made a result: a page then shows its delays, and an animation spikes "
+    "on their way.  [default: the file beside the result, if it is there]",
 )
 @_nir
 @_population
 @_memory
 @click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-def plot(
-    file: str, output: str, recording: int, population: str | None, overwrite: bool,
-    **nir: float | None,
-) -> None:  # fmt: skip
+def plot(file: str, output: str, network: str | None, **options: Any) -> None:
     """Draw what FILE holds.
 
     Spikes: raster and rates of one recording; of a camera, its pictures. A result: rasters,
     voltages and readout of one recording. A network: how its delays and weights are spread.
     """
-    from evsim.commands.networks import read_network, refuse_nir_options
-    from evsim.datasets.recognise import recognise
-    from evsim.files.kinds import identify, refuse_population
-    from evsim.plots import plot_file, plot_network, save_figure
+    from evsim.commands.plot import PlotOptions, plot_to_file
 
     path = resolve(file)
-    _check_output(output, overwrite, [path])
-    data = recognise(path)
-    if data is not None:
-        refuse_population(path, population, "is a data set")
-        figure = _plot_dataset(data, recording)
-    elif identify(path)[0] == "nir":
-        refuse_population(path, population, "is a NIR graph")
-        figure = plot_network(read_network(path, **nir))
-    else:
-        refuse_nir_options(path, **nir)
-        figure = plot_file(path, recording, population)
-    save_figure(output, figure, overwrite)
-    click.echo(f"picture in {plain(output, LINE)}")
-
-
-def _plot_dataset(data: Dataset, recording: int) -> Figure:
-    """Draw one recording of a data set: what a camera saw, or a raster."""
-    from evsim.datasets.formats.frames import plot_frames
-    from evsim.plots import check_recording, plot_spikes
-
-    check_recording(recording, len(data))
-    spikes, _ = data[recording]
-    if data.sensor is not None:
-        return plot_frames(spikes, data.sensor, 0, data.class_names)
-    return plot_spikes(spikes, 0, data.class_names, headline=f"Recording {recording}")
+    named = None if network is None else resolve(network)
+    _check_output(output, options["overwrite"], [path] if named is None else [path, named])
+    click.echo(plot_to_file(path, output, PlotOptions(network=named, **options)))
 
 
 @cli.command()

@@ -5,7 +5,8 @@
                        with `size` and `duration` the file is itself a spike file
 /labels, /extra        carried over from the input
 /populations/<name>    size; spikes/{times,units}, voltage [recording, time, unit],
-                       voltage_times [time], output [recording, unit]
+                       voltage_times [time], threshold [unit] (may be missing),
+                       output [recording, unit]
 """
 
 from __future__ import annotations
@@ -160,6 +161,8 @@ class ResultWriter:
                     _create_rows(group, kind, getattr(result, kind)[name])
             if name in result.voltage:
                 group["voltage_times"] = np.asarray(result.voltage_times[name], np.float64)
+            if name in result.threshold:
+                group["threshold"] = np.asarray(result.threshold[name], np.float64)
         if result.labels is not None:
             _create_rows(self._file, "labels", result.labels)
         output = self._output or next(iter(result.spikes), None)
@@ -250,8 +253,19 @@ def _read_population(folder: Folder, name: str, result: Result) -> None:
         times = as_floats(folder, "voltage_times", (1,))
         result.voltage_times[name] = times
         result.voltage[name] = _read_rows(folder, "voltage", (len(times), size), result)
+    if "threshold" in folder:
+        result.threshold[name] = _read_threshold(folder, size)
     if "output" in folder:
         result.output[name] = _read_rows(folder, "output", (size,), result)
+
+
+def _read_threshold(folder: Folder, size: int) -> FloatArray:
+    values = as_floats(folder, "threshold", (1,))
+    if values.shape != (size,):
+        raise folder.error("threshold", f"has shape {list(values.shape)}, must be [{size}]")
+    if not np.isfinite(values).all():
+        raise folder.error("threshold", "must be finite")
+    return values
 
 
 def _read_rows(folder: Folder, name: str, row: tuple[int, ...], result: Result) -> FloatArray:
@@ -305,6 +319,8 @@ def _contents(result: Result) -> dict[str, Any]:
         contents[f"size of {name!r}"] = size
     for name in result.voltage:
         contents[f"sample times of {name!r}"] = result.voltage_times[name]
+    for name, threshold in result.threshold.items():
+        contents[f"threshold of {name!r}"] = threshold
     return contents
 
 
@@ -312,7 +328,7 @@ def _sizes(result: Result) -> dict[str, int]:
     """Return the size of every population that has anything recorded."""
     sizes: dict[str, int] = {}
     found = [(name, spikes.size) for name, spikes in result.spikes.items()]
-    for part in (result.voltage, result.output):
+    for part in (result.voltage, result.threshold, result.output):
         found += [(name, values.shape[-1]) for name, values in part.items()]
     for name, size in found:
         check_group_name("population", name)

@@ -37,6 +37,7 @@ def plot_check(check: CrossCheck) -> Figure:
         If matplotlib is not installed.
     """
     names = ["errors", "lost"] + ["decisions"] * bool(check.decisions)
+    steps = sorted({1e3 * s.dt for s in check.spikes} | {1e3 * d.dt for d in check.decisions})
     with styled():
         figure = new_figure(3.6 * len(names), 3.2, "Events against a grid of time steps")
         axes = dict(zip(names, figure.subplots(1, len(names)), strict=True))
@@ -44,6 +45,8 @@ def plot_check(check: CrossCheck) -> Figure:
             each.set_label(name)
             each.set_xscale("log")
             each.set_xlabel("dt [ms]")
+            each.set_xticks(steps, [f"{dt:g}" for dt in steps])
+            each.minorticks_off()
         _draw_errors(axes["errors"], check)
         _draw_lost(axes["lost"], check)
         if check.decisions:
@@ -83,16 +86,16 @@ def _draw_order(axes: Axes, order: Order, colour: str) -> None:
 
 
 def _draw_lost(axes: Axes, check: CrossCheck) -> None:
-    axes.set_title("missing (-) and extra (--) spikes [%]")
+    axes.set_title("missing and extra spikes [% of events]")
     for name, colour in _coloured(check).items():
         found = [s for s in check.spikes if s.population == name]
         dt = [1e3 * s.dt for s in found]
         for what, style in (("missing", "-"), ("extra", "--")):
             share = [100 * getattr(s, what) / max(s.n_events, 1) for s in found]
-            label = drawn(name) if what == "missing" else None
+            label = f"{drawn(name)}: {what}"
             axes.plot(dt, share, style, marker=".", color=colour, label=label)
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, handlelength=4)  # long enough to tell the lines apart
 
 
 def _draw_decisions(axes: Axes, check: CrossCheck) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of a training: accuracy over the epochs, and delays before and after it."""
+"""Pictures of a training: accuracy over the epochs, and how it moved the delays."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from evsim import Network
 from evsim.arrays import FloatArray
-from evsim.plots import BLUE, DARK, GREY, VERMILION, new_figure, styled
-from evsim.projections import Projection
+from evsim.plots import GREY, VERMILION, accuracy, delays, new_figure, styled
+from evsim.plots.histograms import own_delays
 from evsim.words import drawn
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -37,25 +38,17 @@ def plot_history(history: Sequence[dict[str, float]], best: int) -> Figure:
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    epochs = [record["epoch"] for record in history]
     with styled():
-        figure = new_figure(8.0, 3.2, f"Training, {len(epochs)} epochs")
-        for axes, what, factor in zip(
-            figure.subplots(1, 2), ("accuracy", "loss"), (100, 1), strict=True
-        ):
+        figure = new_figure(8.0, 3.2, f"Training, {len(history)} epochs; best: epoch {best}")
+        for axes, what in zip(figure.subplots(1, 2), ("accuracy", "loss"), strict=True):
             axes.set_label(what)
-            for part, colour in (("train", GREY), ("validation", BLUE)):
-                values = [factor * record[f"{part}_{what}"] for record in history]
-                axes.plot(epochs, values, color=colour, marker=".", markersize=3, label=part)
-            axes.axvline(best, color=DARK, linewidth=0.8, linestyle="--")
-            axes.set_xlabel("epoch")
-            axes.set_title("accuracy [%]" if what == "accuracy" else "cross-entropy")
-            axes.legend(title=f"best: epoch {best}")
+            accuracy(axes, history, best, what)
+        axes.legend()
     return figure
 
 
 def plot_delays(before: Network, after: Network) -> Figure | None:
-    """Draw how the delays of every projection were spread before and after a training.
+    """Draw the delays of every projection before and after a training, and how far they moved.
 
     Parameters
     ----------
@@ -65,42 +58,40 @@ def plot_delays(before: Network, after: Network) -> Figure | None:
     Returns
     -------
     Figure or None
-        One axes per projection with delays, labelled with its name; None without any.
+        A row for every projection with delays, its axes labelled ``"<name>"`` and ``"<name>
+        movement"``; None without any.
 
     Raises
     ------
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    delays = {
-        name: [1e3 * _delays(net, net.projections[name]) for net in (before, after)]
-        for name in after.projections
-    }
-    shown = {name: pair for name, pair in delays.items() if any(d.any() for d in pair)}
+    nets = (before, after)
+    shown = [name for name in after.projections if any(own_delays(n, name).any() for n in nets)]
     if not shown:
         return None
     with styled():
-        figure = new_figure(8.0, 0.6 + 2.2 * len(shown), "Delays before and after training")
-        for axes, (name, pair) in zip(
-            figure.subplots(len(shown), 1, squeeze=False)[:, 0], shown.items(), strict=True
-        ):
-            axes.set_label(name)
-            edges = np.linspace(0.0, max(d.max(initial=0.0) for d in pair), 41)
-            for values, colour, when in zip(
-                pair, (GREY, VERMILION), ("before", "after"), strict=True
-            ):
-                counts, _ = np.histogram(values, edges)
-                filled = when == "before"
-                axes.stairs(counts, edges, fill=filled, color=colour, linewidth=1.5, label=when)
-            axes.set_xlabel("delay [ms]")
-            axes.set_ylabel("delays")
-            axes.set_title(f"{drawn(name)}: {len(pair[1]):,} delays")
-            axes.legend()
+        figure = new_figure(8.0, 0.6 + 2.2 * len(shown), "What training did to the delays")
+        rows = figure.subplots(len(shown), 2, squeeze=False)
+        for (left, right), name in zip(rows, shown, strict=True):
+            left.set_label(name)
+            _draw_both(left, 1e3 * own_delays(before, name), 1e3 * own_delays(after, name))
+            left.set_title(f"{drawn(name)}: {own_delays(after, name).size:,} delays")
+            right.set_label(f"{name} movement")
+            delays(right, after, name, before)
+            if right.get_legend_handles_labels()[0]:
+                right.legend(fontsize=8, handlelength=1.0)
     return figure
 
 
-def _delays(net: Network, projection: Projection) -> FloatArray:
-    """Return the delays that a projection has of its own, one for each synapse or pre unit [s]."""
-    if projection.synaptic is not None:
-        return projection.synaptic.ravel()
-    return projection.axonal(net.populations[projection.pre].size)
+def _draw_both(axes: Axes, before: FloatArray, after: FloatArray) -> None:
+    """Draw two histograms of delays [ms] over each other."""
+    edges = np.linspace(0.0, max(before.max(initial=0.0), after.max(initial=0.0)), 41)
+    for values, colour, when in ((before, GREY, "before"), (after, VERMILION, "after")):
+        counts, _ = np.histogram(values, edges)
+        filled = when == "before"
+        axes.stairs(counts, edges, fill=filled, color=colour, linewidth=1.5, label=when)
+    axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the legend above the bars
+    axes.set_xlabel("delay [ms]")
+    axes.set_ylabel("delays")
+    axes.legend(loc="upper right", ncols=2, fontsize=8, handlelength=1.0)

@@ -256,10 +256,11 @@ class RunFolder:
         """
         net = Network.load(self.path / "network.h5")
         record = [name for name, p in net.populations.items() if p.spiking]
+        samples = {net.output: np.arange(0, one.duration, 1e-3)}
         figures = {
             "accuracy.png": plot_history(trainer.history, trainer.best["epoch"]),
             "delays.png": plot_delays(Network.load(self.path / "initial.h5"), net),
-            "raster.png": plot_result(simulate(net, one, record), 0, class_names),
+            "raster.png": plot_result(simulate(net, one, record, samples), 0, class_names),
         }
         drawn = {name: figure for name, figure in figures.items() if figure is not None}
         for name, figure in drawn.items():
