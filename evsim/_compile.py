@@ -16,14 +16,18 @@ import glob
 import hashlib
 import os
 import pickle
+import re
+import shutil
 import stat
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numba
 from numba.core.caching import (
@@ -34,10 +38,15 @@ from numba.core.caching import (
     _SourceFileBackedLocatorMixin,
 )
 from numba.core.dispatcher import Dispatcher
+from numba.core.event import Listener, register
+
+from evsim.compiling import watch
 
 _HERE = Path(__file__).parent
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST = hashlib.sha256().digest_size
+_VERSION = re.compile("[0-9a-f]{16}")  # the name of a version's folder
+_KEPT, _HOUR, _UNUSED = 10, 3600, 30 * 86400  # versions; [s]
 _told: set[str] = set()
 
 
@@ -106,6 +115,7 @@ def _cache_folder() -> str | None:
     folder = os.path.abspath(os.path.join(base, version))
     why = _make_private(base, folder)
     if why is None:
+        os.utime(folder)  # when it was last used
         return folder
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
     instead = os.path.join(tempfile.gettempdir(), f"evsim-{user}")
@@ -116,9 +126,24 @@ def _cache_folder() -> str | None:
     return None
 
 
+def _remove_old(mine: str) -> None:
+    """Remove what other versions of the sources left: unused for a month, or not among the last.
+
+    A process that still runs one of them has loaded its code, and what it compiles later is
+    kept in a folder made anew.
+    """
+    with suppress(OSError):
+        found = [e for e in os.scandir(os.path.dirname(mine)) if _VERSION.fullmatch(e.name)]
+        others = [e for e in found if e.is_dir(follow_symlinks=False) and e.path != mine]
+        used = {entry.path: entry.stat().st_mtime for entry in others}
+        for i, path in enumerate(sorted(used, key=used.__getitem__, reverse=True)):
+            age = time.time() - used[path]
+            if age > _UNUSED or (i >= _KEPT - 1 and age > _HOUR):
+                shutil.rmtree(path, ignore_errors=True)
+
+
 CACHE_FOLDER = _cache_folder()
-# Whether this version has compiled nothing yet.
-IS_NEW = CACHE_FOLDER is None or next(Path(CACHE_FOLDER).rglob("*.nbi"), None) is None
+_kernels: WeakSet[Dispatcher] = WeakSet()
 
 
 class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
@@ -141,8 +166,9 @@ class _Locator(_SourceFileBackedLocatorMixin, _CacheLocator):
 
     def ensure_cache_path(self) -> None:
         """Create the folder, for the user alone."""
-        if not os.path.isdir(self._path):
-            os.makedirs(self._path, mode=0o700, exist_ok=True)
+        for folder in (CACHE_FOLDER or "", self._path):
+            if not os.path.isdir(folder):
+                os.makedirs(folder, mode=0o700, exist_ok=True)
         if why := _not_private(self._path, os.stat(self._path)):
             raise PermissionError(why)
 
@@ -233,6 +259,24 @@ class _KernelCache(FunctionCache):
             _tell("unsaved", f"compiled code can't be kept: {error}")
 
 
+class _Watcher(Listener):
+    """Hears of every function that Numba really compiles, and passes on those of ours."""
+
+    def on_start(self, event: Any) -> None:
+        """Note the beginning; the first time, make room for what is going to be kept."""
+        if event.data["dispatcher"] in _kernels:
+            if watch.begin(len(_kernels), CACHE_FOLDER is not None) and CACHE_FOLDER is not None:
+                _remove_old(CACHE_FOLDER)
+
+    def on_end(self, event: Any) -> None:
+        """Note the end."""
+        if event.data["dispatcher"] in _kernels:
+            watch.end()
+
+
+register("numba:compile", _Watcher())
+
+
 def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Compile ``function`` without the GIL and keep the machine code on disk.
 
@@ -245,7 +289,9 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     options = {"fastmath": {"contract"}} | options
     options |= {"nogil": True, "error_model": "numpy", "_nrt": False}
     compiled = numba.njit(**options)(function)
-    if CACHE_FOLDER is not None and isinstance(compiled, Dispatcher):  # else it isn't compiled
+    if isinstance(compiled, Dispatcher):  # else it isn't compiled
+        _kernels.add(compiled)
+    if CACHE_FOLDER is not None and isinstance(compiled, Dispatcher):
         try:
             compiled._cache = _KernelCache(function)  # type: ignore[attr-defined]
         except OSError as error:

@@ -1,4 +1,7 @@
-"""``evsim`` run in this process, for commands whose imports take long."""
+"""``evsim`` run in this process, for commands whose imports take long.
+
+Whether something has yet to be compiled depends on what ran before: that line is left out.
+"""
 
 from __future__ import annotations
 
@@ -25,4 +28,10 @@ def run(folder: Path, *arguments: object) -> Done:
             status = 0
         except SystemExit as end:
             status = int(end.code or 0)
-    return Done(status, out.getvalue(), err.getvalue())
+    return Done(status, out.getvalue(), without_compiling(err.getvalue()))
+
+
+def without_compiling(told: str) -> str:
+    """Return what a command told on stderr but for the line on compiling."""
+    lines = told.splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith("evsim: compiling "))

@@ -48,7 +48,8 @@ def run(folder, **variables):
 def make_package(folder):
     package = folder / "evsim"
     package.mkdir()
-    shutil.copy(Path(evsim.__file__).parent / "_compile.py", package)
+    for name in ("_compile.py", "compiling.py"):
+        shutil.copy(Path(evsim.__file__).parent / name, package)
     (package / "__init__.py").touch()
     (package / "_caller.py").write_text(KERNELS)
     (package / "_callee.py").write_text(CALLEE.format(step=1))

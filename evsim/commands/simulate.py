@@ -15,6 +15,7 @@ from os import PathLike
 
 import numpy as np
 
+from evsim import compiling
 from evsim.arrays import FloatArray
 from evsim.budget import Budget
 from evsim.commands.networks import read_network
@@ -52,6 +53,8 @@ class RunOptions:
         Of a network in NIR, see `evsim.interop.from_nir` [s].
     overwrite : bool
         Whether an existing result may be replaced.
+    quiet : bool
+        Whether no bar is shown.
     """
 
     record: tuple[str, ...] = ()
@@ -66,6 +69,7 @@ class RunOptions:
     spike_width: float | None = None
     loop_delay: float | None = None
     overwrite: bool = False
+    quiet: bool = False
 
 
 @dataclass
@@ -85,7 +89,7 @@ class Report:
     duration_origin : str
         Where it was taken from.
     seconds : float
-        Wall time of the simulation, files included, starting the engine not [s].
+        Wall time of the simulation, files included, starting the engine and compiling not [s].
     engine : str
         Which engine, and what starting it took.
     output : str
@@ -179,9 +183,9 @@ def run_file(
         with ResultWriter(output, net, options.overwrite, notes) as writer:
             writer.copy_extra(source)
             report.engine = _start_engine(simulator)
-            start = time.perf_counter()
+            start, compiled = time.perf_counter(), compiling.seconds()
             n_late = 0
-            for batch in _batches(source, simulator, report.duration):
+            for batch in _batches(source, simulator, report.duration, options.quiet):
                 early = batch.before(report.duration)
                 n_late += len(batch.times) - len(early.times)
                 result = simulator.run(early)
@@ -189,7 +193,7 @@ def run_file(
                 report.add(early, result)
             if options.duration is None:
                 source.warn_about_late(n_late)
-            report.seconds = time.perf_counter() - start
+            report.seconds = time.perf_counter() - start - (compiling.seconds() - compiled)
     return report
 
 
@@ -244,7 +248,9 @@ def _simulator(net: Network, duration: float, options: RunOptions, budget: Budge
     )
 
 
-def _batches(source: SpikeFile, simulator: Simulator, duration: float) -> Iterator[Spikes]:
+def _batches(
+    source: SpikeFile, simulator: Simulator, duration: float, quiet: bool
+) -> Iterator[Spikes]:
     from tqdm import tqdm
 
     net = simulator.net
@@ -254,7 +260,7 @@ def _batches(source: SpikeFile, simulator: Simulator, duration: float) -> Iterat
         duration=duration,
         max_recordings=max(1, BATCH // simulator.bytes_per_recording()),
     )
-    hidden = not sys.stderr.isatty()
+    hidden = quiet or not sys.stderr.isatty()
     with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:
         for batch in batches:
             yield batch
@@ -281,16 +287,12 @@ def _notes(
 
 
 def _start_engine(simulator: Simulator) -> str:
-    """Load the engine, or compile it, and say what that took."""
+    """Load the engine, compile what is missing, and say what loading took."""
     if simulator.engine == "reference":
         return "reference engine"
-    start = time.perf_counter()
-    from evsim import _compile
-
-    if _compile.IS_NEW:
-        print("evsim: compiling the engine, once for this version", file=sys.stderr)
+    start, compiled = time.perf_counter(), compiling.seconds()
     size = simulator.net.populations[simulator.net.input].size
     nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)
     simulator.run(nothing)
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start - (compiling.seconds() - compiled)
     return f"compiled engine, {count(simulator.threads, 'thread')}; {seconds:.2g} s to start it"

@@ -1,0 +1,94 @@
+"""What the compiler is doing, for people: that it compiles, how far it is, and what it took.
+
+Kernels are compiled when they are first called and kept on disk (`evsim._compile`), which
+reports here. Commands tell it on stderr, with a bar on a terminal; programs in Python on a
+terminal only, and the logger ``evsim`` has it at level INFO. Nothing is said while nothing is
+compiled.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Any
+
+_MESSAGE = (
+    "compiling the engine, once for this version of evsim (a minute of CPU time if all of it)"
+)
+_log = logging.getLogger("evsim")
+
+
+class _Watch:
+    """Counts functions that are compiled, and the time that takes; calls may be nested."""
+
+    def __init__(self) -> None:
+        self.always = self.quiet = self._told = False
+        self._seconds, self._start = 0.0, 0.0
+        self._depth = self._n = 0
+        self._bar: Any = None
+
+    def begin(self, total: int, kept: bool) -> bool:
+        """Note that a function is being compiled, of about so many; return if it is the first."""
+        first = self._depth == 0 and not self._told
+        if self._depth == 0:
+            self._start = time.perf_counter()
+            self._tell(kept)
+            self._open_bar(total)
+        self._depth += 1
+        return first
+
+    def end(self) -> None:
+        """Note that it is done."""
+        self._depth -= 1
+        self._n += 1
+        if self._bar is not None:
+            self._bar.total = max(self._bar.total, self._n + self._depth)
+            self._bar.update()
+        if self._depth == 0:
+            self._seconds += time.perf_counter() - self._start
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def seconds(self) -> float:
+        """Return the wall time spent so far [s]."""
+        return self._seconds
+
+    def _tell(self, kept: bool) -> None:
+        if self._told:
+            return
+        self._told = True
+        message = _MESSAGE if kept else "compiling the engine, which can't be kept on disk"
+        _log.info(message)
+        if self._wanted():
+            print(f"evsim: {message}", file=sys.stderr, flush=True)
+
+    def _open_bar(self, total: int) -> None:
+        if self._wanted() and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=total, initial=self._n, desc="compiling", unit=" functions", leave=False
+            )
+
+    def _wanted(self) -> bool:
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        return not self.quiet and sys.stderr is not None and (self.always or terminal)
+
+
+watch = _Watch()
+seconds = watch.seconds
+
+
+def tell(always: bool = True, quiet: bool = False) -> None:
+    """Say what is told from now on, in this process.
+
+    Parameters
+    ----------
+    always : bool
+        Whether it is told where stderr is no terminal, too, as commands do.
+    quiet : bool
+        Whether nothing is told.
+    """
+    watch.always, watch.quiet = always, quiet
