@@ -100,6 +100,8 @@ def shown(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
+    if isinstance(value, tuple):
+        return " ".join(map(shown, value))
     if isinstance(value, str):
         return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
     return f"a {type(value).__name__}"
@@ -128,6 +130,8 @@ def _meaning(kind: inspect.Type) -> str:
         return f"a finite number{_range(kind)}"
     if isinstance(kind, inspect.StrType):
         return f"a text of {kind.min_length or 0} to {kind.max_length:,} characters"
+    if isinstance(kind, inspect.VarTupleType):
+        return f"{kind.min_length} to {kind.max_length} of them"
     if isinstance(kind, inspect.CustomType):
         return f"a {kind.cls.__name__}"
     names = {"BoolType": "true or false", "NoneType": "null", "ListType": "a list"}

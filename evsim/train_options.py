@@ -14,6 +14,8 @@ from evsim.schema import NotNegative, check_fields
 
 MOST = 10**9  # of what is counted
 MOST_HIDDEN = 2**24
+MOST_LAYERS = 16
+DATA, NETWORK, OPTIMISER = "Data", "Network", "Optimiser"  # groups of options
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
 
@@ -26,12 +28,34 @@ def _told(text: str, metavar: str = "N", **more: Any) -> Meta:
     return Meta(description=text, extra={"metavar": metavar, **more})
 
 
-Epochs = Annotated[int, Meta(ge=1, le=MOST), _told("Passes over the data.")]
-Batch = Annotated[int, Meta(ge=1, le=MOST), _told("Recordings of a batch.")]
-Seed = Annotated[int, Meta(ge=0, le=_LAST_SEED), _told("Of weights and batches.")]
+Epochs = Annotated[
+    int, Meta(ge=1, le=MOST), _told("Passes over the data, at most.", group=OPTIMISER)
+]
+Batch = Annotated[int, Meta(ge=1, le=MOST), _told("Recordings of a batch.", group=OPTIMISER)]
+Seed = Annotated[int, Meta(ge=0, le=_LAST_SEED), _told("Of weights and batches.", group=OPTIMISER)]
 StepSize = Annotated[float, Meta(ge=0, le=1e6)]
-Rate = Annotated[StepSize, _told("Step of weights, as a share of them.", "X")]
-DelayRate = Annotated[StepSize, _told("Step of delays [s].", "S")]
+Rate = Annotated[
+    StepSize,
+    _told(
+        "Step of weights, as a share of their root mean square: 0.1 moves weights of about 2 "
+        "by up to 0.2.",
+        "X",
+        group=OPTIMISER,
+    ),
+]
+DelayRate = Annotated[
+    StepSize, _told("Step of delays [s]: 0.002 moves one by up to 2 ms.", "S", group=OPTIMISER)
+]
+Patience = Annotated[
+    int,
+    Meta(ge=0, le=MOST),
+    _told(
+        "End when the validation has not improved for so many epochs; 0 trains all of them.",
+        group=OPTIMISER,
+    ),
+]
+Units = Annotated[int, Meta(ge=1, le=MOST_HIDDEN)]
+Layers = Annotated[tuple[Units, ...], Meta(min_length=2, max_length=MOST_LAYERS)]
 
 
 class TrainOptions(Struct, frozen=True):
@@ -88,14 +112,16 @@ class TrainSettings(Struct, frozen=True):
         One of `evsim.commands.train.NAMED`, a labelled spike file, or the folder of SHD or SSC.
     held_out : str or None
         A speaker.
-    hidden : int
-        Units of the hidden layer.
+    hidden : int or tuple of int
+        Units of the hidden layer, or of several.
     delay, recurrent : str
         See `evsim.gradients.training.start.delay_model`.
     max_delay : float or None
         Longest delay [s]; 0.3, or a quarter of a recording if that is less.
     epochs, batch, seed, lr, delay_lr
         See `TrainOptions`.
+    patience : int
+        Epochs to wait for a better one before the training ends; 0 to train all epochs.
     augment : bool or None
         Whether recordings are varied from epoch to epoch; if left out, speech is.
     """
@@ -103,18 +129,21 @@ class TrainSettings(Struct, frozen=True):
     dataset: Annotated[str, Meta(min_length=1, max_length=1 << 14)]
     held_out: Annotated[
         Annotated[str, Meta(max_length=1 << 10)] | None,
-        _told("Test on this speaker, who is then left out of the training.", "SPEAKER"),
+        _told("Test on this speaker, who is then left out of the training.", "SPEAKER", group=DATA),
     ] = None
-    hidden: Annotated[int, Meta(ge=1, le=MOST_HIDDEN), _told("Hidden units.")] = 128
-    delay: Annotated[Delay, _told("Learnt delays: none, one per input unit, one per synapse.")] = (
-        "synaptic"
-    )
+    hidden: Annotated[
+        Units | Layers,
+        _told("Hidden units; several numbers make several layers.", "N...", group=NETWORK),
+    ] = 128
+    delay: Annotated[
+        Delay, _told("Learnt delays: none, one per input unit, one per synapse.", group=NETWORK)
+    ] = "synaptic"
     recurrent: Annotated[
-        Loop, _told("Loop of the hidden layer: none, all to all, a shared kernel.")
+        Loop, _told("Loop of hidden layers: none, all to all, a shared kernel.", group=NETWORK)
     ] = "none"
     max_delay: Annotated[
         Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
-        _told("Longest delay [s].", "S", default="0.3, or a quarter of a recording"),
+        _told("Longest delay [s].", "S", default="0.3, or a quarter of a recording", group=NETWORK),
     ] = None
     epochs: Epochs = _USUAL.epochs
     batch: Batch = _USUAL.batch
@@ -123,5 +152,15 @@ class TrainSettings(Struct, frozen=True):
     delay_lr: DelayRate = _USUAL.delay_lr
     augment: Annotated[
         bool | None,
-        _told("Stretch, shift and thin out recordings, anew every epoch.", default="speech only"),
+        _told(
+            "Stretch, shift and thin out recordings, anew every epoch.",
+            default="speech only",
+            group=DATA,
+        ),
     ] = None
+    patience: Patience = 5
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The units of each hidden layer."""
+        return (self.hidden,) if isinstance(self.hidden, int) else self.hidden

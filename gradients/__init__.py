@@ -1,7 +1,8 @@
 """Exact gradients of event-driven networks, as torch layers.
 
 Layers take and return `evsim.Spikes`: `CubaLIF` and `SRM` spike, `CubaLI` and `LI` read out,
-`Delay` delays. `Trainer` is the loop of ``evsim train``. The rooms: `evsim.gradients.dense` (the
+`Delay` delays. `Trainer` is the loop of ``evsim train``; `fit_weights`, `adam`, `waking` and
+`Averaged` are its pieces, for loops of one's own. The rooms: `evsim.gradients.dense` (the
 same layers on a time grid, with surrogate gradients), `evsim.gradients.cross_check` (both engines
 compared) and `evsim.gradients.reference` (a witness for the adjoint).
 """
@@ -16,34 +17,52 @@ from .diagnostics import Diagnostics
 from .layers import LI, SRM, CubaLI, CubaLIF, Delay
 from .losses import FirstSpikeCrossEntropy, RelativeTime, TargetTime, first_spikes
 from .regularisers import silent_loss, spike_count_regulariser, spike_counts
+from .training.averages import Averaged
+from .training.callbacks import Callback, Checkpoint, EarlyStopping
+from .training.checkpoints import load_checkpoint, save_checkpoint
+from .training.logs import CSVLog, TensorBoardLog
+from .training.progress import EpochLines, ProgressBar
 from .training.start import delay_model, fit_weights
-from .training.step_sizes import parameter_groups
+from .training.step_sizes import adam, parameter_groups
 from .training.trainer import Trainer, TrainOptions, score, train
+from .training.waking import waking
 
 __all__ = [
+    "Averaged",
     "Bounded",
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
     "CubaLI",
     "CubaLIF",
     "Delay",
     "Diagnostics",
+    "EarlyStopping",
+    "EpochLines",
     "FirstSpikeCrossEntropy",
     "LI",
+    "ProgressBar",
     "RelativeTime",
     "SRM",
     "TargetTime",
+    "TensorBoardLog",
     "TrainOptions",
     "Trainer",
+    "adam",
     "delay_model",
     "first_spikes",
     "fit_weights",
     "hold_delays",
     "keep_delays",
+    "load_checkpoint",
     "parameter_groups",
+    "save_checkpoint",
     "score",
     "silent_loss",
     "spike_count_regulariser",
     "spike_counts",
     "train",
+    "waking",
 ]
 
 __getattr__, __dir__ = doors(__name__, __all__, ("cross_check", "dense", "reference"))

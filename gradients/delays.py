@@ -186,6 +186,26 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     return optimizer.register_step_post_hook(lambda *_: keep_delays(module, optimizer))
 
 
+def trained_delays(module: nn.Module) -> Iterator[tuple[str, Tensor, tuple[float, float]]]:
+    """Yield name, values and limits [s] of every delay of a model that an optimiser may move."""
+    for prefix, part in module.named_modules():
+        if isinstance(part, Delayed):
+            for name, limits in part.delay_limits().items():
+                delay = getattr(part, name)
+                if delay.requires_grad:
+                    yield f"{prefix}.{name}" if prefix else name, delay, limits
+
+
+@torch.no_grad()
+def share_at_limits(module: nn.Module) -> float:
+    """Return the share of a model's trained delays that lie at one of their limits."""
+    at_limits = n = 0
+    for _, delay, (low, high) in trained_delays(module):
+        at_limits += int(((delay <= low) | (delay >= high)).sum())
+        n += delay.numel()
+    return at_limits / max(n, 1)
+
+
 def _between(low: float, delay: Tensor, high: float) -> bool:
     """Whether all delays are, for sure: what was rounded to the type of a wall may not be."""
     smallest, largest = torch.aminmax(delay)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_delays_solve_what_needs_delays(delay: str) -> None:
 def test_the_model_ends_with_its_best_epoch() -> None:
     trainer = new_trainer(5)
     states = []
-    trainer.run(lambda t: states.append(copy.deepcopy(t.averaged.state_dict())))
+    run_each(trainer, lambda t: states.append(copy.deepcopy(t.averaged.state_dict())))
     ranks = [(r["validation_accuracy"], -r["validation_loss"]) for r in trainer.history]
     best = ranks.index(max(ranks))
     assert trainer.best["epoch"] == best + 1
@@ -73,6 +74,21 @@ def test_the_model_ends_with_its_best_epoch() -> None:
 
 class Stop(Exception):
     pass
+
+
+class Each(g.Callback):
+    """Calls a function with the trainer after each epoch."""
+
+    def __init__(self, function: Callable[[Trainer], Any]) -> None:
+        self.function = function
+
+    def epoch(self, trainer: Any, record: dict[str, float]) -> None:
+        self.function(trainer)
+
+
+def run_each(trainer: Trainer, function: Callable[[Trainer], Any]) -> None:
+    trainer.callbacks.append(Each(function))
+    trainer.run()
 
 
 @pytest.mark.parametrize(("delay", "recurrent"), [("axonal", "none"), ("synaptic", "conv")])
@@ -89,11 +105,12 @@ def test_an_interrupted_training_ends_with_the_same_bits(
             raise Stop
 
     with pytest.raises(Stop):
-        interrupted.run(stop)
+        run_each(interrupted, stop)
     torch.manual_seed(99)
     again = new_trainer(4, raw_model(delay, recurrent), seed=3)
     again.go_on_from(load_checkpoint(path))
-    again.run(lambda trainer: save_checkpoint(path, trainer.state()))
+    again.callbacks.append(g.Checkpoint(path))
+    again.run()
     assert same(again.state(), whole.state())
     assert same(load_checkpoint(path)["optimizer"], whole.state()["optimizer"])
 
@@ -114,7 +131,7 @@ def test_the_seed_decides_and_threads_do_not() -> None:
 def test_delays_stay_between_their_limits() -> None:
     trainer = new_trainer(3, lr=0.02, delay_lr=0.02)
     seen = []
-    trainer.run(lambda t: seen.append(t.model.hidden.delay.detach().clone()))
+    run_each(trainer, lambda t: seen.append(t.model.hidden.delay.detach().clone()))
     delays = torch.stack(seen)
     assert delays.min() >= 0 and delays.max() == np.float32(25e-3)
 
@@ -134,7 +151,9 @@ def test_what_is_kept_is_a_running_average() -> None:
 
 def test_without_average_the_last_step_is_kept() -> None:
     trainer = new_trainer(2, average=0.0)
-    trainer.run(lambda t: t.best.update(epoch=2, model=copy.deepcopy(t.averaged.state_dict())))
+    run_each(
+        trainer, lambda t: t.best.update(epoch=2, model=copy.deepcopy(t.averaged.state_dict()))
+    )
     state = trainer.state()
     assert same(dict(state["model"]), dict(trainer.averaged.state_dict()))
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from evsim import compiling
 from evsim.budget import allow_memory
 from evsim.commands.ending import (
     end,
@@ -23,6 +24,7 @@ from evsim.commands.ending import (
     escape_what_streams_lack,
     one_line_warnings,
 )
+from evsim.commands.options import Command
 from evsim.commands.schema_options import schema_options
 from evsim.commands.train import run_training
 from evsim.files.demo import demo_names, resolve
@@ -55,6 +57,7 @@ _memory = click.option(
     callback=_allow_memory,
     help="What a file may ask for in memory.  [default: 0.27 and 64 times its size]",
 )
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing but warnings and errors.")
 _population = click.option(
     "--population", metavar="NAME", help="Of a SONATA file with more than one: which to read."
 )
@@ -159,8 +162,11 @@ def cli(context: click.Context) -> None:
 @_nir
 @_population
 @_memory
+@_quiet
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
-def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: Any) -> None:
+def simulate(
+    model: str, spikes: str, output: str, overwrite: bool, quiet: bool, **options: Any
+) -> None:
     """Run the network MODEL, evsim's or in NIR, on every recording of SPIKES.
 
     OUT holds the spikes, voltages and readout values that were recorded. It is written
@@ -170,8 +176,12 @@ def simulate(model: str, spikes: str, output: str, overwrite: bool, **options: A
 
     paths = [resolve(model), resolve(spikes)]
     _check_output(output, overwrite, paths)
-    report = run_file(paths[0], paths[1], output, RunOptions(overwrite=overwrite, **options))
-    click.echo(report)
+    compiling.tell(quiet=quiet)
+    report = run_file(
+        paths[0], paths[1], output, RunOptions(overwrite=overwrite, quiet=quiet, **options)
+    )
+    if not quiet:
+        click.echo(report)
 
 
 @cli.command(epilog=_DEMO)
@@ -284,7 +294,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     click.echo(encode_files(audio, output, overwrite=overwrite, **options))
 
 
-@cli.command()
+@cli.command(cls=Command)
 @click.argument("dataset")
 @click.option("-o", "--output", required=True, metavar="RUN", help="Folder for all that is made.")
 @schema_options(TrainSettings, "dataset")
@@ -292,9 +302,17 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     "--threads", type=int, metavar="N", help="Threads to spread recordings over.  [default: all]"
 )
 @_memory
+@click.option(
+    "--log",
+    type=click.Choice(["csv", "tensorboard"]),
+    default="csv",
+    show_default=True,
+    help="log.csv alone, or events in RUN/tensorboard, too.",
+)
+@_quiet
 @click.option("--resume", is_flag=True, help="Go on with the training in RUN.")
 @click.option("--overwrite", is_flag=True, help="Replace the training in RUN.")
-def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: Any) -> None:
+def train(dataset: str, output: str, **options: Any) -> None:
     """Train a network to tell the classes of DATASET apart, with exact gradients.
 
     DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
@@ -302,49 +320,21 @@ def train(dataset: str, output: str, resume: bool, overwrite: bool, **options: A
 
     RUN then holds network.h5, that of the epoch with the best validation accuracy; test.h5,
     the recordings to test it on; log.csv; pictures; and a checkpoint. A training that was
-    interrupted goes on with --resume, and ends as if it had not been.
+    interrupted goes on with --resume, and ends as if it had not been. Under torchrun all
+    processes train one network (docs/training.md).
     """
-    if resume and overwrite:
+    if options["resume"] and options["overwrite"]:
         raise click.UsageError("--resume and --overwrite exclude each other.")
     given = {name: value for name, value in options.items() if value is not None}
     try:
-        click.echo(run_training(dataset, output, resume, overwrite, **given))
+        run_training(dataset, output, **given)
     except KeyboardInterrupt:
         if os.path.exists(os.path.join(output, "checkpoint.pt")):
             click.echo(f"evsim: {plain(output, LINE)} can go on: --resume", err=True)
         raise
 
 
-class _ListOfNumbers(click.Command):
-    """A command whose ``--dt`` takes several numbers: ``--dt 1e-3 5e-4``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Repeat the option before each further number."""
-        spread: list[str] = []
-        in_list = False
-        for i, word in enumerate(args):
-            if word == "--":
-                spread += args[i:]
-                break
-            if in_list and spread[-1] != "--dt" and _is_number(word):
-                spread.append("--dt")
-            elif word.startswith("-") and not _is_number(word):
-                in_list = word == "--dt" or word.startswith("--dt=")
-            elif in_list and not _is_number(word):
-                in_list = False
-            spread.append(word)
-        return super().parse_args(ctx, spread)
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
-
-
-@cli.command(cls=_ListOfNumbers, epilog=_DEMO)
+@cli.command(cls=Command, epilog=_DEMO)
 @click.argument("model")
 @click.argument("spikes")
 @click.option("-o", "--output", metavar="REPORT", help="Folder for the report and a picture.")
@@ -458,6 +448,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.showwarning = one_line_warnings()
         escape_what_streams_lack()
         try:
+            compiling.tell()
             cli.main(arguments, prog_name="evsim", standalone_mode=False)
             if sys.stdout is not None:  # closed by the shell
                 sys.stdout.flush()

@@ -9,6 +9,7 @@ import click
 import msgspec
 from msgspec import inspect
 
+from evsim.commands.options import GroupedOption
 from evsim.schema import plain_type
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -51,9 +52,32 @@ def _option(field: inspect.Field, rule: Any) -> Callable[[Command], Command]:
     text = told.extra_json_schema["description"]
     text += f"  [default: {default}]" if default is not None else ""
     name, kind = f"--{field.name.replace('_', '-')}", plain_type(told)
+    more: dict[str, Any] = {"help": text, "cls": GroupedOption, "group": extra.get("group", "")}
     if isinstance(kind, inspect.BoolType):
-        return click.option(f"{name}/--no-{name[2:]}", default=None, help=text)
+        return click.option(f"{name}/--no-{name[2:]}", default=None, **more)
     if isinstance(kind, inspect.LiteralType):
-        return click.option(name, type=click.Choice(get_args(rule)), help=text)  # in our order
-    type_ = _NUMBERS.get(type(kind), str)
-    return click.option(name, type=type_, metavar=extra.get("metavar"), help=text)
+        return click.option(name, type=click.Choice(get_args(rule)), **more)  # in our order
+    more |= {"type": _NUMBERS.get(type(kind), str), "metavar": extra.get("metavar")}
+    if _takes_several(told):
+        more |= {"multiple": True, "callback": _one_or_several}
+    return click.option(name, **more)
+
+
+def _takes_several(kind: inspect.Type) -> bool:
+    """Whether a type is that of one value or of a tuple of them."""
+    inside = kind
+    while isinstance(inside, inspect.Metadata):
+        inside = inside.type
+    types = inside.types if isinstance(inside, inspect.UnionType) else ()
+    return any(isinstance(one, inspect.Metadata) and _is_tuple(one) for one in types) or any(
+        isinstance(one, inspect.VarTupleType) for one in types
+    )
+
+
+def _is_tuple(kind: inspect.Metadata) -> bool:
+    return isinstance(kind.type, inspect.VarTupleType)
+
+
+def _one_or_several(_: click.Context, __: click.Parameter, values: tuple[Any, ...]) -> Any:
+    """Return None, a single value as it is, or a tuple."""
+    return values if len(values) > 1 else next(iter(values), None)

@@ -6,12 +6,17 @@ The one place that knows data sets as well as gradients; both are imported when 
 from __future__ import annotations
 
 import os
+import sys
+from contextlib import nullcontext
 from dataclasses import dataclass
+from os import fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from msgspec.structs import asdict
 
+from evsim import compiling
 from evsim.budget import Budget
 from evsim.commands.extras import need_torch
 from evsim.files import FileError
@@ -25,13 +30,15 @@ if TYPE_CHECKING:
 
     from evsim import Spikes
     from evsim.datasets import Dataset
+    from evsim.gradients.training.callbacks import Callback
     from evsim.gradients.training.run_folder import RunFolder
     from evsim.gradients.training.trainer import Trainer
 
 NAMED = ("digits", "yin-yang", "coincidence")
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
 _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
-_MAY_CHANGE = ("epochs",)  # when a training goes on
+_MAY_CHANGE = ("epochs", "patience")  # when a training goes on
+_LACKING = {"patience": 0}  # what older runs don't tell, and did
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
 _STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
@@ -64,9 +71,13 @@ def run_training(
     resume: bool = False,
     overwrite: bool = False,
     threads: int | None = None,
+    log: str = "csv",
+    quiet: bool = False,
     **given: Any,
-) -> str:
-    """Train a network, or go on with it, and keep everything in a folder.
+) -> None:
+    """Train a network, or go on with it, keep everything in a folder, and print how it goes.
+
+    Under ``torchrun`` all processes train one network; the first one writes and prints.
 
     Parameters
     ----------
@@ -79,46 +90,95 @@ def run_training(
     overwrite : bool
         Whether to replace the training in the folder.
     threads : int or None
-        Threads to spread recordings over; one per core if left out.
+        Threads to spread recordings over; one per core if left out, shared out among the
+        processes of a machine.
+    log : {"csv", "tensorboard"}
+        Whether events for TensorBoard are written besides the table.
+    quiet : bool
+        Whether nothing is printed.
     **given
         `TrainSettings` that are not the defaults.
-
-    Returns
-    -------
-    str
-        A report.
 
     Raises
     ------
     FileError, FileExistsError, ValueError
         If something is wrong with what was asked for.
     ModuleNotFoundError
-        If torch is not installed.
+        If torch is not installed, or tensorboard where it is wanted.
     """
-    if threads is not None:
-        threads = useful_threads(threads)
     need_torch("training")
     import torch
 
+    from evsim.gradients.training import processes
     from evsim.gradients.training.run_folder import RunFolder
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    with RunFolder(folder) as run:
-        if resume:
-            settings = _stored(run.options(TrainSettings), folder, {"dataset": dataset, **given})
-        else:
-            settings = checked(TrainSettings, {"dataset": dataset, **given}, whole=False)
+    with processes.joined():
+        if threads is not None or processes.n_processes() > 1:
+            cores = processes.cores_of_one(useful_threads(None))
+            torch.set_num_threads(cores if threads is None else useful_threads(threads))
+        first = processes.is_first()
+        if quiet or not first:
+            compiling.tell(quiet=True)
+        run = RunFolder(folder)
+        with run if first else nullcontext():
+            _train(dataset, run, resume, overwrite, log, quiet or not first, given)
+
+
+def _train(
+    dataset: str,
+    run: RunFolder,
+    resume: bool,
+    overwrite: bool,
+    log: str,
+    quiet: bool,
+    given: dict[str, Any],
+) -> None:
+    """Train in a folder that is locked."""
+    from evsim.gradients.training.processes import is_first
+
+    asked = {"dataset": dataset, **given}
+    if resume:
+        settings = _stored(run.options(TrainSettings, _LACKING), fspath(run), asked)
+    else:
+        settings = checked(TrainSettings, asked, whole=False)
+        if is_first():
             run.refuse_existing(overwrite, _inputs(dataset))
-        parts = open_parts(settings.dataset, settings.held_out)
-        if resume:
-            trainer = _continued(settings, parts, run)
-        else:
-            trainer = _started(settings, parts, run, overwrite)
-        trainer.run(run.keep)
-        tested = trainer.score(parts.test)
-        headline = f"{plain(settings.dataset, LINE)}: {parts}"
-        return "\n".join([headline, *_told(trainer, tested, run, parts)])
+    callbacks = _callbacks(settings, run, log, quiet)
+    parts = open_parts(settings.dataset, settings.held_out)
+    say = _silent if quiet else _say
+    if resume:
+        trainer = _continued(settings, parts, run)
+        say(f"{plain(settings.dataset, LINE)}: {parts}")
+    else:
+        _refuse_too_large(settings, parts)
+        say(f"{plain(settings.dataset, LINE)}: {parts}")
+        trainer = _started(settings, parts, run, overwrite)
+    trainer.callbacks = callbacks
+    trainer.run()
+    tested = trainer.score(parts.test)
+    if is_first():
+        for line in _told(trainer, tested, run, parts):
+            say(line)
+
+
+def _callbacks(s: TrainSettings, run: RunFolder, log: str, quiet: bool) -> list[Callback]:
+    """Return what is done on the way: files, what is printed, the early stop."""
+    from evsim.gradients.training.callbacks import EarlyStopping
+    from evsim.gradients.training.progress import EpochLines, ProgressBar
+
+    told: list[Callback] = [] if quiet else [EpochLines(), ProgressBar(leave=False)]
+    stop: list[Callback] = [EarlyStopping(s.patience)] if s.patience else []
+    return [*run.callbacks(log == "tensorboard"), *told, *stop]
+
+
+def _say(line: str) -> None:
+    """Print a line at once, into a pipe as well."""
+    click.echo(line)
+    sys.stdout.flush()
+
+
+def _silent(line: str) -> None:
+    """Print nothing."""
 
 
 def open_parts(dataset: str, held_out: str | None = None) -> Parts:
@@ -219,46 +279,22 @@ def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainS
 
 def _started(s: TrainSettings, parts: Parts, run: RunFolder, overwrite: bool) -> Trainer:
     """Return a trainer before its first epoch, and fill its folder."""
+    from evsim.gradients.training.processes import is_first
+
+    trainer = _trainer(s, parts, new=True)
+    if is_first():
+        run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
+    return trainer
+
+
+def _refuse_too_large(s: TrainSettings, parts: Parts) -> None:
     n_weights = _n_weights(s, parts)
     if n_weights > _MOST_WEIGHTS:
         raise ValueError(
-            f"hidden = {s.hidden:,} units make {n_weights:,} weights with the "
+            f"hidden = {_units(s)} units make {n_weights:,} weights with the "
             f"{parts.train.size:,} units of {s.dataset}; at most {_MOST_WEIGHTS:,} are trained"
         )
-    trainer = _trainer(s, parts, new=True)
-    run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
-    return trainer
-
-
-def _continued(s: TrainSettings, parts: Parts, run: RunFolder) -> Trainer:
-    """Return a trainer where a run stopped."""
-    state = run.state()
-    # Before memory is asked for: a checkpoint holds every weight.
-    size = os.path.getsize(run.path / "checkpoint.pt")
-    if _n_weights(s, parts) * 4 > size:
-        raise FileError(
-            f"{run.path / 'options.json'}: hidden = {s.hidden:,} and recurrent = {s.recurrent} "
-            f"make {_n_weights(s, parts):,} weights with the {parts.train.size:,} units of "
-            f"{s.dataset}, more than checkpoint.pt holds; put the files back as they were, or "
-            "start anew with --overwrite"
-        )
-    trainer = _trainer(s, parts, new=False)
-    run.resume(trainer, state, parts.test.batches(_FIT))
-    return trainer
-
-
-def _n_weights(s: TrainSettings, parts: Parts) -> int:
-    loop = s.hidden if s.recurrent == "dense" else 0
-    return s.hidden * (parts.train.size + len(parts.train.class_names) + loop)
-
-
-def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
-    """Build the model and what trains it; fit its weights if it is ``new``."""
-    import torch
-
-    from evsim.gradients.training.start import delay_model, fit_weights
-    from evsim.gradients.training.trainer import Trainer
-
+    _draw_model(s, parts)
     for name, part in (
         ("train", parts.train),
         ("validate", parts.validation),
@@ -268,14 +304,56 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
             raise ValueError(
                 f"{s.dataset}: has no recordings to {name} with; give more of each class"
             )
+
+
+def _units(s: TrainSettings) -> str:
+    return " ".join(f"{units:,}" for units in s.layers)
+
+
+def _continued(s: TrainSettings, parts: Parts, run: RunFolder) -> Trainer:
+    """Return a trainer where a run stopped."""
+    from evsim.gradients.training.processes import is_first
+
+    state = run.state()
+    # Before memory is asked for: a checkpoint holds every weight.
+    size = os.path.getsize(run.path / "checkpoint.pt")
+    if _n_weights(s, parts) * 4 > size:
+        raise FileError(
+            f"{run.path / 'options.json'}: hidden = {_units(s)} and recurrent = {s.recurrent} "
+            f"make {_n_weights(s, parts):,} weights with the {parts.train.size:,} units of "
+            f"{s.dataset}, more than checkpoint.pt holds; put the files back as they were, or "
+            "start anew with --overwrite"
+        )
+    _refuse_too_large(s, parts)
+    trainer = _trainer(s, parts, new=False)
+    if is_first():
+        run.resume(trainer, state, parts.test.batches(_FIT))
+    else:
+        trainer.go_on_from(state)
+    return trainer
+
+
+def _n_weights(s: TrainSettings, parts: Parts) -> int:
+    inputs = (parts.train.size, *s.layers[:-1])
+    loops = s.layers if s.recurrent == "dense" else (0,) * len(s.layers)
+    before = sum(n * (m + loop) for n, m, loop in zip(s.layers, inputs, loops, strict=True))
+    return before + s.layers[-1] * len(parts.train.class_names)
+
+
+def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
+    """Build the model and what trains it; fit its weights if it is ``new``."""
+    import torch
+
+    from evsim.gradients.training.start import delay_model, fit_weights
+    from evsim.gradients.training.trainer import Trainer
+
     options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
     torch.manual_seed(s.seed)
     n_classes = len(parts.train.class_names)
     quarter = parts.train.duration / 4
     max_delay = min(_MAX_DELAY, quarter) if s.max_delay is None else s.max_delay
-    _draw_model(s, parts)
     model = delay_model(
-        parts.train.size, s.hidden, n_classes, s.delay, s.recurrent, max_delay,
+        parts.train.size, s.layers, n_classes, s.delay, s.recurrent, max_delay,
         tau_output=min(_TAU_OUTPUT, quarter),
     )  # fmt: skip
     if new:  # before the trainer is made: step sizes are shares of these weights
@@ -287,9 +365,9 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
 
 def _draw_model(s: TrainSettings, parts: Parts) -> None:
     """Refuse a model that is far larger than what it is trained on."""
-    n = _n_weights(s, parts) + s.hidden  # a shared kernel is not larger
+    n = _n_weights(s, parts) + sum(s.layers)  # a shared kernel is not larger
     if s.delay == "synaptic":
-        n += n - s.hidden * len(parts.train.class_names)
+        n += n - s.layers[-1] * len(parts.train.class_names)
     path = Path(s.dataset)
     files = [p for p in (path, *path.glob("*"), *path.glob("*/*")) if p.is_file()]
     budget = Budget(sum(map(os.path.getsize, files)))
@@ -329,7 +407,10 @@ def _told(trainer: Trainer, tested: Any, run: RunFolder, parts: Parts) -> list[s
     names = parts.train.class_names
     best = trainer.history[trainer.best["epoch"] - 1]
     seconds = sum(record["seconds"] for record in trainer.history)
-    lines = [
+    lines = [f"stopped after epoch {len(trainer.history)}: {trainer.stopped}"] * bool(
+        trainer.stopped
+    )
+    lines += [
         f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
         f"validation accuracy {best['validation_accuracy']:.1%}",
         f"test accuracy {tested}",
@@ -337,7 +418,8 @@ def _told(trainer: Trainer, tested: Any, run: RunFolder, parts: Parts) -> list[s
     ]
     try:
         pictures = run.draw(trainer, parts.test[:1].spikes(), names)
-        lines.append(f"pictures in {plain(run.path, LINE)}: {', '.join(pictures)}")
+        paths = ", ".join(plain(run.path / name, LINE) for name in pictures)
+        lines.append(f"pictures in {paths}")
     except ModuleNotFoundError as error:
         lines.append(f"no pictures: {error}")
     net, test = (plain(run.path / name, LINE) for name in ("network.h5", "test.h5"))

@@ -5,8 +5,6 @@ Each function raises a `FileError` that names the file and what is wrong in it, 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,12 +17,13 @@ from evsim.files import FileError, SpikeFile, load_network
 from evsim.files.hdf5 import open_regular, reason
 from evsim.schema import Schema, checked, shown
 
+from .logs import log_of
 from .states import EpochRecord
 
 _LONGEST = 1 << 16  # bytes of options, and of a line of the log
 
 
-def read_options(path: Path, schema: type[Schema]) -> Schema:
+def read_options(path: Path, schema: type[Schema], lacking: dict[str, Any]) -> Schema:
     """Read a JSON file of options.
 
     Parameters
@@ -32,7 +31,9 @@ def read_options(path: Path, schema: type[Schema]) -> Schema:
     path : Path
         Of the file.
     schema : Struct class
-        The options; all of them must be there, each once.
+        The options; each must be there, once.
+    lacking : dict
+        What is taken for those that older runs don't tell.
 
     Returns
     -------
@@ -54,18 +55,10 @@ def read_options(path: Path, schema: type[Schema]) -> Schema:
     except ValueError as error:
         raise FileError(f"{path}: is not sound: {error}") from error
     try:
-        return checked(schema, values)
+        known = lacking if isinstance(values, dict) else {}
+        return checked(schema, {**known, **values} if known else values)
     except ValueError as error:
         raise FileError(f"{path}: {error}") from error
-
-
-def log_of(history: list[dict[str, float]]) -> str:
-    """Return the text of a log, a line for each epoch."""
-    text = io.StringIO()
-    table = csv.DictWriter(text, EpochRecord.__struct_fields__, lineterminator="\n")
-    table.writeheader()
-    table.writerows(history)
-    return text.getvalue()
 
 
 def check_log(path: Path, history: list[dict[str, float]]) -> None:

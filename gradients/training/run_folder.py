@@ -1,7 +1,8 @@
 """``RunFolder``: what a training leaves behind, each file whole or absent.
 
 options.json (what was asked for), initial.h5 and network.h5 (the networks before and after),
-test.h5 (the recordings to test with), log.csv, checkpoint.pt, and pictures. While a training is
+test.h5 (the recordings to test with), log.csv, checkpoint.pt, and pictures; if wanted, a folder
+tensorboard with events. While a training is
 at work it holds the lock of the folder; from its start to its first checkpoint there is an
 empty file ``.starting``, so that a start that was killed can be made again.
 """
@@ -28,15 +29,18 @@ from evsim.plots import plot_result, save_figure
 from evsim.schema import Schema
 
 from ..network_export import to_network
-from .checkpoints import load_checkpoint, save_checkpoint
+from .callbacks import Callback, Checkpoint, Training
+from .checkpoints import load_checkpoint
+from .logs import CSVLog, TensorBoardLog, log_of
 from .plots import plot_delays, plot_history
-from .run_checks import check_log, check_network, check_recordings, log_of, read_options
+from .run_checks import check_log, check_network, check_recordings, read_options
 from .trainer import Trainer
 
 # The checkpoint is the first to go: without it nothing is taken for a training.
 _FILES = ("checkpoint.pt", "options.json", "initial.h5", "network.h5", "test.h5", "log.csv")
 _PICTURES = ("accuracy.png", "delays.png", "raster.png")
 _STARTING = ".starting"
+_EVENTS = "tensorboard"  # the folder of events, if they are wanted
 
 
 class RunFolder:
@@ -133,6 +137,8 @@ class RunFolder:
         self.refuse_existing(overwrite)
         for name in (*_FILES, *_PICTURES):
             (self.path / name).unlink(missing_ok=True)
+        for events in (self.path / _EVENTS).glob("events.out.tfevents.*"):
+            events.unlink(missing_ok=True)
         (self.path / _STARTING).touch()
         self._write("options.json", json.dumps(options, indent=2) + "\n")
         save_network(self.path / "initial.h5", to_network(trainer.model))
@@ -142,25 +148,40 @@ class RunFolder:
             new.h5["labels"] = test.labels
             keys = np.array([name.encode() for name in class_names])
             new.h5.create_group("extra")["keys"] = keys
-        self.keep(trainer)
+        for one in (_BestNetwork(self.path / "network.h5"), Checkpoint(self.path / _FILES[0])):
+            one.start(trainer)
         (self.path / _STARTING).unlink()
 
-    def keep(self, trainer: Trainer) -> None:
-        """Write the network if this epoch is the best so far, the log and the checkpoint."""
-        if trainer.best["epoch"] == len(trainer.history):
-            save_network(self.path / "network.h5", to_network(trainer.averaged), overwrite=True)
-        if trainer.history:
-            self._write("log.csv", log_of(trainer.history))
-        # The last one: a run that stops in between does this epoch again, with the same result.
-        save_checkpoint(self.path / "checkpoint.pt", trainer.state())
+    def callbacks(self, tensorboard: bool = False) -> list[Callback]:
+        """Return what keeps a training in the folder as it goes on.
 
-    def options(self, schema: type[Schema]) -> Schema:
+        Parameters
+        ----------
+        tensorboard : bool
+            Whether events for TensorBoard are written, too.
+
+        Raises
+        ------
+        ModuleNotFoundError
+            If they are, and tensorboard is not installed.
+        """
+        # The checkpoint last: a run that stops in between does this epoch again, the same way.
+        return [
+            _BestNetwork(self.path / "network.h5"),
+            *([TensorBoardLog(self.path / _EVENTS)] if tensorboard else []),
+            CSVLog(self.path / "log.csv"),
+            Checkpoint(self.path / "checkpoint.pt"),
+        ]
+
+    def options(self, schema: type[Schema], lacking: dict[str, Any]) -> Schema:
         """Return what the training was asked for.
 
         Parameters
         ----------
         schema : Struct class
             What can be asked for.
+        lacking : dict
+            What is taken for options that older runs don't tell.
 
         Raises
         ------
@@ -178,7 +199,7 @@ class RunFolder:
                 f"{self.path}: holds no training to go on with; leave --resume out to start one"
             )
         with _advised():
-            return read_options(self.path / "options.json", schema)
+            return read_options(self.path / "options.json", schema, lacking)
 
     def state(self) -> dict[str, Any]:
         """Return what the checkpoint holds, for `resume`.
@@ -230,6 +251,8 @@ class RunFolder:
             save_network(network, best, overwrite=True)
         if trainer.history:
             self._write("log.csv", log_of(trainer.history))
+        else:
+            (self.path / "log.csv").unlink(missing_ok=True)
         (self.path / _STARTING).unlink(missing_ok=True)
 
     def draw(self, trainer: Trainer, one: Spikes, class_names: list[str]) -> list[str]:
@@ -316,6 +339,25 @@ class RunFolder:
     def __fspath__(self) -> str:
         """Return the path."""
         return fspath(self.path)
+
+
+class _BestNetwork(Callback):
+    """Keeps the network of the best epoch so far; before the first one, that of the start."""
+
+    everywhere = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def start(self, trainer: Training) -> None:
+        """Write the network, if there was no epoch yet."""
+        if not trainer.history:
+            save_network(self.path, to_network(trainer.averaged), overwrite=True)
+
+    def epoch(self, trainer: Training, record: dict[str, float]) -> None:
+        """Write the network, if it is the best."""
+        if trainer.best["epoch"] == record["epoch"]:
+            save_network(self.path, to_network(trainer.averaged), overwrite=True)
 
 
 def _best_network(trainer: Trainer) -> Network:

@@ -8,6 +8,7 @@ the classes differ by about 1, for a cross-entropy of equals or of giants learns
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -28,7 +29,7 @@ _SPAN = 16.0  # a factor is from 1/16 to 16
 
 def delay_model(
     n_inputs: int,
-    n_hidden: int,
+    n_hidden: int | Sequence[int],
     n_classes: int,
     delay: str = "axonal",
     recurrent: str = "none",
@@ -37,7 +38,7 @@ def delay_model(
     tau_syn: float = 10e-3,
     tau_output: float = 0.2,
 ) -> nn.Sequential:
-    """Return a hidden layer of `CubaLIF` and a `CubaLI` readout.
+    """Return hidden layers of `CubaLIF`, one or several, and a `CubaLI` readout.
 
     The readout is the integral of the voltage weighted by e^(-t / tau_output). The weight
     makes it count when a spike comes: the plain integral is the same for all times, and the
@@ -45,28 +46,31 @@ def delay_model(
 
     Parameters
     ----------
-    n_inputs, n_hidden, n_classes : int
+    n_inputs, n_classes : int
         Sizes.
+    n_hidden : int or sequence of int
+        Units of the hidden layer, or of each of several.
     delay : {"none", "axonal", "synaptic"}
-        Learnt delays of the hidden layer's input, and of its loop.
+        Learnt delays of every hidden layer's input, and of its loop.
     recurrent : {"none", "dense", "conv"}
-        The loop of the hidden layer.
+        The loop of every hidden layer.
     max_delay : float
         Longest delay [s].
     tau_mem, tau_syn : float
-        Time constants of the hidden layer [s]; the readout has half of them.
+        Time constants of hidden layers [s]; the readout has half of them.
     tau_output : float
         [s].
 
     Returns
     -------
     Sequential
-        Layers ``hidden`` and ``readout``, with weights from torch's generator.
+        Layers ``hidden`` (``hidden2``, ``hidden3``, ...) and ``readout``, with weights from
+        torch's generator.
 
     Raises
     ------
     ValueError
-        If an option is not one of those told.
+        If an option is not one of those told, or there is no hidden layer.
 
     Examples
     --------
@@ -86,11 +90,17 @@ def delay_model(
         loop = {"recurrent": recurrent, "recurrent_max_delay": max_delay}
         if delay != "none":
             loop["recurrent_delay"] = delay
-    hidden = CubaLIF(n_inputs, n_hidden, tau_mem, tau_syn, **late, **loop)
-    readout = CubaLI(
-        n_hidden, n_classes, tau_mem / 2, tau_syn / 2, output="integral", tau_output=tau_output
+    sizes = [n_hidden] if isinstance(n_hidden, int) else list(n_hidden)
+    if not sizes:
+        raise ValueError("n_hidden = [], must be one size or several")
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for i, (n_before, n) in enumerate(zip([n_inputs, *sizes], sizes, strict=False)):
+        name = f"hidden{i + 1}" if i else "hidden"
+        layers[name] = CubaLIF(n_before, n, tau_mem, tau_syn, **late, **loop)
+    layers["readout"] = CubaLI(
+        sizes[-1], n_classes, tau_mem / 2, tau_syn / 2, output="integral", tau_output=tau_output
     )
-    return nn.Sequential(OrderedDict(hidden=hidden, readout=readout))
+    return nn.Sequential(layers)
 
 
 @torch.no_grad()

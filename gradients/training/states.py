@@ -30,7 +30,7 @@ _StepSize = Annotated[float, Meta(ge=0, le=1e30)]  # what Adam can still count w
 
 
 class EpochRecord(Struct, frozen=True):
-    """How an epoch went; rate in Hz."""
+    """How an epoch went; rate in Hz, `at_bounds` a share of the delays."""
 
     epoch: Annotated[int, Meta(ge=1, le=MOST)]
     train_loss: Finite
@@ -40,6 +40,7 @@ class EpochRecord(Struct, frozen=True):
     rate: NotNegative
     silent: NotNegative
     seconds: NotNegative
+    at_bounds: Share = 0.0  # the only one that older runs lack
 
 
 class Best(Struct, frozen=True):
@@ -142,7 +143,7 @@ def sound_state(
 def _sound_history(records: list[Any]) -> list[dict[str, float]]:
     history = []
     for i, record in enumerate(records):
-        sound = checked(EpochRecord, record, f"history[{i}]")
+        sound = checked(EpochRecord, record, f"history[{i}]", whole=False)
         if sound.epoch != i + 1:
             raise ValueError(f"history[{i}].epoch = {sound.epoch}, must be {i + 1}")
         history.append(asdict(sound))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from evsim.models import MODELS
 
-from ..delays import Delayed
+from ..delays import Delayed, hold_delays
 
 
 def parameter_groups(
@@ -26,7 +27,7 @@ def parameter_groups(
         Of layers.
     lr : float
         Learning rate of weights, thresholds and all that is not told below, as a share of
-        the root mean square that the parameter has now.
+        the root mean square that the parameter has now: 0.1 moves weights of about 2 by 0.2.
     delay_lr : float
         Of delays [s]. With the defaults a delay, counted in ms, takes steps 20 times as
         large as a weight, counted in usual weights.
@@ -63,3 +64,35 @@ def parameter_groups(
             full = f"{prefix}.{name}" if prefix else name
             groups.append({"params": [parameter], "name": full, "lr": rate, "first_lr": rate})
     return groups
+
+
+def adam(
+    model: nn.Module, lr: float = 0.1, delay_lr: float = 2e-3, time_lr: float = 2e-3
+) -> torch.optim.Adam:
+    """Return the optimiser of ``evsim train``: Adam with a step size for each kind of parameter.
+
+    After each of its steps delays are put back between their limits, and its momentum is
+    cleared where one was outside (`evsim.gradients.hold_delays`).
+
+    Parameters
+    ----------
+    model : Module
+        Of layers; first weights must be there, for step sizes are shares of them.
+    lr, delay_lr, time_lr : float
+        See `parameter_groups`.
+
+    Returns
+    -------
+    Adam
+        With the groups of `parameter_groups`.
+
+    Examples
+    --------
+    >>> from evsim import gradients as g
+    >>> optimizer = adam(g.CubaLIF(3, 2, 20e-3, 5e-3, delay="axonal"))
+    >>> [group["name"] for group in optimizer.param_groups]
+    ['weight', 'delay']
+    """
+    optimizer = torch.optim.Adam(parameter_groups(model, lr, delay_lr, time_lr))
+    hold_delays(model, optimizer)
+    return optimizer

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,20 +20,21 @@ import numpy as np
 import torch
 from msgspec.structs import asdict
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
-from evsim import Spikes
+from evsim import Spikes, compiling
 from evsim.spikes import as_arrays
 from evsim.train_options import TrainOptions as TrainOptions
 
-from ..delays import hold_delays
+from ..delays import share_at_limits
 from ..diagnostics import Diagnostics
+from .averages import Averaged
+from .callbacks import Callback
 from .processes import is_first, n_processes, share, shared, total
+from .progress import ProgressBar
 from .start import spiking_layers
 from .states import EpochRecord, merit, sound_state
-from .step_sizes import parameter_groups
-from .waking import watched
+from .step_sizes import adam
+from .waking import waking
 
 Augment = Callable[[Spikes, np.random.Generator], Spikes]
 
@@ -72,6 +74,7 @@ def train(
     validation: Recordings,
     options: TrainOptions | None = None,
     augment: Augment | None = None,
+    callbacks: Sequence[Callback] | None = None,
 ) -> list[dict[str, float]]:
     """Train a model in place; it ends with the averaged parameters of its best epoch.
 
@@ -85,6 +88,8 @@ def train(
         The defaults if left out.
     augment : callable or None
         Called with each training batch and a generator, returns another batch.
+    callbacks : sequence of Callback or None
+        What is done on the way, in this order; a `ProgressBar` if left out.
 
     Returns
     -------
@@ -98,7 +103,7 @@ def train(
     >>> model = delay_model(training.size, 32, 4)                   # doctest: +SKIP
     >>> history = train(model, training, validation)                # doctest: +SKIP
     """
-    trainer = Trainer(model, training, validation, options, augment)
+    trainer = Trainer(model, training, validation, options, augment, callbacks)
     trainer.run()
     return trainer.history
 
@@ -111,11 +116,18 @@ class Trainer:
     history : list of dict
         For each epoch: ``epoch`` (from 1), ``train_loss``, ``train_accuracy``,
         ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units,
-        ``silent`` units in a batch, ``seconds``.
+        ``silent`` units in a batch, ``seconds`` without those of compiling, ``at_bounds``,
+        the share of delays that lie at one of their limits.
     averaged : Module
         A copy of the model with averaged parameters.
     best : dict
         ``epoch`` and ``model``, the averaged parameters after it.
+    callbacks : list of Callback
+        What is done on the way.
+    n_batches : int
+        Steps of an epoch.
+    stopped : str
+        Why the training ended before its last epoch, empty if it did not.
     """
 
     def __init__(
@@ -125,6 +137,7 @@ class Trainer:
         validation: Recordings,
         options: TrainOptions | None = None,
         augment: Augment | None = None,
+        callbacks: Sequence[Callback] | None = None,
     ) -> None:
         self.model, self.training, self.validation = model, training, validation
         self.options = o = TrainOptions() if options is None else options
@@ -132,35 +145,40 @@ class Trainer:
         for name, part in (("training", training), ("validation", validation)):
             if not len(part):
                 raise ValueError(f"the {name} part has no recordings")
-        self.optimizer = torch.optim.Adam(parameter_groups(model, o.lr, o.delay_lr, o.time_lr))
-        hold_delays(model, self.optimizer)
+        self.callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
+        self.n_batches = -(-len(training) // o.batch)
+        self.stopped = ""
+        self.optimizer = adam(model, o.lr, o.delay_lr, o.time_lr)
         self._parallel = shared(model)
-        self._average = AveragedModel(model, avg_fn=_moving_average(o.average))
+        self._average = Averaged(model, o.average)
         self.averaged: nn.Module = self._average.module
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": copy.deepcopy(model.state_dict())}
 
-    def run(self, after_epoch: Callable[[Trainer], None] | None = None) -> None:
-        """Train the epochs that are left, then put the best parameters into the model.
+    def run(self) -> None:
+        """Train the epochs that are left, then put the best parameters into the model."""
+        callbacks = [one for one in self.callbacks if one.everywhere or is_first()]
+        self.stopped = ""
+        with ExitStack() as ends:
+            for one in callbacks:
+                ends.callback(one.end, self)
+            for one in callbacks:
+                one.start(self)
+            while len(self.history) < self.options.epochs and not self.stopped:
+                record = self._epoch(len(self.history), callbacks)
+                for one in callbacks:
+                    one.epoch(self, record)
+            self.model.load_state_dict(self.best["model"])
+
+    def stop(self, why: str) -> None:
+        """End the training after this epoch.
 
         Parameters
         ----------
-        after_epoch : callable or None
-            Called with this trainer after every epoch, to keep checkpoints for example.
+        why : str
+            Is kept in ``stopped``.
         """
-        n_batches = self._n_batches()
-        done, epochs = len(self.history), self.options.epochs
-        hidden = None if is_first() else True
-        with tqdm(
-            total=epochs * n_batches, initial=done * n_batches, unit=" batches", disable=hidden
-        ) as bar:
-            for epoch in range(done, epochs):
-                bar.set_description(f"epoch {epoch + 1}/{epochs}")
-                record = self._epoch(epoch, bar)
-                bar.set_postfix_str(f"validation {record['validation_accuracy']:.1%}")
-                if after_epoch is not None:
-                    after_epoch(self)
-        self.model.load_state_dict(self.best["model"])
+        self.stopped = why
 
     def score(self, data: Recordings) -> Score:
         """Return how well the model does now; see `score`."""
@@ -192,7 +210,7 @@ class Trainer:
         """
         decay = self.options.lr_decay
         try:
-            sound = sound_state(state, self.state(), self.model, self._n_batches(), decay)
+            sound = sound_state(state, self.state(), self.model, self.n_batches, decay)
         except ValueError as error:
             raise ValueError(f"the checkpoint is not one of this model: {error}") from error
         self.model.load_state_dict(sound["model"])
@@ -201,13 +219,9 @@ class Trainer:
         self.history, self.best = sound["history"], sound["best"]
         torch.set_rng_state(sound["generator"])
 
-    def _n_batches(self) -> int:
-        """Return the number of batches of an epoch."""
-        return -(-len(self.training) // self.options.batch)
-
-    def _epoch(self, epoch: int, bar: Any) -> dict[str, float]:
+    def _epoch(self, epoch: int, callbacks: Sequence[Callback]) -> dict[str, float]:
         """Train one epoch, validate, and keep the record."""
-        start = time.perf_counter()
+        start, compiled = time.perf_counter(), compiling.seconds()
         o = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = group["first_lr"] * o.lr_decay**epoch
@@ -221,8 +235,12 @@ class Trainer:
             sums += self._step(batch)
             layers = spiking_layers(self.model)
             firing += [layer.diagnostics for layer in layers if layer.diagnostics is not None]
-            bar.update()
+            for one in callbacks:
+                one.batch(self)
         loss, right, n = total(*sums)
+        rates, silent, n_runs = total(
+            sum(d.rate for d in firing), sum(d.silent for d in firing), max(len(firing), 1)
+        )
         validated = score(self.averaged, self.validation, o.batch)
         told = EpochRecord(
             epoch=epoch + 1,
@@ -230,9 +248,10 @@ class Trainer:
             train_accuracy=right / n,
             validation_loss=validated.loss,
             validation_accuracy=validated.accuracy,
-            rate=sum(d.rate for d in firing) / max(len(firing), 1),
-            silent=sum(d.silent for d in firing) / max(len(firing), 1),
-            seconds=time.perf_counter() - start,
+            rate=rates / n_runs,
+            silent=silent / n_runs,
+            seconds=time.perf_counter() - start - (compiling.seconds() - compiled),
+            at_bounds=share_at_limits(self.model),
         )
         self._refuse_divergence(told)
         record: dict[str, float] = asdict(told)
@@ -275,11 +294,12 @@ class Trainer:
         """
         mine = share(batch)
         labels = _labels(mine)
-        with watched(self.model, self.options.wake) as wake:
+        with waking(self.model, self.options.wake) as wake:
             values = self._parallel(mine)
             loss = nn.functional.cross_entropy(values, labels, reduction="sum")
             # Processes average their gradients, which belong to the mean over the whole batch.
-            (loss * (n_processes() / len(batch)) + wake()).backward()
+            n = n_processes()
+            (loss * (n / len(batch)) + wake() * (n * len(mine) / len(batch))).backward()
         right = int((values.argmax(dim=1) == labels).sum())
         return float(loss.detach()), right, len(mine)
 
@@ -289,15 +309,6 @@ class Trainer:
         if before is None or merit(record) > merit(before):
             parameters = copy.deepcopy(self.averaged.state_dict())
             self.best = {"epoch": record["epoch"], "model": parameters}
-
-
-def _moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    """Return what an average becomes with its next value; the first values count for more."""
-
-    def average(before: Tensor, now: Tensor, n: Tensor | int) -> Tensor:
-        return before.lerp(now, 1 - min(kept, float((1 + n) / (10 + n))))
-
-    return average
 
 
 @torch.no_grad()

@@ -13,12 +13,13 @@ from evsim import Spikes
 
 from ..regularisers import silent_loss
 from ..synapses import Spiking
+from .processes import in_all
 from .start import spiking_layers
 
 
 @contextmanager
-def watched(model: nn.Module, strength: float) -> Iterator[Callable[[], Tensor]]:
-    """Watch the layers of a model while it runs on a batch.
+def waking(model: nn.Module, strength: float = 0.1) -> Iterator[Callable[[], Tensor]]:
+    """Watch the layers of a model while it runs on a batch, for a silent unit has no gradient.
 
     Parameters
     ----------
@@ -41,9 +42,11 @@ def watched(model: nn.Module, strength: float) -> Iterator[Callable[[], Tensor]]
     def pull() -> Tensor:
         term = torch.zeros((), dtype=torch.float64)
         for layer, (spikes, fired) in seen.items():
-            if layer.diagnostics is not None and layer.diagnostics.silent:
+            counts = fired.numpy().counts()
+            silent = in_all(torch.from_numpy(counts.sum(axis=0) == 0))
+            if silent.any():
                 peaks = layer.peak_voltage(spikes, fired)
-                term = term + strength * silent_loss(peaks[:, (peaks < 0).all(dim=0)])
+                term = term + strength * silent_loss(peaks[:, silent])
         return term
 
     layers = spiking_layers(model) if strength > 0 else []
