@@ -13,9 +13,7 @@ import sys
 import time
 from typing import Any
 
-_MESSAGE = (
-    "compiling the engine, once for this version of evsim (a minute of CPU time if all of it)"
-)
+_MESSAGE = "compiling the engine, once for this version of evsim (all of it takes a minute)"
 _log = logging.getLogger("evsim")
 
 

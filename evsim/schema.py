@@ -19,7 +19,7 @@ Schema = TypeVar("Schema", bound=msgspec.Struct)
 Finite = Annotated[float, Meta(ge=-float_info.max, le=float_info.max)]
 NotNegative = Annotated[float, Meta(ge=0, le=float_info.max)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-_SHOWN = 40  # characters of a text in a message
+_SHOWN, _FEW = 40, 16  # characters of a text, numbers, in a message
 
 
 def checked(schema: type[Schema], values: object, where: str = "", whole: bool = True) -> Schema:
@@ -100,8 +100,8 @@ def shown(value: object) -> str:
         return f"an integer of {value.bit_length()} bits"
     if value is None or isinstance(value, (bool, int, float)):
         return repr(value)
-    if isinstance(value, tuple):
-        return " ".join(map(shown, value))
+    if isinstance(value, tuple) and all(type(one) is int for one in value[:_FEW]):
+        return " ".join(map(shown, value[:_FEW])) + " ..." * (len(value) > _FEW)
     if isinstance(value, str):
         return repr(value if len(value) <= _SHOWN else f"{value[:_SHOWN]}...")
     return f"a {type(value).__name__}"

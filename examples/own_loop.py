@@ -15,12 +15,12 @@ from evsim import gradients as g
 from evsim.datasets import SpokenDigits
 
 
-def main(epochs: int = 10, seed: int = 0, recordings: int = 1800) -> float:
-    train, test = SpokenDigits("train")[:recordings], SpokenDigits("test")
+def main(epochs: int = 10, seed: int = 0, hidden: int = 128, every: int = 1) -> float:
+    train, test = SpokenDigits("train")[::every], SpokenDigits("test")
     torch.manual_seed(seed)
     model = torch.nn.Sequential(
-        g.CubaLIF(70, 128, tau_mem=20e-3, tau_syn=10e-3, delay="synaptic", max_delay=0.3),
-        g.CubaLI(128, 10, tau_mem=10e-3, tau_syn=5e-3, output="integral", tau_output=0.2),
+        g.CubaLIF(70, hidden, tau_mem=20e-3, tau_syn=10e-3, delay="synaptic", max_delay=0.3),
+        g.CubaLI(hidden, 10, tau_mem=10e-3, tau_syn=5e-3, output="integral", tau_output=0.2),
     )
     g.fit_weights(model, next(train.batches(256, shuffle=True)))  # every unit fires
     optimizer, averaged = g.adam(model), g.Averaged(model)  # steps of weights and of delays

@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,40 @@ def test_the_users_cache_is_taken_without_a_wish(tmp_path):
     home = tmp_path / "home"
     assert run(tmp_path, NUMBA_CACHE_DIR=None, XDG_CACHE_HOME=str(home)) == 2
     assert list((home / "evsim").rglob("*.nbc")) and not (tmp_path / "cache").exists()
+
+
+def test_compiling_is_told_when_it_happens_and_only_then(tmp_path):
+    make_package(tmp_path)
+    code = """
+import sys; sys.path.insert(0, '.')
+from evsim import compiling
+compiling.tell()
+from evsim._caller import caller
+print(caller(1), compiling.seconds() > 0)
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    told = []
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            cwd=tmp_path, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        told.append((done.stdout, done.stderr.count("evsim: compiling the engine, once")))
+    assert told == [("2 True\n", 1), ("2 False\n", 0)]
+
+
+def test_what_nobody_has_used_for_long_is_cleared(tmp_path):
+    make_package(tmp_path)
+    cache = tmp_path / "cache"
+    cache.mkdir(mode=0o700)
+    day = 86400
+    ages = {f"{i:016x}": i * day for i in range(1, 13)}  # a day, two days, ...
+    ages |= {"f" * 16: 40 * day, "a" * 16: 60, "of others": 400 * day}
+    for name, age in ages.items():
+        (cache / name).mkdir()
+        os.utime(cache / name, 2 * [time.time() - age])
+    assert run(tmp_path) == 2
+    left = {path.name for path in cache.iterdir()} & set(ages)
+    assert left == {f"{i:016x}" for i in range(1, 9)} | {"a" * 16, "of others"}
+    assert len(list(cache.glob("*/*/*.nbc"))) == 2

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import run
 
 import evsim
+from evsim.datasets.sets.coincidence import Coincidence
 
 HERE = Path(__file__).parent
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
@@ -48,3 +50,32 @@ def test_the_example_trains(tmp_path: Path) -> None:
     told = python(*TORCHRUN, example, "--epochs", 1, "--recordings", 100, "--save", network)
     assert told.startswith("2 processes, 1 epochs: validation accuracy")
     assert evsim.Network.load(network).populations["hidden"].size == 32
+
+
+def test_the_command_is_one_training(tmp_path: Path) -> None:
+    data = Coincidence(60, channels=5, classes=2, max_offset=20e-3, events=4, duration=0.2)
+    evsim.save_spikes(tmp_path / "spikes.h5", data.spikes())
+    small = ("--hidden", 6, "--max-delay", 0.025, "--batch", 8)
+    command = ("train", "spikes.h5", "-o")
+
+    def together(*arguments: object) -> subprocess.CompletedProcess[str]:
+        words = (sys.executable, *TORCHRUN, "-m", "evsim", *command, *arguments)
+        return subprocess.run(
+            [str(word) for word in words], cwd=tmp_path, capture_output=True, text=True
+        )
+
+    done = together("two", *small, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 1/1") == done.stdout.count("test accuracy") == 1
+    assert "evsim: " not in done.stderr.replace("evsim: compiling ", "")
+    done = together("two", "--resume", "--epochs", 2)
+    assert done.returncode == 0 and "epoch 2/2" in done.stdout, done.stderr
+    assert run(tmp_path, *command, "one", *small, "--epochs", 2).returncode == 0
+    one, two = (evsim.Network.load(tmp_path / name / "network.h5") for name in ("one", "two"))
+    for name, projection in one.projections.items():
+        np.testing.assert_allclose(two.projections[name].weight, projection.weight, atol=1e-4)
+        np.testing.assert_allclose(two.projections[name].delay, projection.delay, atol=1e-6)
+    done = together("two", *small)
+    assert done.returncode != 0 and done.stdout == ""
+    assert done.stderr.count("evsim: error: two: exists already") == 1
+    assert done.stderr.count("evsim: ") == 1

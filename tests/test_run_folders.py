@@ -225,7 +225,10 @@ def test_a_training_that_diverges_is_not_kept(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Trainer, "_step", lambda self, batch: (float("nan"), 0, len(batch)))
-    told = refused(copied, *GO_ON)
+    before = contents(copied)
+    done = run(copied, *GO_ON)
+    told = done.stderr
+    assert done.returncode == 2 and told.count("\n") == 1 and contents(copied) == before
     assert "epoch 3: the training diverged, its numbers are no longer finite" in told
 
 

@@ -94,7 +94,8 @@ class Checkpoint(Callback):
 
     def start(self, trainer: Training) -> None:
         """Write the state before the first epoch."""
-        save_checkpoint(self.path, trainer.state())
+        if not trainer.history:
+            save_checkpoint(self.path, trainer.state())
 
     def epoch(self, trainer: Training, record: dict[str, float]) -> None:
         """Write the state after an epoch."""

@@ -64,8 +64,8 @@ def delay_model(
     Returns
     -------
     Sequential
-        Layers ``hidden`` (``hidden2``, ``hidden3``, ...) and ``readout``, with weights from
-        torch's generator.
+        Layers ``hidden`` (``hidden1``, ``hidden2``, ... if there are several) and ``readout``,
+        with weights from torch's generator.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def delay_model(
         raise ValueError("n_hidden = [], must be one size or several")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, (n_before, n) in enumerate(zip([n_inputs, *sizes], sizes, strict=False)):
-        name = f"hidden{i + 1}" if i else "hidden"
+        name = f"hidden{i + 1}" if len(sizes) > 1 else "hidden"
         layers[name] = CubaLIF(n_before, n, tau_mem, tau_syn, **late, **loop)
     layers["readout"] = CubaLI(
         sizes[-1], n_classes, tau_mem / 2, tau_syn / 2, output="integral", tau_output=tau_output
