@@ -29,7 +29,13 @@ def trained(folder, epochs, threads, split, hidden, delay, seed):
     """Train a network, unless it is there, and return its accuracy on the test part [%]."""
     run = folder / f"{split}-{hidden}-{delay}-{seed}"
     if not is_complete(run, epochs):
-        options = {"hidden": hidden, "delay": delay, "seed": seed, "held_out": SPLITS[split]}
+        options = {
+            "patience": 0,
+            "hidden": hidden,
+            "delay": delay,
+            "seed": seed,
+            "held_out": SPLITS[split],
+        }
         resume = (run / "checkpoint.pt").exists()
         run_training(
             "digits", run, resume, overwrite=not resume, threads=threads, epochs=epochs, **options
