@@ -123,7 +123,8 @@ class TrainSettings(Struct, frozen=True):
     patience : int
         Epochs to wait for a better one before the training ends; 0 to train all epochs.
     augment : bool or None
-        Whether recordings are varied from epoch to epoch; if left out, speech is.
+        Whether recordings are varied from epoch to epoch; if left out, speech is that is tested
+        with other speakers.
     """
 
     dataset: Annotated[str, Meta(min_length=1, max_length=1 << 14)]
@@ -154,7 +155,7 @@ class TrainSettings(Struct, frozen=True):
         bool | None,
         _told(
             "Stretch, shift and thin out recordings, anew every epoch.",
-            default="speech only",
+            default="for SHD, SSC and --held-out",
             group=DATA,
         ),
     ] = None

@@ -3,8 +3,8 @@
     python examples/digits_table.py RUNS          # 36 trainings; goes on where it was stopped
 
 32 and 128 hidden units, the takes split and a speaker held out, three seeds each, all with the
-options that `evsim train digits` has by default but for the number of epochs, which is 8 to
-keep it to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies
+options that `evsim train digits` has by default but for augmentation, which is on, and for the
+number of epochs, which is 8 to keep it to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies
 are those of the network files, run by the event engine on the test recordings; mean and standard
 deviation over seeds.
 """
@@ -30,6 +30,7 @@ def trained(folder, epochs, threads, split, hidden, delay, seed):
     run = folder / f"{split}-{hidden}-{delay}-{seed}"
     if not is_complete(run, epochs):
         options = {
+            "augment": True,
             "patience": 0,
             "hidden": hidden,
             "delay": delay,

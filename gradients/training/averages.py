@@ -39,7 +39,7 @@ class Averaged(AveragedModel):
     >>> for weight in (0.0, 1.0):
     ...     _ = nn.init.constant_(model.weight, weight)
     ...     averaged.update_parameters(model)
-    >>> round(float(averaged.module.weight), 4)
+    >>> round(averaged.module.weight.item(), 4)
     0.8182
     """
 
