@@ -3,10 +3,10 @@
     python examples/digits_table.py RUNS          # 36 trainings; goes on where it was stopped
 
 32 and 128 hidden units, the takes split and a speaker held out, three seeds each, all with the
-options that `evsim train digits` has by default but for augmentation, which is on, and for the
-number of epochs, which is 8 to keep it to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies
-are those of the network files, run by the event engine on the test recordings; mean and standard
-deviation over seeds.
+options that `evsim train digits` has by default, but with augmentation and for 8 epochs, to keep it
+to some twenty minutes. RUNS gets a folder for every training and delays.png. Accuracies are those
+of the network files, run by the event engine on the test recordings; mean and standard deviation
+over seeds.
 """
 
 import argparse
