@@ -218,7 +218,7 @@ def test_what_nobody_has_used_for_long_is_cleared(tmp_path):
     ages |= {"f" * 16: 40 * day, "a" * 16: 60, "of others": 400 * day}
     for name, age in ages.items():
         (cache / name).mkdir()
-        os.utime(cache / name, 2 * [time.time() - age])
+        os.utime(cache / name, 2 * (time.time() - age,))
     assert run(tmp_path) == 2
     left = {path.name for path in cache.iterdir()} & set(ages)
     assert left == {f"{i:016x}" for i in range(1, 9)} | {"a" * 16, "of others"}
