@@ -159,7 +159,7 @@ class TrainSettings(Struct, frozen=True):
             group=DATA,
         ),
     ] = None
-    patience: Patience = 5
+    patience: Patience = 3
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -47,9 +47,6 @@ class Digits(lightning.LightningModule):
         optimizer = g.adam(self.model)
         return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)]
 
-    def transfer_batch_to_device(self, batch, device, _):
-        return batch  # events are computed on the CPU
-
     def _tell(self, part, batch):
         values, labels = self.model(batch), torch.from_numpy(batch.labels)
         right = (values.argmax(dim=1) == labels).float().mean()

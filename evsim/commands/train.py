@@ -358,7 +358,7 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
     )  # fmt: skip
     if new:  # before the trainer is made: step sizes are shares of these weights
         fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
-    # Known speakers are learnt faster as they are: 96.7 % of the test digits instead of 94.5.
+    # Known speakers are learnt in half the epochs, and better, if they are left as they are.
     strangers = os.path.isdir(s.dataset) or (s.dataset == "digits" and s.held_out is not None)
     vary = strangers if s.augment is None else s.augment
     return Trainer(model, parts.train, parts.validation, options, varied if vary else None)
