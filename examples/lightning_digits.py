@@ -33,7 +33,7 @@ class Digits(lightning.LightningModule):
 
     def training_step(self, batch, _):
         with g.waking(self.model) as wake:
-            loss = cross_entropy(self.model(batch), torch.from_numpy(batch.labels)) + wake()
+            loss = cross_entropy(self.model(batch), torch.as_tensor(batch.labels)) + wake()
         self.log("loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
 
@@ -48,7 +48,7 @@ class Digits(lightning.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)]
 
     def _tell(self, part, batch):
-        values, labels = self.model(batch), torch.from_numpy(batch.labels)
+        values, labels = self.model(batch), torch.as_tensor(batch.labels)
         right = (values.argmax(dim=1) == labels).float().mean()
         told = {f"{part}_loss": cross_entropy(values, labels), f"{part}_accuracy": right}
         self.log_dict(told, batch_size=len(batch), prog_bar=True)

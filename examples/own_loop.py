@@ -35,7 +35,7 @@ def main(epochs: int = 10, seed: int = 0, hidden: int = 128, every: int = 1) -> 
             averaged.update_parameters(model)
         decay.step()
         tested = g.score(averaged, test)
-        print(f"epoch {epoch + 1}: loss {loss:.3f}, test accuracy {tested}", flush=True)
+        print(f"epoch {epoch + 1}: loss {loss.item():.3f}, test accuracy {tested}", flush=True)
     return tested.accuracy
 
 
