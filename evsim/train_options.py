@@ -47,10 +47,10 @@ DelayRate = Annotated[
     StepSize, _told("Step of delays [s]: 0.002 moves one by up to 2 ms.", "S", group=OPTIMISER)
 ]
 Patience = Annotated[
-    int,
-    Meta(ge=0, le=MOST),
+    Annotated[int, Meta(ge=0, le=MOST)] | None,
     _told(
         "End when the validation has not improved for so many epochs; 0 trains all of them.",
+        default="3 for digits, else 6",
         group=OPTIMISER,
     ),
 ]
@@ -120,8 +120,9 @@ class TrainSettings(Struct, frozen=True):
         Longest delay [s]; 0.3, or a quarter of a recording if that is less.
     epochs, batch, seed, lr, delay_lr
         See `TrainOptions`.
-    patience : int
-        Epochs to wait for a better one before the training ends; 0 to train all epochs.
+    patience : int or None
+        Epochs to wait for a better one before the training ends; 0 to train all epochs; if
+        left out, 3 for digits, which are learnt evenly, else 6.
     augment : bool or None
         Whether recordings are varied from epoch to epoch; if left out, speech is that is tested
         with other speakers.
@@ -159,7 +160,7 @@ class TrainSettings(Struct, frozen=True):
             group=DATA,
         ),
     ] = None
-    patience: Patience = 3
+    patience: Patience = None
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -3,8 +3,9 @@
     python examples/lightning_digits.py            # needs lightning; --epochs 12
 
 A `LightningModule` takes the pieces of a loop of one's own: first weights that make every unit
-fire, step sizes of weights and of delays, a pull on silent units. Its batches are `Spikes`, made
-by a torch `DataLoader` with `evsim.datasets.collate`. Prints the accuracy on the test recordings.
+fire, step sizes of weights and of delays, a pull on silent units, averaged parameters. Its batches
+are `Spikes`, made by a torch `DataLoader` with `evsim.datasets.collate`. Prints the accuracy on the
+test recordings.
 """
 
 import argparse
@@ -27,15 +28,19 @@ class Digits(lightning.LightningModule):
         self.model = g.delay_model(first.size, n_hidden, 10, "synaptic", max_delay=0.3)
         self.decay = decay
         g.fit_weights(self.model, first)  # step sizes are shares of these weights
+        self.averaged = g.Averaged(self.model)
 
     def forward(self, spikes):
-        return self.model(spikes)
+        return self.averaged(spikes)
 
     def training_step(self, batch, _):
         with g.waking(self.model) as wake:
             loss = cross_entropy(self.model(batch), torch.as_tensor(batch.labels)) + wake()
         self.log("loss", loss, batch_size=len(batch), prog_bar=True)
         return loss
+
+    def on_train_batch_end(self, *_):
+        self.averaged.update_parameters(self.model)
 
     def validation_step(self, batch, _):
         self._tell("validation", batch)
@@ -48,7 +53,7 @@ class Digits(lightning.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, self.decay)]
 
     def _tell(self, part, batch):
-        values, labels = self.model(batch), torch.as_tensor(batch.labels)
+        values, labels = self.averaged(batch), torch.as_tensor(batch.labels)
         right = (values.argmax(dim=1) == labels).float().mean()
         told = {f"{part}_loss": cross_entropy(values, labels), f"{part}_accuracy": right}
         self.log_dict(told, batch_size=len(batch), prog_bar=True)

@@ -352,7 +352,14 @@ def test_every_setting_is_an_option_and_has_a_range() -> None:
     assert list(options["delay"].type.choices) == ["none", "axonal", "synaptic"]
     for name, option in options.items():
         if option.type.name in ("integer", "float"):
-            for bad in (-1, float("nan"), "1", None if name != "max_delay" else "", [0], 2**70):
+            for bad in (
+                -1,
+                float("nan"),
+                "1",
+                None if name not in ("max_delay", "patience") else "",
+                [0],
+                2**70,
+            ):
                 if (bad, option.type.name) != (2**70, "float") or name == "max_delay":
                     with pytest.raises(ValueError, match=f"^{name} = "):
                         checked(TrainSettings, {"dataset": "x", name: bad}, whole=False)

@@ -38,6 +38,7 @@ NAMED = ("digits", "yin-yang", "coincidence")
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
 _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
+_PATIENCE, _USUAL_PATIENCE = {"digits": 3}, 6  # epochs
 _LACKING = {"patience": 0}  # what older runs don't tell, and did
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
@@ -167,7 +168,8 @@ def _callbacks(s: TrainSettings, run: RunFolder, log: str, quiet: bool) -> list[
     from evsim.gradients.training.progress import EpochLines, ProgressBar
 
     told: list[Callback] = [] if quiet else [EpochLines(), ProgressBar(leave=False)]
-    stop: list[Callback] = [EarlyStopping(s.patience)] if s.patience else []
+    patience = _PATIENCE.get(s.dataset, _USUAL_PATIENCE) if s.patience is None else s.patience
+    stop: list[Callback] = [EarlyStopping(patience)] if patience else []
     return [*run.callbacks(log == "tensorboard"), *told, *stop]
 
 
