@@ -1,7 +1,7 @@
 """Every program and every command of README and docs/ runs, and prints what stands beside it.
 
 A page is run from top to bottom in a folder of its own: programs in one namespace, commands of
-evsim in this process. Trainings are cut short. A comment before a block keeps it from being run,
+evsim in this process. Trainings and animations are cut short. A comment before a block keeps it from being run,
 and says why: ``<!-- needs ... -->``.
 """
 
@@ -20,7 +20,15 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"(<!-- needs [^\n]*-->\n)?^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 TOLD = re.compile(r"^\s*print\(.*\)  # (.*)$", re.MULTILINE)
-SHORT = {"train": ("--epochs", "1", "--hidden", "8"), "check": ("--recordings", "4")}
+SHORT = {
+    "train": ("--epochs", "1", "--hidden", "8"),
+    "check": ("--recordings", "4"),
+    ".gif": ("--to", "0.05"),
+}
+LESS = {
+    'SpokenDigits("train")': 'SpokenDigits("train")[::16]',
+    "epoch in range(8)": "epoch in range(1)",
+}
 OTHERS = ("pip", "python", "python3", "bash", "pytest", "torchrun", "git", "eval", "tensorboard")
 
 
@@ -42,6 +50,15 @@ def run_program(block, names, folder):
         assert told in printed, printed
 
 
+def shortened(words):
+    """Return options that make a command quick; a training goes on as it was begun."""
+    for word in () if "--resume" in words else (words[0], *words):
+        for what, options in SHORT.items():
+            if word.endswith(what):
+                return options
+    return ()
+
+
 def run_commands(block, names, folder):
     block = block.replace("\\\n", " ").replace("&&", "\n")
     for line in filter(None, map(str.strip, block.splitlines())):
@@ -50,10 +67,7 @@ def run_commands(block, names, folder):
         if command != "evsim":
             assert command in (*OTHERS, "#"), f"{command}: is not run here; say what it needs"
             continue
-        short = SHORT.get(words[0], ())
-        if "--resume" in words:  # as it was begun
-            short = ()
-        done = run(folder, *words, *short)
+        done = run(folder, *words, *shortened(words))
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
 
 

@@ -105,7 +105,9 @@ def unit_numbers(units: Units, size: int, some: bool = False) -> IntArray:
         return np.arange(size)
     if isinstance(units, slice):
         return np.sort(np.arange(size)[units])
-    numbers = np.unique(np.atleast_1d(np.asarray(units)))
+    numbers = np.atleast_1d(np.asarray(units))
+    if not (numbers[1:] > numbers[:-1]).all():  # np.unique takes its time, and much memory
+        numbers = np.unique(numbers)
     if numbers.size and numbers.dtype.kind not in "iu":
         raise ValueError("units: give an int, a slice, a range or a list of ints")
     wrong = (numbers < 0) | (numbers >= size)
