@@ -1,8 +1,8 @@
 """Every program and every command of README and docs/ runs, and prints what stands beside it.
 
 A page is run from top to bottom in a folder of its own: programs in one namespace, commands of
-evsim in this process. Trainings and animations are cut short. A comment before a block keeps it from being run,
-and says why: ``<!-- needs ... -->``.
+evsim in this process. Trainings and animations are cut short. A comment before a block keeps it
+from being run, and says why: ``<!-- needs ... -->``.
 """
 
 import contextlib
