@@ -104,7 +104,7 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-@cli.command(epilog=_DEMO)
+@cli.command(epilog=_DEMO, short_help="Run a network on recordings.")
 @click.argument("model")
 @click.argument("spikes")
 @click.option("-o", "--output", required=True, metavar="OUT", help="Result file to write (HDF5).")
@@ -184,7 +184,7 @@ def simulate(
         click.echo(report)
 
 
-@cli.command(epilog=_DEMO)
+@cli.command(epilog=_DEMO, short_help="Tell what a file holds.")
 @click.argument("file")
 @_nir
 @_population
@@ -211,7 +211,7 @@ def info(file: str, population: str | None, **nir: float | None) -> None:
     click.echo(describe(path, population, **nir))
 
 
-@cli.command(epilog=_DEMO)
+@cli.command(epilog=_DEMO, short_help="Draw what a file holds.")
 @click.argument("file")
 @click.option(
     "-o",
@@ -260,7 +260,7 @@ def plot(file: str, output: str, network: str | None, **options: Any) -> None:
     click.echo(plot_to_file(path, output, PlotOptions(network=named, **options)))
 
 
-@cli.command()
+@cli.command(short_help="Turn sounds into spikes of a cochlea.")
 @click.argument("audio", nargs=-1, required=True)
 @click.option("-o", "--output", required=True, metavar="OUT", help="Spike file to write (HDF5).")
 @click.option(
@@ -294,7 +294,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     click.echo(encode_files(audio, output, overwrite=overwrite, **options))
 
 
-@cli.command(cls=Command)
+@cli.command(cls=Command, short_help="Train a network with exact gradients.")
 @click.argument("dataset")
 @click.option("-o", "--output", required=True, metavar="RUN", help="Folder for all that is made.")
 @schema_options(TrainSettings, "dataset")
@@ -334,7 +334,7 @@ def train(dataset: str, output: str, **options: Any) -> None:
         raise
 
 
-@cli.command(cls=Command, epilog=_DEMO)
+@cli.command(cls=Command, epilog=_DEMO, short_help="Compare events with a grid of time steps.")
 @click.argument("model")
 @click.argument("spikes")
 @click.option("-o", "--output", metavar="REPORT", help="Folder for the report and a picture.")
@@ -417,7 +417,7 @@ def check(
         sys.exit(1)
 
 
-@cli.command("convert", epilog=_DEMO)
+@cli.command("convert", epilog=_DEMO, short_help="Go between NIR graphs and network files.")
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT")
 @_nir
