@@ -1,8 +1,9 @@
-"""Every program and every command of README and docs/ runs, and prints what stands beside it.
+"""Every program and every command of evsim in README and docs/ runs.
 
-A page is run from top to bottom in a folder of its own: programs in one namespace, commands of
-evsim in this process. Trainings and animations are cut short. A comment before a block keeps it
-from being run, and says why: ``<!-- needs ... -->``.
+A page is run from top to bottom in a folder of its own: programs in one namespace, and what
+stands behind a ``print`` is what they print; commands of evsim in this process. Trainings and
+animations are cut short. A comment before a block keeps it from being run, and says why:
+``<!-- needs ... -->``. What installs, and what takes minutes (`OTHERS`), is not run here.
 """
 
 import contextlib
@@ -38,11 +39,16 @@ def test_what_stands_on_a_page_runs(name, tmp_path, monkeypatch):
     names = {"__name__": "__main__"}
     for needs, kind, block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")):
         if not needs:
-            (run_program if kind == "python" else run_commands)(block, names, tmp_path)
+            if kind == "python":
+                run_program(block, names)
+            else:
+                run_commands(block, tmp_path)
 
 
-def run_program(block, names, folder):
+def run_program(block, names):
     out = io.StringIO()
+    for whole, part in LESS.items() if "optimizer.step()" in block else ():
+        block = block.replace(whole, part)
     with contextlib.redirect_stdout(out):
         exec(compile(block, "page", "exec"), names)
     printed = out.getvalue().splitlines()
@@ -59,7 +65,7 @@ def shortened(words):
     return ()
 
 
-def run_commands(block, names, folder):
+def run_commands(block, folder):
     block = block.replace("\\\n", " ").replace("&&", "\n")
     for line in filter(None, map(str.strip, block.splitlines())):
         command, *words = shlex.split(line, comments=True) or ["#"]
