@@ -17,7 +17,6 @@ import hashlib
 import os
 import pickle
 import re
-import shutil
 import stat
 import tempfile
 import time
@@ -45,7 +44,7 @@ from evsim.compiling import watch
 _HERE = Path(__file__).parent
 _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST = hashlib.sha256().digest_size
-_VERSION = re.compile("[0-9a-f]{16}")  # the name of a version's folder
+_VERSION = re.compile("evsim-[0-9a-f]{16}")  # the name of a version's folder
 _KEPT, _HOUR, _UNUSED = 10, 3600, 30 * 86400  # versions; [s]
 _told: set[str] = set()
 
@@ -70,7 +69,7 @@ def _sources_digest() -> str:
     for room in rooms:
         for path in sorted(room.rglob("_*.py")):
             digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    return f"evsim-{digest.hexdigest()[:16]}"
 
 
 def _wanted_base() -> str:
@@ -139,7 +138,18 @@ def _remove_old(mine: str) -> None:
         for i, path in enumerate(sorted(used, key=used.__getitem__, reverse=True)):
             age = time.time() - used[path]
             if age > _UNUSED or (i >= _KEPT - 1 and age > _HOUR):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove_code(path)
+
+
+def _remove_code(folder: str) -> None:
+    """Remove machine code and the folders that it leaves empty; what else lies there stays."""
+    for path, _, names in os.walk(folder, topdown=False):
+        for name in names:
+            if name.endswith((".nbi", ".nbc")):
+                with suppress(OSError):
+                    os.unlink(os.path.join(path, name))
+        with suppress(OSError):  # it is not empty
+            os.rmdir(path)
 
 
 CACHE_FOLDER = _cache_folder()

@@ -214,12 +214,19 @@ def test_what_nobody_has_used_for_long_is_cleared(tmp_path):
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o700)
     day = 86400
-    ages = {f"{i:016x}": i * day for i in range(1, 13)}  # a day, two days, ...
-    ages |= {"f" * 16: 40 * day, "a" * 16: 60, "of others": 400 * day}
+    mixed, young, others = f"evsim-{'f' * 16}", f"evsim-{'a' * 16}", "1700000000000000"
+    ages = {f"evsim-{i:016x}": i * day for i in range(1, 13)}  # a day, two days, ...
+    ages |= {mixed: 40 * day, young: 60, others: 400 * day}
     for name, age in ages.items():
-        (cache / name).mkdir()
+        (cache / name / "room").mkdir(parents=True)
+        (cache / name / "room" / "kernel.1.nbc").touch()
         os.utime(cache / name, 2 * (time.time() - age,))
+    (cache / mixed / "model.pt").touch()
+    os.utime(cache / mixed, 2 * (time.time() - ages[mixed],))
     assert run(tmp_path) == 2
     left = {path.name for path in cache.iterdir()} & set(ages)
-    assert left == {f"{i:016x}" for i in range(1, 9)} | {"a" * 16, "of others"}
-    assert len(list(cache.glob("*/*/*.nbc"))) == 2
+    assert left == {f"evsim-{i:016x}" for i in range(1, 9)} | {mixed, young, others}
+    assert [path.name for path in (cache / mixed).iterdir()] == ["model.pt"]
+    assert (cache / others / "room" / "kernel.1.nbc").exists()
+    (mine,) = {path.name for path in cache.iterdir()} - set(ages)
+    assert len(list((cache / mine).glob("*/*.nbc"))) == 2

@@ -19,8 +19,9 @@ pytest.importorskip("torch")
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
-BLOCK = re.compile(r"(<!-- needs [^\n]*-->\n)?^```(python|sh)\n(.*?)^```", re.DOTALL | re.MULTILINE)
-TOLD = re.compile(r"^\s*print\(.*\)  # (.*)$", re.MULTILINE)
+BLOCK = re.compile(r"(<!-- needs [^\n]*-->\n)?^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
+TOLD = re.compile(r"^(?:\s*print\(.*\)|\))\s+# (.*)$", re.MULTILINE)
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
 SHORT = {
     "train": ("--epochs", "1", "--hidden", "8"),
     "check": ("--recordings", "4"),
@@ -37,12 +38,24 @@ OTHERS = ("pip", "python", "python3", "bash", "pytest", "torchrun", "git", "eval
 def test_what_stands_on_a_page_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__"}
-    for needs, kind, block in BLOCK.findall((ROOT / name).read_text(encoding="utf-8")):
-        if not needs:
-            if kind == "python":
-                run_program(block, names)
-            else:
-                run_commands(block, tmp_path)
+    blocks = BLOCK.findall((ROOT / name).read_text(encoding="utf-8"))
+    printed = None
+    for needs, kind, block in blocks:
+        assert kind in ("python", "sh", "text"), f"a block of {kind!r} is not looked at"
+        if kind == "text" and printed:  # right after a program: what it prints
+            same(block, printed)
+        printed = None
+        if kind == "python" and not needs:
+            printed = run_program(block, names)
+        elif kind == "sh" and not needs:
+            run_commands(block, tmp_path)
+
+
+def same(told, printed):
+    """Compare two texts, numbers to six digits: the last ones may be another machine's."""
+    assert NUMBER.sub("#", told) == NUMBER.sub("#", printed)
+    numbers = (list(map(float, NUMBER.findall(text))) for text in (told, printed))
+    assert next(numbers) == pytest.approx(next(numbers), rel=1e-6)
 
 
 def run_program(block, names):
@@ -51,9 +64,10 @@ def run_program(block, names):
         block = block.replace(whole, part)
     with contextlib.redirect_stdout(out):
         exec(compile(block, "page", "exec"), names)
-    printed = out.getvalue().splitlines()
+    lines = iter(out.getvalue().splitlines())
     for told in TOLD.findall(block):
-        assert told in printed, printed
+        assert told in lines, out.getvalue()  # in this order
+    return out.getvalue()
 
 
 def shortened(words):

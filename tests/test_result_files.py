@@ -182,3 +182,12 @@ def test_what_is_wrong_with_a_result_file_is_named(tmp_path, edit, parts):
     with h5py.File(path, "r+") as file:
         edit(file)
     refused(path, *parts, reader=evsim.load_result)
+
+
+@pytest.mark.parametrize("shape", [(20, 500, 100), (20_000, 2, 3), (3, 70_000, 1), (2, 1, 70_000)])
+def test_voltages_take_the_room_that_they_need(tmp_path, shape):
+    times = {"a": np.arange(shape[1]) * 1e-6}
+    result = evsim.Result(voltage={"a": np.zeros(shape)}, voltage_times=times, duration=1.0)
+    evsim.save_result(tmp_path / "out.h5", result)
+    assert (tmp_path / "out.h5").stat().st_size < 1.2 * 8 * np.prod(shape) + 1e6
+    assert evsim.load_result(tmp_path / "out.h5").voltage["a"].shape == shape

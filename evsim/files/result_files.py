@@ -34,7 +34,7 @@ from evsim.result import Result
 
 FORMAT = "evsim-result"
 VERSION = 1
-_CHUNK = 1 << 16  # voltages that are packed together
+_CHUNK, _MOST_ROWS = 1 << 16, 64  # voltages, and recordings, that are stored together
 _RESERVED = ("format", "version", "evsim_version", "size", "duration")
 
 
@@ -349,12 +349,13 @@ def _create_rows(group: h5py.Group, name: str, values: npt.NDArray[Any]) -> None
     row = values.shape[1:]
     limits = tuple(n or None for n in row)  # h5py can't chunk an axis that must stay 0 long
     dtype = np.float64 if values.dtype.kind == "f" else np.int64
-    packing: dict[str, Any] = {"chunks": True}
-    if len(row) == 2 and values[:1].size:  # voltages: one recording is read at a time
+    chunks: Any = True
+    if len(row) == 2 and values[:1].size:  # voltages: hardly any room is left empty
         n_units = min(row[1], _CHUNK)
-        chunk = (1, min(row[0], _CHUNK // n_units), n_units)
-        packing = {"chunks": chunk, "compression": 1, "shuffle": True}
-    group.create_dataset(name, (0, *row), dtype, maxshape=(None, *limits), **packing)
+        n_parts = -(-row[0] // (_CHUNK // n_units))
+        n_times = -(-row[0] // n_parts)
+        chunks = (min(_MOST_ROWS, max(1, _CHUNK // (n_times * n_units))), n_times, n_units)
+    group.create_dataset(name, (0, *row), dtype, maxshape=(None, *limits), chunks=chunks)
 
 
 def _append_rows(dataset: h5py.Dataset, values: npt.NDArray[Any]) -> None:
