@@ -28,7 +28,8 @@ from evsim.projections import Conv1d, Conv2d, Dense, Sparse
 from evsim.result import Result
 from evsim.rooms import doors, look_beside
 from evsim.simulate import Simulator, simulate
-from evsim.spikes import Spikes, concatenate
+from evsim.spikes import Spikes
+from evsim.taken_spikes import concatenate
 from evsim.version import VERSION
 
 __all__ = [

@@ -31,7 +31,8 @@ from evsim.requests import (
 )
 from evsim.result import Result
 from evsim.spike_checks import check_size
-from evsim.spikes import Spikes, as_arrays, concatenate
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays, concatenate
 from evsim.threads import run_jobs, useful_threads
 from evsim.ticks import network_in_ticks, result_in_seconds, spikes_in_ticks
 

@@ -32,7 +32,7 @@ from evsim.gradients import dense
 from evsim.gradients.cross_check import cross_check
 from evsim.gradients.reference import compare_gradients, reference_run
 from evsim.plots import plot_spikes
-from evsim.spikes import as_spikes
+from evsim.taken_spikes import as_spikes
 
 CELLS = {"tau_mem": 0.02, "tau_syn": 0.005}
 SIZE, DURATION = 3, 0.1

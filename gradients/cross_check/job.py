@@ -19,7 +19,7 @@ from evsim.arrays import FloatArray, IntArray
 from evsim.quantities import positive
 from evsim.requests import MAX_RATE
 from evsim.spike_checks import check_size
-from evsim.spikes import as_arrays
+from evsim.taken_spikes import as_arrays
 
 from ..dense.raster import n_steps
 from .grid import (

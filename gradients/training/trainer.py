@@ -22,7 +22,7 @@ from msgspec.structs import asdict
 from torch import Tensor, nn
 
 from evsim import Spikes, compiling
-from evsim.spikes import as_arrays
+from evsim.taken_spikes import as_arrays
 from evsim.train_options import TrainOptions as TrainOptions
 
 from ..delays import share_at_limits
