@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.doubts import odd_times, tell
+from evsim.doubts import odd_times, warn_user
 from evsim.quantities import in_seconds, positive
 from evsim.spike_checks import (
     check_lengths,
@@ -93,7 +93,7 @@ class Spikes:
             last = float(self.times.max())
             odd = odd_times(last, len(self.times) / (len(self) * self.size * self.duration))
             if odd:
-                tell(
+                warn_user(
                     f"spikes: {odd}; times are seconds in evsim: if these are milliseconds, give "
                     "times * 1e-3, and if not, the duration"
                 )

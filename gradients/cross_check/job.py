@@ -208,7 +208,7 @@ class _Job:
 
 def _in_steps(net: Network, dt: float, record: Any = None, voltage: Any = None) -> Simulator:
     """Return what runs a network whose times are counted in steps, or was run in seconds."""
-    return Simulator(net, record, voltage, max_rate=MAX_RATE * dt).in_steps()
+    return Simulator(net, record, voltage, max_rate=MAX_RATE * dt, in_seconds=False)
 
 
 def window(net: Network, dt: float) -> float:
