@@ -33,6 +33,7 @@ ALLOWED = {
 UPSTAIRS = {
     "evsim.files": ("evsim.commands", "evsim.interop", "evsim.plots", "evsim.simulate"),
     "evsim.interop": ("evsim.commands", "evsim.plots", "evsim.simulate"),
+    "evsim.plots": ("evsim.commands", "evsim.simulate"),
     "evsim.reference": ("evsim.commands", "evsim.files", "evsim.plots", "evsim.simulate"),
     "evsim.gradients.dense": ("evsim.gradients.reference", "evsim.gradients.cross_check"),
     "evsim.gradients.reference": ("evsim.gradients.cross_check", "evsim.gradients.training"),
