@@ -9,7 +9,7 @@ if __name__ != "evsim.datasets":  # else every module and class would be there t
         "Python outside this checkout, or with -P"
     )
 
-from evsim.rooms import doors
+from evsim.rooms import listing
 
 from .binning import bin_spikes, unbin_spikes
 from .blending import blend
@@ -83,4 +83,4 @@ __all__ = [
     "yin_yang_points",
 ]
 
-__getattr__, __dir__ = doors(__name__, __all__, ())
+__dir__ = listing(__all__)

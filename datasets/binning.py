@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.quantities import positive
-from evsim.spikes import Spikes, as_arrays
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import numpy as np
 
 from evsim.arrays import FloatArray
-from evsim.spikes import Spikes, as_arrays
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays
 
 from .transform_steps import (
     MOST,

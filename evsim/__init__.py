@@ -26,9 +26,10 @@ from evsim.files.demo import demo_path
 from evsim.network import Network, Population
 from evsim.projections import Conv1d, Conv2d, Dense, Sparse
 from evsim.result import Result
-from evsim.rooms import doors, look_beside
+from evsim.rooms import listing, loading, look_beside
 from evsim.simulate import Simulator, simulate
-from evsim.spikes import Spikes, concatenate
+from evsim.spikes import Spikes
+from evsim.taken_spikes import concatenate
 from evsim.version import VERSION
 
 __all__ = [
@@ -61,8 +62,6 @@ __all__ = [
 __version__ = VERSION
 
 look_beside()
-__getattr__, __dir__ = doors(
-    __name__,
-    [*__all__, "__version__"],
-    ["datasets", "gradients", "interop", "plots", "reference"],
-)
+_ROOMS = ("datasets", "gradients", "interop", "plots", "reference")
+__getattr__ = loading(__name__, _ROOMS)
+__dir__ = listing([*__all__, *_ROOMS, "__version__"])

@@ -46,17 +46,17 @@ _OTHERS_MAY_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _DIGEST = hashlib.sha256().digest_size
 _VERSION = re.compile("evsim-[0-9a-f]{16}")  # the name of a version's folder
 _KEPT, _HOUR, _UNUSED = 10, 3600, 30 * 86400  # versions; [s]
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 class _Damaged(Exception):
     """A file of the cache is not what was written, or not the user's."""
 
 
-def _tell(what: str, message: str) -> None:
+def _warn(what: str, message: str) -> None:
     """Warn, but only once for each kind of trouble: there are a hundred kernels."""
-    if what not in _told:
-        _told.add(what)
+    if what not in _warned:
+        _warned.add(what)
         warnings.warn_explicit(message, UserWarning, __file__, 0)  # no line of code to show
 
 
@@ -119,9 +119,9 @@ def _cache_folder() -> str | None:
     user = os.geteuid() if hasattr(os, "geteuid") else "user"
     instead = os.path.join(tempfile.gettempdir(), f"evsim-{user}")
     if _make_private(instead, os.path.join(instead, version)) is None:
-        _tell("folder", f"compiled code is kept in {instead} for now: {why}")
+        _warn("folder", f"compiled code is kept in {instead} for now: {why}")
         return os.path.join(instead, version)
-    _tell("folder", f"compiled code is not kept, and compiled anew every time: {why}")
+    _warn("folder", f"compiled code is not kept, and compiled anew every time: {why}")
     return None
 
 
@@ -257,7 +257,7 @@ class _KernelCache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a pickle may raise anything
-            _tell("damaged", f"cached machine code is compiled anew: {error}")
+            _warn("damaged", f"cached machine code is compiled anew: {error}")
             self._cache_file.remove()
             return None
 
@@ -266,7 +266,7 @@ class _KernelCache(FunctionCache):
         try:
             super().save_overload(sig, data)
         except (OSError, _Damaged) as error:
-            _tell("unsaved", f"compiled code can't be kept: {error}")
+            _warn("unsaved", f"compiled code can't be kept: {error}")
 
 
 class _Watcher(Listener):
@@ -305,7 +305,7 @@ def kernel(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         try:
             compiled._cache = _KernelCache(function)  # type: ignore[attr-defined]
         except OSError as error:
-            _tell("folder", f"compiled code is not kept, and compiled anew every time: {error}")
+            _warn("folder", f"compiled code is not kept, and compiled anew every time: {error}")
     return compiled
 
 

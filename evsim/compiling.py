@@ -1,8 +1,8 @@
 """What the compiler is doing, for people: that it compiles, how far it is, and what it took.
 
 Kernels are compiled when they are first called and kept on disk (`evsim._compile`), which
-reports here. Commands tell it on stderr, with a bar on a terminal; programs in Python on a
-terminal only, and the logger ``evsim`` has it at level INFO. Nothing is said while nothing is
+reports to `watch`. Commands show it on stderr, with a bar on a terminal; programs in Python on a
+terminal only, and the logger ``evsim`` has it at level INFO. Nothing is shown while nothing is
 compiled.
 """
 
@@ -21,17 +21,17 @@ class _Watch:
     """Counts functions that are compiled, and the time that takes; calls may be nested."""
 
     def __init__(self) -> None:
-        self.always = self.quiet = self._told = False
+        self._always = self._quiet = self._announced = False
         self._seconds, self._start = 0.0, 0.0
         self._depth = self._n = 0
         self._bar: Any = None
 
     def begin(self, total: int, kept: bool) -> bool:
         """Note that a function is being compiled, of about so many; return if it is the first."""
-        first = self._depth == 0 and not self._told
+        first = self._depth == 0 and not self._announced
         if self._depth == 0:
             self._start = time.perf_counter()
-            self._tell(kept)
+            self._announce(kept)
             self._open_bar(total)
         self._depth += 1
         return first
@@ -53,40 +53,38 @@ class _Watch:
         """Return the wall time spent so far [s]."""
         return self._seconds
 
-    def _tell(self, kept: bool) -> None:
-        if self._told:
+    def show(self, always: bool = True, quiet: bool = False) -> None:
+        """Choose what is shown on stderr from now on, in this process.
+
+        Parameters
+        ----------
+        always : bool
+            Whether the message is shown where stderr is no terminal, too, as commands do.
+        quiet : bool
+            Whether nothing is shown.
+        """
+        self._always, self._quiet = always, quiet
+
+    def _announce(self, kept: bool) -> None:
+        if self._announced:
             return
-        self._told = True
+        self._announced = True
         message = _MESSAGE if kept else "compiling the engine, which can't be kept on disk"
         _log.info(message)
-        if self._wanted():
+        if sys.stderr is not None and not self._quiet and (self._always or _on_terminal()):
             print(f"evsim: {message}", file=sys.stderr, flush=True)
 
     def _open_bar(self, total: int) -> None:
-        if self._wanted() and sys.stderr.isatty():
+        if not self._quiet and _on_terminal():
             from tqdm import tqdm
 
             self._bar = tqdm(
                 total=total, initial=self._n, desc="compiling", unit=" functions", leave=False
             )
 
-    def _wanted(self) -> bool:
-        terminal = sys.stderr is not None and sys.stderr.isatty()
-        return not self.quiet and sys.stderr is not None and (self.always or terminal)
+
+def _on_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 watch = _Watch()
-seconds = watch.seconds
-
-
-def tell(always: bool = True, quiet: bool = False) -> None:
-    """Say what is told from now on, in this process.
-
-    Parameters
-    ----------
-    always : bool
-        Whether it is told where stderr is no terminal, too, as commands do.
-    quiet : bool
-        Whether nothing is told.
-    """
-    watch.always, watch.quiet = always, quiet

@@ -13,14 +13,16 @@ from evsim.arrays import FloatArray
 from evsim.models import MODELS
 
 if TYPE_CHECKING:
-    from evsim.network import Network
+    from evsim.network import Network, Population
+    from evsim.projections import Projection
 
 SLOW, FAST = 0.05, 1e3  # rates per unit that no network has [Hz]
 LONG, TOO_LONG = 10.0, 1000.0  # recordings in which a slow rate says something, or length does [s]
+LARGE = 10.0  # thresholds by which the usual spike of no network lifts a voltage
 _NOT_THE_USER = ("evsim", "torch")  # whose lines are not where a number was written
 
 
-def tell(message: str) -> None:
+def warn_user(message: str) -> None:
     """Warn at the line of the user's program, however deep it was found."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
@@ -28,13 +30,13 @@ def tell(message: str) -> None:
     warnings.warn(message, stacklevel=level)
 
 
-def tell_long_times(times: Iterable[tuple[str, FloatArray]], duration: float) -> bool:
+def warn_of_long_times(times: Iterable[tuple[str, FloatArray]], duration: float) -> bool:
     """Warn of delays and time constants that are longer than every recording.
 
     Parameters
     ----------
     times : iterable of (str, float array)
-        What they are called, and their values [s]; inf is no leak and never told.
+        What they are called, and their values [s]; inf is no leak and never warned of.
     duration : float
         Of the recordings [s].
 
@@ -50,7 +52,7 @@ def tell_long_times(times: Iterable[tuple[str, FloatArray]], duration: float) ->
             found.append((longest, name))
     if found:
         told = ", ".join(f"{name} up to {longest:g} s" for longest, name in found)
-        tell(
+        warn_user(
             f"longer than every recording ({duration:g} s): {told}. Times are seconds in evsim: "
             f"{found[0][0]:.3g} ms would be {found[0][0]:.3g}e-3"
         )
@@ -84,6 +86,40 @@ def network_times(net: Network) -> Iterable[tuple[str, FloatArray]]:
     for population in net.populations.values():
         for name, tau in zip(MODELS[population.model].time_constants, population.taus, strict=True):
             yield f"{name} of {population.name!r}", tau
+
+
+def large_lift(net: Network) -> str:
+    """Return what is odd about the weights, if spikes lift voltages much too high; "" if not.
+
+    Those of a graph in NIR do where its ``spike_width`` is missing.
+    """
+    lifts = [(_lift(p, net.populations[p.post]), p.post) for p in net.projections.values()]
+    largest, where = max(lifts, default=(0.0, ""), key=lambda lift: lift[0])
+    if largest <= LARGE:
+        return ""
+    return (
+        f"a spike lifts the voltage of {where!r} by {largest:,.0f} thresholds (its median weight)"
+    )
+
+
+def _lift(projection: Projection, post: Population) -> float:
+    """Return how many thresholds the usual weight lifts the usual unit, of a model in NIR."""
+    weights = np.abs(projection.weights)
+    weights = weights[weights > 0]
+    if not len(weights) or "threshold" not in post.parameters or MODELS[post.model].nir is None:
+        return 0.0
+    lift = float(np.median(weights)) / float(np.median(post.threshold - post.v_leak))
+    if "tau_syn" in post.parameters:
+        lift *= _peak(float(np.median(post.tau_mem)), float(np.median(post.tau_syn)))
+    return lift
+
+
+def _peak(tau_mem: float, tau_syn: float) -> float:
+    """Return the largest voltage that a current of 1 makes as it decays."""
+    if abs(tau_mem - tau_syn) < 1e-6 * tau_mem:
+        return float(np.exp(-1.0))
+    ratio = tau_syn / tau_mem
+    return float(ratio ** (1.0 / (1.0 - ratio)))
 
 
 def _is_inside(module: str) -> bool:

@@ -160,8 +160,6 @@ class Network:
     projections: dict[str, Projection]
     input: str
     output: str
-    # What an import found odd about it, told again where it runs away; files don't keep it.
-    doubt = ""
 
     def __init__(
         self,

@@ -19,34 +19,21 @@ _HERE = Path(__file__).parent
 _BESIDE = ("gradients", "datasets")
 
 
-def doors(
-    package: str, public: Sequence[str], rooms: Sequence[str]
-) -> tuple[Callable[[str], ModuleType], Callable[[], list[str]]]:
-    """Return ``__getattr__`` and ``__dir__`` for a package.
+def loading(package: str, rooms: Sequence[str]) -> Callable[[str], ModuleType]:
+    """Return ``__getattr__`` for a package: it loads a room when that is first asked for.
 
     Parameters
     ----------
     package : str
         Its name.
-    public : sequence of str
-        Names that it offers.
     rooms : sequence of str
-        Modules in it that are loaded when they are first asked for.
-
-    Returns
-    -------
-    get : callable
-        Loads a room.
-    names : callable
-        Lists what is public: names and rooms.
+        Modules in it.
 
     Examples
     --------
     >>> import evsim
     >>> evsim.interop.load_nir.__name__
     'load_nir'
-    >>> "ragged" in dir(evsim), "interop" in dir(evsim)
-    (False, True)
     """
 
     def get(name: str) -> ModuleType:
@@ -54,10 +41,19 @@ def doors(
             return import_module(f"{package}.{name}")
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def names() -> list[str]:
-        return sorted({*public, *rooms, "__doc__", "__name__"})
+    return get
 
-    return get, names
+
+def listing(public: Sequence[str]) -> Callable[[], list[str]]:
+    """Return ``__dir__`` for a package: it lists what is public, rooms included.
+
+    Examples
+    --------
+    >>> import evsim
+    >>> "ragged" in dir(evsim), "interop" in dir(evsim)
+    (False, True)
+    """
+    return lambda: sorted({*public, "__doc__", "__name__"})
 
 
 class _Beside:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock
-from evsim.doubts import network_times, tell_long_times
+from evsim.doubts import large_lift, network_times, warn_of_long_times
 from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network
 from evsim.overflow import check_finite, check_magnitudes
@@ -31,11 +31,13 @@ from evsim.requests import (
 )
 from evsim.result import Result
 from evsim.spike_checks import check_size
-from evsim.spikes import Spikes, as_arrays, concatenate
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays, concatenate
 from evsim.threads import run_jobs, useful_threads
 from evsim.ticks import network_in_ticks, result_in_seconds, spikes_in_ticks
 
 _CHUNK = 1 << 26  # bytes of what a thread works on at a time, besides spikes
+_WIDTH = "weights of a graph in NIR may need its spike_width (--spike-width)"
 
 if TYPE_CHECKING:
     from evsim._layout import Inputs, Out, Samples
@@ -105,7 +107,15 @@ def simulate(
 
 
 class Simulator:
-    """A network made ready to run on many batches; takes the arguments of `simulate`."""
+    """A network made ready to run on many batches.
+
+    Parameters
+    ----------
+    net, record, voltage, duration, threads, engine, max_rate, tick
+        As for `simulate`.
+    in_seconds : bool
+        Whether times are seconds. If they are numbers of steps no doubt about seconds is told.
+    """
 
     def __init__(
         self,
@@ -117,6 +127,8 @@ class Simulator:
         engine: str = "compiled",
         max_rate: float = MAX_RATE,
         tick: float | None = None,
+        *,
+        in_seconds: bool = True,
     ) -> None:
         check_network(net)
         check_magnitudes(net)
@@ -130,7 +142,7 @@ class Simulator:
         self.engine = engine
         self.max_rate = positive("max_rate", max_rate, "Hz", infinite=True)
         self._plans: list[Plan] | None = None
-        self._in_seconds = True  # else times are counted in steps of something, and no doubt told
+        self._in_seconds = in_seconds
         self._resolved = 0.0  # the duration that the clock was found to do for
         self.tick = tick
         self._in_ticks: Simulator | None = None
@@ -139,21 +151,18 @@ class Simulator:
                 network_in_ticks(net, tick), self.record,
                 {name: times / tick for name, times in self.voltage.items()},
                 threads=self.threads, engine=engine, max_rate=self.max_rate * tick,
-            ).in_steps()  # fmt: skip
-
-    def in_steps(self) -> Simulator:
-        """Have times taken for numbers of steps: no doubt about seconds is told."""
-        self._in_seconds = False
-        return self
+                in_seconds=False,
+            )  # fmt: skip
 
     def run(self, spikes: Spikes) -> Result:
         """Simulate one batch; see `simulate`."""
         try:
             return self._run(as_arrays(spikes, "simulate"))
         except RunawayError as error:
-            if not self.net.doubt:
+            lift = large_lift(self.net) if self._in_seconds else ""
+            if not lift:
                 raise
-            raise RunawayError(f"{error}; perhaps {self.net.doubt}") from None
+            raise RunawayError(f"{error}; {lift}; {_WIDTH}") from None
 
     def _run(self, spikes: Spikes) -> Result:
         size = self.net.populations[self.net.input].size
@@ -164,7 +173,7 @@ class Simulator:
             check_clock(self.net, duration)
             self._resolved = duration
             if self._in_seconds:
-                tell_long_times(network_times(self.net), duration)
+                warn_of_long_times(network_times(self.net), duration)
         spikes = spikes.before(duration)
         if self._in_ticks is not None and self.tick is not None:
             return self._run_in_ticks(self._in_ticks, self.tick, spikes, duration)

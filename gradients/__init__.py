@@ -10,7 +10,7 @@ compared) and `evsim.gradients.reference` (a witness for the adjoint).
 if __name__ != "evsim.gradients":  # else every module and class would be there twice
     raise ImportError(f"{__file__} is evsim's: import evsim.gradients")
 
-from evsim.rooms import doors
+from evsim.rooms import listing, loading
 
 from .delays import Bounded, hold_delays, keep_delays
 from .diagnostics import Diagnostics
@@ -65,4 +65,5 @@ __all__ = [
     "waking",
 ]
 
-__getattr__, __dir__ = doors(__name__, __all__, ("cross_check", "dense", "reference"))
+_ROOMS = ("cross_check", "dense", "reference")
+__getattr__, __dir__ = loading(__name__, _ROOMS), listing([*__all__, *_ROOMS])

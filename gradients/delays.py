@@ -26,7 +26,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from evsim.doubts import tell_long_times
+from evsim.doubts import warn_of_long_times
 
 from .tensors import refuse_illegal, untraced
 
@@ -71,7 +71,7 @@ class HasDelays(nn.Module):
         """Return delays and time constants [s], what may be too long for a recording, by name."""
         raise NotImplementedError
 
-    def tell_long_times(self, duration: float) -> None:
+    def warn_of_long_times(self, duration: float) -> None:
         """Warn once of delays and time constants longer than every recording."""
         if not duration < _LOOKED_AT.get(self, inf):
             return
@@ -80,7 +80,7 @@ class HasDelays(nn.Module):
             (f"{what} of {name}", values.detach().double().numpy())
             for what, values in self.named_times().items()
         )
-        _LOOKED_AT[self] = -inf if tell_long_times(times, duration) else duration
+        _LOOKED_AT[self] = -inf if warn_of_long_times(times, duration) else duration
 
     def raise_limits(self) -> None:
         """Let no limit be below a delay; warn where one was."""

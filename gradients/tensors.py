@@ -15,7 +15,8 @@ import torch
 
 from evsim import Spikes
 from evsim.spike_checks import in_order
-from evsim.spikes import as_spikes, quiet_spikes
+from evsim.spikes import quiet_spikes
+from evsim.taken_spikes import as_spikes
 
 Arguments = ParamSpec("Arguments")
 Value = TypeVar("Value")
@@ -75,12 +76,12 @@ def to_numpy(spikes: Spikes) -> Spikes:
 
 
 def as_tensors(given: Any, taker: str) -> Spikes:
-    """Return spikes that are sound, of tensors on the CPU: the door of what computes on events.
+    """Return spikes that are sound, of tensors on the CPU: the entrance of what computes on events.
 
     Parameters
     ----------
     given, taker
-        As for `evsim.spikes.as_spikes`.
+        As for `evsim.taken_spikes.as_spikes`.
 
     Raises
     ------

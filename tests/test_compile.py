@@ -192,10 +192,10 @@ def test_compiling_is_told_when_it_happens_and_only_then(tmp_path):
     make_package(tmp_path)
     code = """
 import sys; sys.path.insert(0, '.')
-from evsim import compiling
-compiling.tell()
+from evsim.compiling import watch
+watch.show()
 from evsim._caller import caller
-print(caller(1), compiling.seconds() > 0)
+print(caller(1), watch.seconds() > 0)
 """
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
     told = []

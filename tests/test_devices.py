@@ -1,14 +1,10 @@
 """Layers and spikes on other devices than the CPU: moved, made there, refused by name."""
 
 import copy
-import gc
-import warnings
 
-import numpy as np
 import pytest
 import torch
 
-import evsim
 from evsim import Spikes
 from evsim import gradients as g
 from evsim.gradients import dense
@@ -134,14 +130,3 @@ def test_what_a_layer_is_made_with_is_shown():
     assert repr(li) == "LI(2, 3, tau_mem=0.02, output='integral', tau_output=0.2)"
     grid = dense.CubaLIF(2, 3, **CELLS, delay="axonal", dt=1e-3)
     assert repr(grid).endswith("tau_syn=0.005, delay='axonal', max_delay=0.06, dt=0.001)")
-
-
-def test_files_that_data_sets_keep_open_end_without_a_word():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        file = evsim.SpikeFile(evsim.demo_path("digits-spikes.h5"))
-        assert np.isfinite(file.scan().last_time)
-        raw = file._file._raw
-        del file
-        gc.collect()
-        assert raw.closed

@@ -1,5 +1,6 @@
 """Spike files: round trips to the bit, streaming, errors that say where."""
 
+import gc
 import os
 import tracemalloc
 import warnings
@@ -474,3 +475,14 @@ def test_extra_that_leads_out_of_the_file_is_refused(tmp_path):
     with SpikeFile(path) as source, h5py.File(tmp_path / "b.h5", "w") as target:
         with pytest.raises(FileError, match="/extra/deep/link: is a link to another file"):
             source.copy_extra(target)
+
+
+def test_files_that_data_sets_keep_open_end_without_a_word():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        file = evsim.SpikeFile(evsim.demo_path("digits-spikes.h5"))
+        assert np.isfinite(file.scan().last_time)
+        raw = file._file._raw
+        del file
+        gc.collect()
+        assert raw.closed

@@ -1,5 +1,6 @@
 """NIR graphs of programs with time steps, and NIR on the command line."""
 
+import copy
 import json
 import re
 import warnings
@@ -42,7 +43,7 @@ UNSCALED = {
 
 @pytest.mark.parametrize("name", SCALED)
 def test_a_graph_with_spikes_of_a_step_is_told_with_the_step(name):
-    words = r"node '\w+': a spike lifts the voltage by [\d,]+ thresholds.*spike_width=0\.0001 "
+    words = r"a spike lifts the voltage of '\w+' by [\d,]+ thresholds.*spike_width=0\.0001 "
     with pytest.warns(UserWarning, match=words) as told:
         from_nir(SCALED[name]())
     assert len(told) == 1 and told[0].filename == __file__
@@ -56,7 +57,7 @@ def test_a_graph_with_spikes_of_a_step_is_told_with_the_step(name):
 def test_a_graph_that_needs_no_width_is_imported_without_a_word(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert from_nir(UNSCALED[name]()).doubt == ""
+        from_nir(UNSCALED[name]())
 
 
 def test_a_step_that_a_graph_does_not_say_is_not_made_up():
@@ -65,7 +66,7 @@ def test_a_step_that_a_graph_does_not_say_is_not_made_up():
             from_nir(graph)
 
 
-def test_what_runs_away_for_want_of_a_width_says_so():
+def test_what_runs_away_for_want_of_a_width_says_so_whatever_became_of_the_network(tmp_path):
     loop = nir.NIRGraph(
         {
             "in": nir.Input(array(1)), "w": nir.Linear(np.ones((1, 1))), "n": leaky(n=1),
@@ -77,9 +78,17 @@ def test_what_runs_away_for_want_of_a_width_says_so():
     spikes = evsim.Spikes([0.01], [0], size=1, duration=1.0)
     with pytest.warns(UserWarning, match="spike_width=0.0001"):
         net = from_nir(loop, loop_delay=1e-5)
-    for engine in ("compiled", "reference"):
-        with pytest.raises(evsim.RunawayError, match="perhaps node 'n'.*spike_width=0.0001"):
-            evsim.simulate(net, spikes, engine=engine, max_rate=1e3)
+    net.save(tmp_path / "net.h5")
+    words = "population 'n'.* a spike lifts the voltage of 'n' by 10,000 thresholds.* spike_width"
+    for kept in (net, copy.deepcopy(net), evsim.load_network(tmp_path / "net.h5")):
+        for options in ({}, {"engine": "reference"}, {"tick": 1e-5}):
+            with pytest.raises(evsim.RunawayError, match=words) as refusal:
+                evsim.simulate(kept, spikes, max_rate=1e3, **options)
+            assert str(refusal.value).count("its spike_width") == 1
+    narrow = from_nir(loop, spike_width=STEP, loop_delay=1e-5)
+    with pytest.raises(evsim.RunawayError) as refusal:
+        evsim.simulate(narrow, spikes, max_rate=1e3)
+    assert "spike_width" not in str(refusal.value)
 
 
 # --- the command line ---

@@ -27,11 +27,13 @@ ALLOWED = {
     "evsim.commands.train": ("evsim.datasets", "evsim.gradients", "torch"),
     "evsim.network": ("evsim.gradients", "torch"),
     "evsim.spikes": ("evsim.gradients",),
+    "evsim.taken_spikes": ("evsim.gradients",),
 }
 # Nothing else inside a room of `evsim` reaches up: what stands lower imports nothing of these.
 UPSTAIRS = {
     "evsim.files": ("evsim.commands", "evsim.interop", "evsim.plots", "evsim.simulate"),
     "evsim.interop": ("evsim.commands", "evsim.plots", "evsim.simulate"),
+    "evsim.plots": ("evsim.commands", "evsim.simulate"),
     "evsim.reference": ("evsim.commands", "evsim.files", "evsim.plots", "evsim.simulate"),
     "evsim.gradients.dense": ("evsim.gradients.reference", "evsim.gradients.cross_check"),
     "evsim.gradients.reference": ("evsim.gradients.cross_check", "evsim.gradients.training"),
@@ -43,7 +45,8 @@ DOORS = {
     ("evsim.network", "evsim.files"): 2,  # Network.load, .save
     ("evsim.network", "evsim.gradients.network_export"): 1,  # Network.from_torch
     ("evsim.network", "evsim.gradients.network_import"): 1,  # Network.to_torch
-    ("evsim.spikes", "evsim.gradients.tensors"): 4,  # Spikes.torch, .numpy, .to; concatenate
+    ("evsim.spikes", "evsim.gradients.tensors"): 3,  # Spikes.torch, .numpy, .to
+    ("evsim.taken_spikes", "evsim.gradients.tensors"): 1,  # concatenate of tensors
 }
 # File names that stand more than once, and why; docs/architecture.md tells them apart.
 TWINS = {

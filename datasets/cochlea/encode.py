@@ -11,7 +11,7 @@ from os import PathLike
 import h5py
 import numpy as np
 
-from evsim import compiling
+from evsim.compiling import watch
 from evsim.files.hdf5 import FileError
 from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import append_ragged
@@ -89,7 +89,7 @@ def encode_files(
         raise ValueError(f"seed = {seed}, must not be negative")
     files = _found(paths)
     cochlea = Cochlea(channels, constants)
-    start, compiled = time.perf_counter(), compiling.seconds()
+    start, compiled = time.perf_counter(), watch.seconds()
     durations, n_spikes = [], 0
     with NewHdf5(output, overwrite) as new:
         with new.writing():
@@ -103,7 +103,7 @@ def encode_files(
         with new.writing():
             new.h5.attrs["duration"] = max(durations)
     total = sum(durations)
-    seconds = time.perf_counter() - start - (compiling.seconds() - compiled)
+    seconds = time.perf_counter() - start - (watch.seconds() - compiled)
     grouped = "" if classes is None else f" of {len(classes)} classes"
     return (
         f"{count(len(files), 'recording')}{grouped}, the longest {max(durations):.3g} s, "

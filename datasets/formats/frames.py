@@ -11,7 +11,7 @@ import numpy as np
 from evsim import Spikes
 from evsim.arrays import IntArray
 from evsim.plots import BLUE, VERMILION, class_name, new_figure, styled
-from evsim.spikes import as_arrays
+from evsim.taken_spikes import as_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,7 +16,6 @@ from typing import Any
 
 import click
 
-from evsim import compiling
 from evsim.budget import allow_memory
 from evsim.commands.ending import (
     end,
@@ -27,6 +26,7 @@ from evsim.commands.ending import (
 from evsim.commands.options import Command
 from evsim.commands.schema_options import schema_options
 from evsim.commands.train import run_training
+from evsim.compiling import watch
 from evsim.files.demo import demo_names, resolve
 from evsim.interrupts import interruptible
 from evsim.requests import ENGINES, MAX_RATE
@@ -176,7 +176,7 @@ def simulate(
 
     paths = [resolve(model), resolve(spikes)]
     _check_output(output, overwrite, paths)
-    compiling.tell(quiet=quiet)
+    watch.show(quiet=quiet)
     report = run_file(
         paths[0], paths[1], output, RunOptions(overwrite=overwrite, quiet=quiet, **options)
     )
@@ -448,7 +448,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         warnings.showwarning = one_line_warnings()
         escape_what_streams_lack()
         try:
-            compiling.tell()
+            watch.show()
             cli.main(arguments, prog_name="evsim", standalone_mode=False)
             if sys.stdout is not None:  # closed by the shell
                 sys.stdout.flush()

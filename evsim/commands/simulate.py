@@ -15,11 +15,11 @@ from os import PathLike
 
 import numpy as np
 
-from evsim import compiling
 from evsim.arrays import FloatArray
 from evsim.budget import Budget
 from evsim.commands.networks import read_network
 from evsim.commands.tally import Answers, Tally
+from evsim.compiling import watch
 from evsim.files import ResultWriter, SpikeFile, network_digest
 from evsim.network import Network
 from evsim.quantities import positive
@@ -183,7 +183,7 @@ def run_file(
         with ResultWriter(output, net, options.overwrite, notes) as writer:
             writer.copy_extra(source)
             report.engine = _start_engine(simulator)
-            start, compiled = time.perf_counter(), compiling.seconds()
+            start, compiled = time.perf_counter(), watch.seconds()
             n_late = 0
             for batch in _batches(source, simulator, report.duration, options.quiet):
                 early = batch.before(report.duration)
@@ -193,7 +193,7 @@ def run_file(
                 report.add(early, result)
             if options.duration is None:
                 source.warn_about_late(n_late)
-            report.seconds = time.perf_counter() - start - (compiling.seconds() - compiled)
+            report.seconds = time.perf_counter() - start - (watch.seconds() - compiled)
     return report
 
 
@@ -290,9 +290,9 @@ def _start_engine(simulator: Simulator) -> str:
     """Load the engine, compile what is missing, and say what loading took."""
     if simulator.engine == "reference":
         return "reference engine"
-    start, compiled = time.perf_counter(), compiling.seconds()
+    start, compiled = time.perf_counter(), watch.seconds()
     size = simulator.net.populations[simulator.net.input].size
     nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)
     simulator.run(nothing)
-    seconds = time.perf_counter() - start - (compiling.seconds() - compiled)
+    seconds = time.perf_counter() - start - (watch.seconds() - compiled)
     return f"compiled engine, {count(simulator.threads, 'thread')}; {seconds:.2g} s to start it"

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from msgspec.structs import asdict
 
-from evsim import compiling
 from evsim.budget import Budget
 from evsim.commands.extras import need_torch
+from evsim.compiling import watch
 from evsim.files import FileError
 from evsim.schema import checked
 from evsim.threads import useful_threads
@@ -119,7 +119,7 @@ def run_training(
             torch.set_num_threads(cores if threads is None else useful_threads(threads))
         first = processes.is_first()
         if quiet or not first:
-            compiling.tell(quiet=True)
+            watch.show(quiet=True)
         run = RunFolder(folder)
         with run if first else nullcontext():
             _train(dataset, run, resume, overwrite, log, quiet or not first, given)

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from evsim.arrays import IntArray
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
 from evsim.quantities import positive
-from evsim.spikes import Spikes, as_arrays
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays
 
 SONATA_MAGIC = 0x0A7A
 SONATA_SORTING = {"none": 0, "by_id": 1, "by_time": 2}

@@ -17,7 +17,7 @@ import numpy as np
 
 from evsim.arrays import IntArray
 from evsim.budget import UNIT
-from evsim.doubts import FAST, SLOW, odd_times, tell
+from evsim.doubts import FAST, SLOW, odd_times, warn_user
 from evsim.files.hdf5 import Folder, InputFile, as_integers
 from evsim.files.plain_copy import copy_plain
 from evsim.files.spike_layouts import (
@@ -272,7 +272,7 @@ class SpikeFile:
         rate = int(self._recordings.lengths.sum()) / n_units / self.duration
         if 0 < rate < SLOW:
             self._doubted = True
-            tell(
+            warn_user(
                 f"{self.path}: says a duration of {self.duration:g} s, over which the mean rate is "
                 f"{rate:.3g} Hz per unit; if it holds milliseconds, write it anew with "
                 "evsim.save_spikes, times and duration in seconds"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from evsim.arrays import FloatArray
-from evsim.doubts import tell
+from evsim.doubts import warn_user
 from evsim.files.spike_layouts import MAX_UNITS
 from evsim.interop.nir_doubts import doubt_of_width
 from evsim.interop.nir_export import free_name
@@ -81,10 +81,9 @@ def import_graph(
     ordered = sorted(projections.values(), key=lambda p: rank.get(p.name, len(rank)))
     found = _chosen_output(outputs, output)
     net = Network([end.population for end in ends.values()], ordered, output=found)
-    doubt = "" if spike_width else doubt_of_width(nodes, net.populations, ordered)
+    doubt = "" if spike_width else doubt_of_width(nodes, net)
     if doubt:
-        object.__setattr__(net, "doubt", doubt)
-        tell(doubt)
+        warn_user(doubt)
     return net
 
 
@@ -110,7 +109,7 @@ def _inlined(graph: Any, prefix: str) -> tuple[dict[str, Any], list[tuple[str, s
     nodes: dict[str, Any] = {}
     edges: list[tuple[str, str]] = []
     inner: set[str] = set()
-    entrance: dict[str, str] = {}
+    entrances: dict[str, str] = {}
     exits: dict[str, str] = {}
     for name, node in graph.nodes.items():
         if _kind(node) != "NIRGraph":
@@ -121,22 +120,21 @@ def _inlined(graph: Any, prefix: str) -> tuple[dict[str, Any], list[tuple[str, s
         nodes |= more_nodes
         edges += more_edges
         inner |= more_inner
-        for kind, doors in (("Input", entrance), ("Output", exits)):
-            doors[name] = _single_door(node, kind, prefix + name)
-            inner.add(within + doors[name])
-            doors[name] = within + doors[name]
+        for kind, ends in (("Input", entrances), ("Output", exits)):
+            ends[name] = within + _single_end(node, kind, prefix + name)
+            inner.add(ends[name])
     for pre, post in graph.edges:
         for name in (pre, post):
             if name not in graph.nodes:
                 raise ValueError(f"edge {(pre, post)}: there is no node {prefix + name!r}")
-        edges.append((exits.get(pre, prefix + pre), entrance.get(post, prefix + post)))
+        edges.append((exits.get(pre, prefix + pre), entrances.get(post, prefix + post)))
     if len(set(edges)) < len(edges):
         twice = next(edge for edge in edges if edges.count(edge) > 1)
         raise ValueError(f"edge {twice}: is there twice")
     return nodes, edges, inner
 
 
-def _single_door(graph: Any, kind: str, where: str) -> str:
+def _single_end(graph: Any, kind: str, where: str) -> str:
     found = [name for name, node in graph.nodes.items() if _kind(node) == kind]
     if len(found) != 1:
         raise ValueError(f"node {where!r}: a graph within the graph must have one {kind} node")

@@ -25,7 +25,7 @@ from evsim.plots.style import (
     styled,
 )
 from evsim.plots.voltages import voltage
-from evsim.rooms import doors
+from evsim.rooms import listing
 
 __all__ = [
     "BLUE",
@@ -49,4 +49,4 @@ __all__ = [
     "voltage",
     "weights",
 ]
-__getattr__, __dir__ = doors(__name__, __all__, ())
+__dir__ = listing(__all__)

@@ -25,7 +25,8 @@ from evsim.plots.style import DARK, GREY, HEADLINE, SHORT, class_name, new_figur
 from evsim.plots.time_axis import share_time
 from evsim.plots.voltages import CYCLE, marked, readout_voltage, voltage
 from evsim.result import Result
-from evsim.spikes import Spikes, as_arrays
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays
 from evsim.words import drawn
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from evsim.plots.choice import (
 )
 from evsim.plots.style import BLUE, DARK
 from evsim.plots.time_axis import label_time
-from evsim.spikes import Spikes, as_arrays
+from evsim.spikes import Spikes
+from evsim.taken_spikes import as_arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

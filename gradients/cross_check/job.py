@@ -19,7 +19,7 @@ from evsim.arrays import FloatArray, IntArray
 from evsim.quantities import positive
 from evsim.requests import MAX_RATE
 from evsim.spike_checks import check_size
-from evsim.spikes import as_arrays
+from evsim.taken_spikes import as_arrays
 
 from ..dense.raster import n_steps
 from .grid import (
@@ -208,7 +208,7 @@ class _Job:
 
 def _in_steps(net: Network, dt: float, record: Any = None, voltage: Any = None) -> Simulator:
     """Return what runs a network whose times are counted in steps, or was run in seconds."""
-    return Simulator(net, record, voltage, max_rate=MAX_RATE * dt).in_steps()
+    return Simulator(net, record, voltage, max_rate=MAX_RATE * dt, in_seconds=False)
 
 
 def window(net: Network, dt: float) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evsim import Spikes
 from evsim.quantities import positive
-from evsim.spikes import as_spikes
+from evsim.taken_spikes import as_spikes
 
 MOST_STEPS = 1 << 40  # more than any memory holds
 

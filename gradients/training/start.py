@@ -17,7 +17,7 @@ from torch import nn
 
 from evsim import Spikes
 from evsim import train_options as options
-from evsim.spikes import as_arrays
+from evsim.taken_spikes import as_arrays
 
 from ..layers import CubaLI, CubaLIF, Readout
 from ..synapses import MAX_DELAY, Spiking

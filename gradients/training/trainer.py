@@ -21,8 +21,9 @@ import torch
 from msgspec.structs import asdict
 from torch import Tensor, nn
 
-from evsim import Spikes, compiling
-from evsim.spikes import as_arrays
+from evsim import Spikes
+from evsim.compiling import watch
+from evsim.taken_spikes import as_arrays
 from evsim.train_options import TrainOptions as TrainOptions
 
 from ..delays import share_at_limits
@@ -221,7 +222,7 @@ class Trainer:
 
     def _epoch(self, epoch: int, callbacks: Sequence[Callback]) -> dict[str, float]:
         """Train one epoch, validate, and keep the record."""
-        start, compiled = time.perf_counter(), compiling.seconds()
+        start, compiled = time.perf_counter(), watch.seconds()
         o = self.options
         for group in self.optimizer.param_groups:
             group["lr"] = group["first_lr"] * o.lr_decay**epoch
@@ -250,7 +251,7 @@ class Trainer:
             validation_accuracy=validated.accuracy,
             rate=rates / n_runs,
             silent=silent / n_runs,
-            seconds=time.perf_counter() - start - (compiling.seconds() - compiled),
+            seconds=time.perf_counter() - start - (watch.seconds() - compiled),
             at_bounds=share_at_limits(self.model),
         )
         self._refuse_divergence(told)
