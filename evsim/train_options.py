@@ -6,18 +6,23 @@ made of it and whose run folder keeps it. Nothing here needs torch.
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
 from evsim.schema import NotNegative, check_fields
 
+NAMED = ("digits", "yin-yang", "coincidence")  # data sets; others are files or folders
 MOST = 10**9  # of what is counted
 MOST_HIDDEN = 2**24
 MOST_LAYERS = 16
 DATA, NETWORK, OPTIMISER = "Data", "Network", "Optimiser"  # groups of options
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
+# Defaults that depend on the data; recordings may be too short for the delay [s].
+_PATIENCE, _PATIENCE_DIGITS = 6, 3
+_MAX_DELAY = 0.3
 
 Delay = Literal["none", "axonal", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
@@ -50,7 +55,7 @@ Patience = Annotated[
     Annotated[int, Meta(ge=0, le=MOST)] | None,
     _told(
         "End when the validation has not improved for so many epochs; 0 trains all of them.",
-        default="3 for digits, else 6",
+        default=f"{_PATIENCE_DIGITS} for digits, else {_PATIENCE}",
         group=OPTIMISER,
     ),
 ]
@@ -109,7 +114,7 @@ class TrainSettings(Struct, frozen=True):
     Attributes
     ----------
     dataset : str
-        One of `evsim.commands.train.NAMED`, a labelled spike file, or the folder of SHD or SSC.
+        One of `NAMED`, a labelled spike file, or the folder of SHD or SSC.
     held_out : str or None
         A speaker.
     hidden : int or tuple of int
@@ -117,15 +122,14 @@ class TrainSettings(Struct, frozen=True):
     delay, recurrent : str
         See `evsim.gradients.training.start.delay_model`.
     max_delay : float or None
-        Longest delay [s]; 0.3, or a quarter of a recording if that is less.
+        Longest delay [s]; see `longest_delay`.
     epochs, batch, seed, lr, delay_lr
         See `TrainOptions`.
     patience : int or None
-        Epochs to wait for a better one before the training ends; 0 to train all epochs; if
-        left out, 3 for digits, which are learnt evenly, else 6.
+        Epochs to wait for a better one before the training ends; 0 to train all epochs; see
+        `waits`.
     augment : bool or None
-        Whether recordings are varied from epoch to epoch; if left out, speech is that is tested
-        with other speakers.
+        Whether recordings are varied from epoch to epoch; see `varies`.
     """
 
     dataset: Annotated[str, Meta(min_length=1, max_length=1 << 14)]
@@ -145,7 +149,12 @@ class TrainSettings(Struct, frozen=True):
     ] = "none"
     max_delay: Annotated[
         Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
-        _told("Longest delay [s].", "S", default="0.3, or a quarter of a recording", group=NETWORK),
+        _told(
+            "Longest delay [s].",
+            "S",
+            default=f"{_MAX_DELAY:g}, or a quarter of a recording",
+            group=NETWORK,
+        ),
     ] = None
     epochs: Epochs = _USUAL.epochs
     batch: Batch = _USUAL.batch
@@ -166,3 +175,26 @@ class TrainSettings(Struct, frozen=True):
     def layers(self) -> tuple[int, ...]:
         """The units of each hidden layer."""
         return (self.hidden,) if isinstance(self.hidden, int) else self.hidden
+
+    @property
+    def waits(self) -> int:
+        """Epochs to wait for a better one; digits, which are learnt evenly, need fewer."""
+        if self.patience is not None:
+            return self.patience
+        return _PATIENCE_DIGITS if self.dataset == "digits" else _PATIENCE
+
+    @property
+    def varies(self) -> bool:
+        """Whether recordings are varied: if not told, speech is that others test than train.
+
+        Known speakers are learnt in half the epochs, and better, if they are left as they are.
+        """
+        if self.augment is not None:
+            return self.augment
+        if self.dataset in NAMED:
+            return self.dataset == "digits" and self.held_out is not None
+        return os.path.isdir(self.dataset)  # SHD and SSC are folders
+
+    def longest_delay(self, duration: float) -> float:
+        """Return the longest delay where recordings last so long [s]: at most a quarter of it."""
+        return min(_MAX_DELAY, duration / 4) if self.max_delay is None else self.max_delay

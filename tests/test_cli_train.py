@@ -22,8 +22,9 @@ from in_process import run
 
 import evsim
 from evsim import Spikes
-from evsim.commands.train import open_parts, varied
-from evsim.train_options import TrainOptions, TrainSettings
+from evsim.commands.augmentation import varied
+from evsim.commands.parts import inputs_of, open_parts
+from evsim.train_options import NAMED, TrainOptions, TrainSettings
 
 SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
 FILES = {
@@ -161,6 +162,27 @@ def test_recordings_are_varied() -> None:
     assert 0.9 < max(span) <= 0.8 * 1.15 + 1e-9
     first = np.array([recording.times[0] for recording in changed])
     assert 0.1 * 0.85 - 0.010 <= first.min() < 0.085
+
+
+def test_a_folder_named_like_a_data_set_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in NAMED:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "large.h5").touch()
+        assert not TrainSettings(name).varies and not inputs_of(name)
+    assert TrainSettings("digits", held_out="theo").varies
+    (tmp_path / "SHD").mkdir()
+    assert TrainSettings("SHD").varies and not TrainSettings("SHD", augment=False).varies
+
+
+def test_defaults_that_depend_on_the_data() -> None:
+    assert (TrainSettings("digits").waits, TrainSettings("yin-yang").waits) == (3, 6)
+    assert TrainSettings("digits", patience=0).waits == 0
+    settings = TrainSettings("digits")
+    assert (settings.longest_delay(4.0), settings.longest_delay(0.1)) == (0.3, 0.025)
+    assert TrainSettings("digits", max_delay=2.0).longest_delay(0.1) == 2.0
 
 
 def test_the_command_and_the_trainer_have_the_same_defaults() -> None:

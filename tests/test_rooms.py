@@ -23,6 +23,8 @@ ALLOWED = {
     "evsim.commands.cli": ("evsim.datasets", "evsim.gradients"),
     "evsim.commands.extras": ("torch",),
     "evsim.commands.info": ("evsim.datasets",),
+    "evsim.commands.augmentation": ("evsim.datasets",),
+    "evsim.commands.parts": ("evsim.datasets",),
     "evsim.commands.plot": ("evsim.datasets",),
     "evsim.commands.train": ("evsim.datasets", "evsim.gradients", "torch"),
     "evsim.network": ("evsim.gradients", "torch"),

@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass
 from os import fspath
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec.structs import asdict
 
 from evsim.budget import Budget
+from evsim.commands.augmentation import varied
 from evsim.commands.extras import need_torch
+from evsim.commands.parts import Parts, inputs_of, open_parts
 from evsim.compiling import watch
 from evsim.files import FileError
 from evsim.schema import checked
@@ -26,44 +26,16 @@ from evsim.train_options import TrainOptions, TrainSettings
 from evsim.words import LINE, count, plain
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from evsim import Spikes
-    from evsim.datasets import Dataset
     from evsim.gradients.training.callbacks import Callback
     from evsim.gradients.training.run_folder import RunFolder
     from evsim.gradients.training.trainer import Trainer
 
-NAMED = ("digits", "yin-yang", "coincidence")
-_TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
-_PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
-_PATIENCE, _USUAL_PATIENCE = {"digits": 3}, 6  # epochs
 _LACKING = {"patience": 0}  # what older runs don't tell, and did
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
-_MAX_DELAY, _TAU_OUTPUT = 0.3, 0.2  # where recordings are long enough [s]
-_STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2  # of augmentation
+_TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
-_DIGITS = 19  # a number of fewer is an int64
 _FIT = 256  # recordings that the first weights are fitted to
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A data set cut in three."""
-
-    train: Dataset
-    validation: Dataset
-    test: Dataset
-
-    def __str__(self) -> str:
-        """Return the sizes."""
-        n = [f"{len(part):,}" for part in (self.train, self.validation, self.test)]
-        return (
-            f"{n[0]} recordings to train, {n[1]} to validate, {n[2]} to test; "
-            f"{count(self.train.size, 'unit')}, {self.train.duration:g} s, "
-            f"{len(self.train.class_names)} classes"
-        )
 
 
 def run_training(
@@ -143,18 +115,17 @@ def _train(
     else:
         settings = checked(TrainSettings, asked, whole=False)
         if is_first():
-            run.refuse_existing(overwrite, _inputs(dataset))
+            run.refuse_existing(overwrite, inputs_of(dataset))
     callbacks = _callbacks(settings, run, log, quiet)
     parts = open_parts(settings.dataset, settings.held_out)
     say = _silent if quiet else _say
     if resume:
-        trainer = _continued(settings, parts, run)
+        trainer = _continued(settings, parts, run, callbacks)
         say(f"{plain(settings.dataset, LINE)}: {parts}")
     else:
         _refuse_too_large(settings, parts)
         say(f"{plain(settings.dataset, LINE)}: {parts}")
-        trainer = _started(settings, parts, run, overwrite)
-    trainer.callbacks = callbacks
+        trainer = _started(settings, parts, run, callbacks, overwrite)
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
@@ -168,8 +139,7 @@ def _callbacks(s: TrainSettings, run: RunFolder, log: str, quiet: bool) -> list[
     from evsim.gradients.training.progress import EpochLines, ProgressBar
 
     told: list[Callback] = [] if quiet else [EpochLines(), ProgressBar(leave=False)]
-    patience = _PATIENCE.get(s.dataset, _USUAL_PATIENCE) if s.patience is None else s.patience
-    stop: list[Callback] = [EarlyStopping(patience)] if patience else []
+    stop: list[Callback] = [EarlyStopping(s.waits)] if s.waits else []
     return [*run.callbacks(log == "tensorboard"), *told, *stop]
 
 
@@ -181,89 +151,6 @@ def _say(line: str) -> None:
 
 def _silent(line: str) -> None:
     """Print nothing."""
-
-
-def open_parts(dataset: str, held_out: str | None = None) -> Parts:
-    """Open a data set and cut it in three.
-
-    Parameters
-    ----------
-    dataset : str
-        See `TrainSettings`.
-    held_out : str or None
-        A speaker, by name or number: the test part is theirs, or of a set with a test part
-        of its own (SHD), the validation part. Without it, parts that the set does not have
-        are drawn at random, always the same ones.
-
-    Returns
-    -------
-    Parts
-        To train, validate and test.
-
-    Raises
-    ------
-    FileError
-        If there is no such data set.
-    ValueError
-        If there is no such speaker.
-    """
-    from evsim import datasets
-    from evsim.datasets.sets.coincidence import Coincidence
-    from evsim.datasets.sets.spoken_digits import SpokenDigits
-    from evsim.datasets.sets.yin_yang import YinYang
-
-    train: Dataset
-    test: Dataset
-    if dataset == "digits":
-        train, test = (SpokenDigits(part, held_out=held_out) for part in ("train", "test"))
-        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
-    if dataset in NAMED and held_out is not None:
-        raise ValueError(f"--held-out: {dataset} does not tell who spoke")
-    if dataset == "yin-yang":
-        return Parts(*(YinYang(part, bias=0.0) for part in ("train", "validation", "test")))
-    if dataset == "coincidence":
-        return Parts(*(Coincidence(n, seed) for seed, n in enumerate((2000, 500, 500))))
-    if os.path.isdir(dataset):
-        return _folder_parts(dataset, held_out)
-    if not os.path.exists(dataset):
-        raise FileError(f"{dataset}: is neither a file nor one of {', '.join(NAMED)}")
-    whole = datasets.SpikeFileData(dataset)
-    if held_out is None:
-        train, test = whole.split(_TEST_SHARE, _PART_SEED)
-    else:
-        train, test = _hold_out(whole, held_out)
-    return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
-
-
-def _folder_parts(folder: str, held_out: str | None) -> Parts:
-    """Open SHD, or SSC if that is in the folder."""
-    from evsim.datasets import SHD, SSC
-
-    if any(any(Path(folder).glob(pattern)) for pattern in ("ssc_*", "SSC/ssc_*")):
-        if held_out is not None:
-            raise ValueError("--held-out: SSC has parts of its own")
-        return Parts(*(SSC(folder, part) for part in ("train", "valid", "test")))
-    train, test = SHD(folder, "train"), SHD(folder, "test")
-    if held_out is None:
-        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
-    return Parts(*_hold_out(train, held_out), test)
-
-
-def _hold_out(data: Dataset, speaker: str) -> tuple[Dataset, Dataset]:
-    if not (speaker.isascii() and speaker.isdecimal() and len(speaker) < _DIGITS):
-        raise ValueError(f"--held-out {speaker}: speakers of this set are numbers")
-    try:
-        return data.hold_out(int(speaker))
-    except ValueError as error:
-        raise ValueError(f"--held-out {speaker}: {error}") from error
-
-
-def _inputs(dataset: str) -> list[str]:
-    """Return the file, or the folder and what stands in it, that is going to be read."""
-    if dataset in NAMED or not os.path.exists(dataset):
-        return []
-    inside = os.listdir(dataset) if os.path.isdir(dataset) else []
-    return [dataset, *(os.path.join(dataset, name) for name in inside)]
 
 
 def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainSettings:
@@ -279,11 +166,13 @@ def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainS
     return changed
 
 
-def _started(s: TrainSettings, parts: Parts, run: RunFolder, overwrite: bool) -> Trainer:
+def _started(
+    s: TrainSettings, parts: Parts, run: RunFolder, callbacks: list[Callback], overwrite: bool
+) -> Trainer:
     """Return a trainer before its first epoch, and fill its folder."""
     from evsim.gradients.training.processes import is_first
 
-    trainer = _trainer(s, parts, new=True)
+    trainer = _trainer(s, parts, callbacks, new=True)
     if is_first():
         run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
     return trainer
@@ -312,7 +201,9 @@ def _units(s: TrainSettings) -> str:
     return " ".join(f"{units:,}" for units in s.layers)
 
 
-def _continued(s: TrainSettings, parts: Parts, run: RunFolder) -> Trainer:
+def _continued(
+    s: TrainSettings, parts: Parts, run: RunFolder, callbacks: list[Callback]
+) -> Trainer:
     """Return a trainer where a run stopped."""
     from evsim.gradients.training.processes import is_first
 
@@ -327,7 +218,7 @@ def _continued(s: TrainSettings, parts: Parts, run: RunFolder) -> Trainer:
             "start anew with --overwrite"
         )
     _refuse_too_large(s, parts)
-    trainer = _trainer(s, parts, new=False)
+    trainer = _trainer(s, parts, callbacks, new=False)
     if is_first():
         run.resume(trainer, state, parts.test.batches(_FIT))
     else:
@@ -342,7 +233,7 @@ def _n_weights(s: TrainSettings, parts: Parts) -> int:
     return before + s.layers[-1] * len(parts.train.class_names)
 
 
-def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
+def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: bool) -> Trainer:
     """Build the model and what trains it; fit its weights if it is ``new``."""
     import torch
 
@@ -352,18 +243,15 @@ def _trainer(s: TrainSettings, parts: Parts, new: bool) -> Trainer:
     options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
     torch.manual_seed(s.seed)
     n_classes = len(parts.train.class_names)
-    quarter = parts.train.duration / 4
-    max_delay = min(_MAX_DELAY, quarter) if s.max_delay is None else s.max_delay
+    duration = parts.train.duration
     model = delay_model(
-        parts.train.size, s.layers, n_classes, s.delay, s.recurrent, max_delay,
-        tau_output=min(_TAU_OUTPUT, quarter),
+        parts.train.size, s.layers, n_classes, s.delay, s.recurrent, s.longest_delay(duration),
+        tau_output=min(_TAU_OUTPUT, duration / 4),
     )  # fmt: skip
     if new:  # before the trainer is made: step sizes are shares of these weights
         fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
-    # Known speakers are learnt in half the epochs, and better, if they are left as they are.
-    strangers = os.path.isdir(s.dataset) or (s.dataset == "digits" and s.held_out is not None)
-    vary = strangers if s.augment is None else s.augment
-    return Trainer(model, parts.train, parts.validation, options, varied if vary else None)
+    augment = varied if s.varies else None
+    return Trainer(model, parts.train, parts.validation, options, augment, callbacks)
 
 
 def _draw_model(s: TrainSettings, parts: Parts) -> None:
@@ -371,38 +259,11 @@ def _draw_model(s: TrainSettings, parts: Parts) -> None:
     n = _n_weights(s, parts) + sum(s.layers)  # a shared kernel is not larger
     if s.delay == "synaptic":
         n += n - s.layers[-1] * len(parts.train.class_names)
-    path = Path(s.dataset)
-    files = [p for p in (path, *path.glob("*"), *path.glob("*/*")) if p.is_file()]
+    files = [path for path in inputs_of(s.dataset) if path.is_file()]
     budget = Budget(sum(map(os.path.getsize, files)))
     budget.lend(
         n * _TRAINED, s.dataset, f"{n:,} weights and delays of {parts.train.size:,} input units"
     )
-
-
-def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:
-    """Return recordings as other speakers or another day might have given them.
-
-    Each is stretched in time by up to 15 %, shifted by up to 10 ms and one channel, and loses
-    a fifth of its spikes.
-
-    Parameters
-    ----------
-    batch : Spikes
-        Of a cochlea, or with neighbouring units alike in some other way.
-    rng : Generator
-        Of all that is random.
-
-    Returns
-    -------
-    Spikes
-        As many recordings.
-    """
-    from evsim.datasets import transforms
-
-    batch = transforms.scale_times(batch, 1 - _STRETCH, 1 + _STRETCH, rng)
-    batch = transforms.shift_times(batch, _LATE, rng)
-    batch = transforms.shift_channels(batch, _SHIFT, rng)
-    return transforms.delete_spikes(batch, _DROPPED, rng)
 
 
 def _told(trainer: Trainer, tested: Any, run: RunFolder, parts: Parts) -> list[str]:
@@ -410,9 +271,9 @@ def _told(trainer: Trainer, tested: Any, run: RunFolder, parts: Parts) -> list[s
     names = parts.train.class_names
     best = trainer.history[trainer.best["epoch"] - 1]
     seconds = sum(record["seconds"] for record in trainer.history)
-    lines = [f"stopped after epoch {len(trainer.history)}: {trainer.stopped}"] * bool(
-        trainer.stopped
-    )
+    lines = []
+    if trainer.stopped:
+        lines.append(f"stopped after epoch {len(trainer.history)}: {trainer.stopped}")
     lines += [
         f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
         f"validation accuracy {best['validation_accuracy']:.1%}",

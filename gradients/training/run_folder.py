@@ -72,7 +72,7 @@ class RunFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def refuse_existing(self, overwrite: bool, inputs: Sequence[str] = ()) -> None:
+    def refuse_existing(self, overwrite: bool, inputs: Sequence[str | PathLike[str]] = ()) -> None:
         """Refuse a folder that is not empty, before any work.
 
         What a start left behind that was killed before its first checkpoint counts as empty.
@@ -81,7 +81,7 @@ class RunFolder:
         ----------
         overwrite : bool
             Whether the files of an earlier training may be replaced.
-        inputs : sequence of str
+        inputs : sequence of path
             Files and folders that the training reads.
 
         Raises
@@ -306,7 +306,7 @@ class RunFolder:
         """Whether a start was killed before its first checkpoint."""
         return (self.path / _STARTING).exists() and not (self.path / "checkpoint.pt").exists()
 
-    def _refuse_inputs(self, inputs: Sequence[str]) -> None:
+    def _refuse_inputs(self, inputs: Sequence[str | PathLike[str]]) -> None:
         """Refuse to delete what the training reads."""
         folder = Path(os.path.realpath(self.path))
         ours = [p for p in (self.path / n for n in (*_FILES, *_PICTURES)) if p.exists()]

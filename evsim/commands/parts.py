@@ -1,0 +1,131 @@
+"""The data set that ``evsim train`` is asked for, cut in three: to train, validate and test."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evsim.files import FileError
+from evsim.train_options import NAMED
+from evsim.words import count
+
+if TYPE_CHECKING:
+    from evsim.datasets import Dataset
+
+_TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
+_PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
+_DIGITS = 19  # a number of fewer is an int64
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A data set cut in three."""
+
+    train: Dataset
+    validation: Dataset
+    test: Dataset
+
+    def __str__(self) -> str:
+        """Return the sizes."""
+        n = [f"{len(part):,}" for part in (self.train, self.validation, self.test)]
+        return (
+            f"{n[0]} recordings to train, {n[1]} to validate, {n[2]} to test; "
+            f"{count(self.train.size, 'unit')}, {self.train.duration:g} s, "
+            f"{len(self.train.class_names)} classes"
+        )
+
+
+def open_parts(dataset: str, held_out: str | None = None) -> Parts:
+    """Open a data set and cut it in three.
+
+    Parameters
+    ----------
+    dataset : str
+        See `TrainSettings`.
+    held_out : str or None
+        A speaker, by name or number: the test part is theirs, or of a set with a test part
+        of its own (SHD), the validation part. Without it, parts that the set does not have
+        are drawn at random, always the same ones.
+
+    Returns
+    -------
+    Parts
+        To train, validate and test.
+
+    Raises
+    ------
+    FileError
+        If there is no such data set.
+    ValueError
+        If there is no such speaker.
+    """
+    from evsim import datasets
+    from evsim.datasets.sets.coincidence import Coincidence
+    from evsim.datasets.sets.spoken_digits import SpokenDigits
+    from evsim.datasets.sets.yin_yang import YinYang
+
+    train: Dataset
+    test: Dataset
+    if dataset == "digits":
+        train, test = (SpokenDigits(part, held_out=held_out) for part in ("train", "test"))
+        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+    if dataset in NAMED and held_out is not None:
+        raise ValueError(f"--held-out: {dataset} does not tell who spoke")
+    if dataset == "yin-yang":
+        return Parts(*(YinYang(part, bias=0.0) for part in ("train", "validation", "test")))
+    if dataset == "coincidence":
+        return Parts(*(Coincidence(n, seed) for seed, n in enumerate((2000, 500, 500))))
+    if os.path.isdir(dataset):
+        return _folder_parts(dataset, held_out)
+    if not os.path.exists(dataset):
+        raise FileError(f"{dataset}: is neither a file nor one of {', '.join(NAMED)}")
+    whole = datasets.SpikeFileData(dataset)
+    if held_out is None:
+        train, test = whole.split(_TEST_SHARE, _PART_SEED)
+    else:
+        train, test = _hold_out(whole, held_out)
+    return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+
+
+def inputs_of(dataset: str) -> list[Path]:
+    """Return the file, or the folder and what stands in it, that is going to be read.
+
+    Parameters
+    ----------
+    dataset : str
+        See `TrainSettings`; what comes with evsim is not read from where the user is.
+
+    Returns
+    -------
+    list of Path
+        With what stands in the folders of a folder.
+    """
+    path = Path(dataset)
+    if dataset in NAMED or not path.exists():
+        return []
+    return [path, *path.glob("*"), *path.glob("*/*")]
+
+
+def _folder_parts(folder: str, held_out: str | None) -> Parts:
+    """Open SHD, or SSC if that is in the folder."""
+    from evsim.datasets import SHD, SSC
+
+    if any(any(Path(folder).glob(pattern)) for pattern in ("ssc_*", "SSC/ssc_*")):
+        if held_out is not None:
+            raise ValueError("--held-out: SSC has parts of its own")
+        return Parts(*(SSC(folder, part) for part in ("train", "valid", "test")))
+    train, test = SHD(folder, "train"), SHD(folder, "test")
+    if held_out is None:
+        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+    return Parts(*_hold_out(train, held_out), test)
+
+
+def _hold_out(data: Dataset, speaker: str) -> tuple[Dataset, Dataset]:
+    if not (speaker.isascii() and speaker.isdecimal() and len(speaker) < _DIGITS):
+        raise ValueError(f"--held-out {speaker}: speakers of this set are numbers")
+    try:
+        return data.hold_out(int(speaker))
+    except ValueError as error:
+        raise ValueError(f"--held-out {speaker}: {error}") from error
