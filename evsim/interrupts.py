@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-INTERRUPTED = 130  # as shells report it
+INTERRUPTED, FAILED = 130, 2  # exit statuses; the first is what shells report
 MESSAGE = "evsim: interrupted"
 _LATER = 10e-3  # [s]
 _COMMANDS = ("evsim", "evsim.exe", "evsim-script.py", "-m")  # "-m" is there during its imports

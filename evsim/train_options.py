@@ -105,7 +105,7 @@ class TrainOptions(Struct, frozen=True):
         check_fields(self)
 
 
-_USUAL = TrainOptions()
+USUAL = TrainOptions()
 
 
 class TrainSettings(Struct, frozen=True):
@@ -156,11 +156,11 @@ class TrainSettings(Struct, frozen=True):
             group=NETWORK,
         ),
     ] = None
-    epochs: Epochs = _USUAL.epochs
-    batch: Batch = _USUAL.batch
-    seed: Seed = _USUAL.seed
-    lr: Rate = _USUAL.lr
-    delay_lr: DelayRate = _USUAL.delay_lr
+    epochs: Epochs = USUAL.epochs
+    batch: Batch = USUAL.batch
+    seed: Seed = USUAL.seed
+    lr: Rate = USUAL.lr
+    delay_lr: DelayRate = USUAL.delay_lr
     augment: Annotated[
         bool | None,
         _told(

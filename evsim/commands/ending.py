@@ -11,7 +11,7 @@ from typing import NoReturn
 import click
 
 from evsim.errors import RunawayError
-from evsim.interrupts import INTERRUPTED, MESSAGE, end_by_interrupt
+from evsim.interrupts import FAILED, INTERRUPTED, MESSAGE, end_by_interrupt
 from evsim.words import one_line
 
 _USER_ERRORS = (ValueError, OSError, RunawayError, ModuleNotFoundError, MemoryError)
@@ -51,7 +51,7 @@ def escape_what_streams_lack() -> None:
 
 def _fail(message: str) -> NoReturn:
     click.echo(f"evsim: error: {one_line(message)}", err=True)
-    sys.exit(2)
+    sys.exit(FAILED)
 
 
 def one_line_warnings() -> Callable[..., None]:

@@ -65,17 +65,10 @@ def _option(field: inspect.Field, rule: Any) -> Callable[[Command], Command]:
 
 def _takes_several(kind: inspect.Type) -> bool:
     """Whether a type is that of one value or of a tuple of them."""
-    inside = kind
-    while isinstance(inside, inspect.Metadata):
-        inside = inside.type
-    types = inside.types if isinstance(inside, inspect.UnionType) else ()
-    return any(isinstance(one, inspect.Metadata) and _is_tuple(one) for one in types) or any(
-        isinstance(one, inspect.VarTupleType) for one in types
-    )
-
-
-def _is_tuple(kind: inspect.Metadata) -> bool:
-    return isinstance(kind.type, inspect.VarTupleType)
+    while isinstance(kind, inspect.Metadata):
+        kind = kind.type
+    members = kind.types if isinstance(kind, inspect.UnionType) else ()
+    return any(isinstance(plain_type(one), inspect.VarTupleType) for one in members)
 
 
 def _one_or_several(_: click.Context, __: click.Parameter, values: tuple[Any, ...]) -> Any:

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from evsim.train_options import USUAL
+
 
 class Averaged(AveragedModel):
     """A copy of a model whose parameters are a running average of the model's.
@@ -43,7 +45,7 @@ class Averaged(AveragedModel):
     0.8182
     """
 
-    def __init__(self, model: nn.Module, kept: float = 0.99) -> None:
+    def __init__(self, model: nn.Module, kept: float = USUAL.average) -> None:
         if not 0 <= kept < 1:
             raise ValueError(f"kept = {kept:g}, must be at least 0 and below 1")
         super().__init__(model, avg_fn=_moving_average(kept))

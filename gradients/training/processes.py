@@ -17,9 +17,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from evsim import Spikes
-from evsim.interrupts import INTERRUPTED as _INTERRUPTED
+from evsim.interrupts import FAILED, INTERRUPTED
 
-_FAILED = 2  # exit status of a command of evsim
 _TOLD = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")  # by torchrun
 
 
@@ -77,7 +76,7 @@ def joined() -> Iterator[None]:
         yield
     except (Exception, KeyboardInterrupt) as error:
         if store.add("evsim failures", 1) > 1:
-            sys.exit(_INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED)
+            sys.exit(INTERRUPTED if isinstance(error, KeyboardInterrupt) else FAILED)
         raise
     finally:
         distributed.destroy_process_group()

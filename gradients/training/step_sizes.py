@@ -12,12 +12,16 @@ import torch
 from torch import nn
 
 from evsim.models import MODELS
+from evsim.train_options import USUAL
 
 from ..delays import Delayed, hold_delays
 
 
 def parameter_groups(
-    model: nn.Module, lr: float = 0.1, delay_lr: float = 2e-3, time_lr: float = 2e-3
+    model: nn.Module,
+    lr: float = USUAL.lr,
+    delay_lr: float = USUAL.delay_lr,
+    time_lr: float = USUAL.time_lr,
 ) -> list[dict[str, Any]]:
     """Sort the parameters of a model into groups for an optimiser of torch.
 
@@ -67,7 +71,10 @@ def parameter_groups(
 
 
 def adam(
-    model: nn.Module, lr: float = 0.1, delay_lr: float = 2e-3, time_lr: float = 2e-3
+    model: nn.Module,
+    lr: float = USUAL.lr,
+    delay_lr: float = USUAL.delay_lr,
+    time_lr: float = USUAL.time_lr,
 ) -> torch.optim.Adam:
     """Return the optimiser of ``evsim train``: Adam with a step size for each kind of parameter.
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.train_options import USUAL
 
 from ..regularisers import silent_loss
 from ..synapses import Spiking
@@ -18,7 +19,7 @@ from .start import spiking_layers
 
 
 @contextmanager
-def waking(model: nn.Module, strength: float = 0.1) -> Iterator[Callable[[], Tensor]]:
+def waking(model: nn.Module, strength: float = USUAL.wake) -> Iterator[Callable[[], Tensor]]:
     """Watch the layers of a model while it runs on a batch, for a silent unit has no gradient.
 
     Parameters
