@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from evsim.schema import NotNegative, check_fields
 
 NAMED = ("digits", "yin-yang", "coincidence")  # data sets; others are files or folders
+CHECKPOINT = "checkpoint.pt"  # what a training goes on from, in its folder
 MOST = 10**9  # of what is counted
 MOST_HIDDEN = 2**24
 MOST_LAYERS = 16

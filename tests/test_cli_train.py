@@ -118,7 +118,7 @@ def test_an_interrupted_training_goes_on(copied: Path) -> None:
     command = [sys.executable, "-m", "evsim", "train", *map(str, options)]
     process = subprocess.Popen(command, cwd=copied, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
-    while not (copied / "long" / "log.csv").exists() and time.monotonic() < deadline:
+    while not (copied / "long" / "checkpoint.pt").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=60)

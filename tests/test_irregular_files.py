@@ -104,7 +104,7 @@ def test_nir_and_checkpoints_are_refused(tmp_path: Path) -> None:
             with pytest.raises(FileError, match="odd: is not a regular file"):
                 read(tmp_path / "odd")
         with pytest.raises(FileError, match="options.json: is not a regular file"):
-            RunFolder(tmp_path).options(TrainSettings)
+            RunFolder(tmp_path).options(TrainSettings, {})
 
 
 @pytest.mark.parametrize("make", KINDS)

@@ -30,7 +30,7 @@ from evsim.compiling import watch
 from evsim.files.demo import demo_names, resolve
 from evsim.interrupts import interruptible
 from evsim.requests import ENGINES, MAX_RATE
-from evsim.train_options import TrainSettings
+from evsim.train_options import CHECKPOINT, TrainSettings
 from evsim.version import VERSION
 from evsim.words import LINE, plain
 
@@ -329,7 +329,7 @@ def train(dataset: str, output: str, **options: Any) -> None:
     try:
         run_training(dataset, output, **given)
     except KeyboardInterrupt:
-        if os.path.exists(os.path.join(output, "checkpoint.pt")):
+        if os.path.exists(os.path.join(output, CHECKPOINT)):
             click.echo(f"evsim: {plain(output, LINE)} can go on: --resume", err=True)
         raise
 

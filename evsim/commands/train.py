@@ -22,7 +22,7 @@ from evsim.compiling import watch
 from evsim.files import FileError
 from evsim.schema import checked
 from evsim.threads import useful_threads
-from evsim.train_options import TrainOptions, TrainSettings
+from evsim.train_options import CHECKPOINT, TrainOptions, TrainSettings
 from evsim.words import LINE, count, plain
 
 if TYPE_CHECKING:
@@ -209,12 +209,12 @@ def _continued(
 
     state = run.state()
     # Before memory is asked for: a checkpoint holds every weight.
-    size = os.path.getsize(run.path / "checkpoint.pt")
+    size = os.path.getsize(run.path / CHECKPOINT)
     if _n_weights(s, parts) * 4 > size:
         raise FileError(
             f"{run.path / 'options.json'}: hidden = {_units(s)} and recurrent = {s.recurrent} "
             f"make {_n_weights(s, parts):,} weights with the {parts.train.size:,} units of "
-            f"{s.dataset}, more than checkpoint.pt holds; put the files back as they were, or "
+            f"{s.dataset}, more than {CHECKPOINT} holds; put the files back as they were, or "
             "start anew with --overwrite"
         )
     _refuse_too_large(s, parts)

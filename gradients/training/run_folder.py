@@ -27,17 +27,18 @@ from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import write_packed
 from evsim.plots import plot_result, save_figure
 from evsim.schema import Schema
+from evsim.train_options import CHECKPOINT
 
 from ..network_export import to_network
 from .callbacks import Callback, Checkpoint, Training
 from .checkpoints import load_checkpoint
-from .logs import CSVLog, TensorBoardLog, log_of
+from .logs import CSVLog, TensorBoardLog
 from .plots import plot_delays, plot_history
 from .run_checks import check_log, check_network, check_recordings, read_options
 from .trainer import Trainer
 
 # The checkpoint is the first to go: without it nothing is taken for a training.
-_FILES = ("checkpoint.pt", "options.json", "initial.h5", "network.h5", "test.h5", "log.csv")
+_FILES = (CHECKPOINT, "options.json", "initial.h5", "network.h5", "test.h5", "log.csv")
 _PICTURES = ("accuracy.png", "delays.png", "raster.png")
 _STARTING = ".starting"
 _EVENTS = "tensorboard"  # the folder of events, if they are wanted
@@ -114,6 +115,8 @@ class RunFolder:
     ) -> None:
         """Write what is known before the training; files of an earlier one are removed.
 
+        The rest is written by `callbacks`, as soon as the training runs.
+
         Parameters
         ----------
         options : dict
@@ -140,7 +143,9 @@ class RunFolder:
         for events in (self.path / _EVENTS).glob("events.out.tfevents.*"):
             events.unlink(missing_ok=True)
         (self.path / _STARTING).touch()
-        self._write("options.json", json.dumps(options, indent=2) + "\n")
+        with WholeFile(self.path / "options.json") as temporary:
+            text = json.dumps(options, indent=2) + "\n"
+            Path(temporary).write_text(text, encoding="utf-8", newline="")
         save_network(self.path / "initial.h5", to_network(trainer.model))
         with NewHdf5(self.path / "test.h5") as new, new.writing():
             new.h5.attrs["size"], new.h5.attrs["duration"] = test.size, test.duration
@@ -148,9 +153,6 @@ class RunFolder:
             new.h5["labels"] = test.labels
             keys = np.array([name.encode() for name in class_names])
             new.h5.create_group("extra")["keys"] = keys
-        for one in (_BestNetwork(self.path / "network.h5"), Checkpoint(self.path / _FILES[0])):
-            one.start(trainer)
-        (self.path / _STARTING).unlink()
 
     def callbacks(self, tensorboard: bool = False) -> list[Callback]:
         """Return what keeps a training in the folder as it goes on.
@@ -170,7 +172,8 @@ class RunFolder:
             _BestNetwork(self.path / "network.h5"),
             *([TensorBoardLog(self.path / _EVENTS)] if tensorboard else []),
             CSVLog(self.path / "log.csv"),
-            Checkpoint(self.path / "checkpoint.pt"),
+            Checkpoint(self.path / CHECKPOINT),
+            _Begun(self.path / _STARTING),
         ]
 
     def options(self, schema: type[Schema], lacking: dict[str, Any]) -> Schema:
@@ -193,7 +196,7 @@ class RunFolder:
                 f"{self.path}: was stopped before its first checkpoint; leave --resume out to "
                 "start it anew"
             )
-        there = [(self.path / name).exists() for name in ("options.json", "checkpoint.pt")]
+        there = [(self.path / name).exists() for name in ("options.json", CHECKPOINT)]
         if not any(there):
             raise FileError(
                 f"{self.path}: holds no training to go on with; leave --resume out to start one"
@@ -210,7 +213,7 @@ class RunFolder:
             If it is not sound.
         """
         with _advised():
-            return load_checkpoint(self.path / "checkpoint.pt")
+            return load_checkpoint(self.path / CHECKPOINT)
 
     def resume(self, trainer: Trainer, state: dict[str, Any], test: Iterable[Spikes]) -> None:
         """Put a new trainer where the training stopped, once all files have been looked at.
@@ -235,7 +238,7 @@ class RunFolder:
             try:
                 trainer.go_on_from(state)
             except ValueError as error:
-                raise FileError(f"{path / 'checkpoint.pt'}: {error}") from error
+                raise FileError(f"{path / CHECKPOINT}: {error}") from error
             best = _best_network(trainer)
             check_network(path / "initial.h5", best)
             if (path / "network.h5").exists():
@@ -247,13 +250,10 @@ class RunFolder:
     def _restore(self, trainer: Trainer, best: Network) -> None:
         """Put back what a kill between two files left one epoch ahead of the checkpoint."""
         network = self.path / "network.h5"
-        if not network.exists() or network_digest(network) != network_digest(best):
-            save_network(network, best, overwrite=True)
-        if trainer.history:
-            self._write("log.csv", log_of(trainer.history))
-        else:
+        if not trainer.history:  # callbacks write all anew, the log only where there is none
             (self.path / "log.csv").unlink(missing_ok=True)
-        (self.path / _STARTING).unlink(missing_ok=True)
+        elif not network.exists() or network_digest(network) != network_digest(best):
+            save_network(network, best, overwrite=True)
 
     def draw(self, trainer: Trainer, one: Spikes, class_names: list[str]) -> list[str]:
         """Draw accuracy, delays and one recording; the pictures of before are replaced.
@@ -304,7 +304,7 @@ class RunFolder:
 
     def _was_killed(self) -> bool:
         """Whether a start was killed before its first checkpoint."""
-        return (self.path / _STARTING).exists() and not (self.path / "checkpoint.pt").exists()
+        return (self.path / _STARTING).exists() and not (self.path / CHECKPOINT).exists()
 
     def _refuse_inputs(self, inputs: Sequence[str | PathLike[str]]) -> None:
         """Refuse to delete what the training reads."""
@@ -332,10 +332,6 @@ class RunFolder:
             if (self.path / name).is_dir():
                 raise FileError(f"{self.path / name}: is a folder; move it away")
 
-    def _write(self, name: str, text: str) -> None:
-        with WholeFile(self.path / name, overwrite=True) as temporary:
-            Path(temporary).write_text(text, encoding="utf-8", newline="")
-
     def __fspath__(self) -> str:
         """Return the path."""
         return fspath(self.path)
@@ -358,6 +354,19 @@ class _BestNetwork(Callback):
         """Write the network, if it is the best."""
         if trainer.best["epoch"] == record["epoch"]:
             save_network(self.path, to_network(trainer.averaged), overwrite=True)
+
+
+class _Begun(Callback):
+    """Takes away the mark of a start, once there is a checkpoint."""
+
+    everywhere = False
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def start(self, trainer: Training) -> None:
+        """Remove the file."""
+        self.mark.unlink(missing_ok=True)
 
 
 def _best_network(trainer: Trainer) -> Network:
