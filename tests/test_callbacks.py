@@ -12,13 +12,21 @@ from typing import Any
 import pytest
 import torch
 from in_process import run
-from test_train import TRAINING, Stop, new_trainer, same
+from test_train import TRAINING, VALIDATION, Stop, new_model, same, shaken
 
 import evsim
 from evsim import FileError
 from evsim import gradients as g
 from evsim.gradients.delays import share_at_limits
+from evsim.gradients.training.run_folder import RunFolder
 from evsim.gradients.training.states import EpochRecord
+
+FEW = TRAINING[:40]
+
+
+def small_trainer(epochs: int, *callbacks: g.Callback, **options: Any) -> g.Trainer:
+    chosen = g.TrainOptions(epochs, **options)
+    return g.Trainer(new_model(), FEW, VALIDATION[:20], chosen, shaken, callbacks)
 
 
 class Heard(g.Callback):
@@ -45,16 +53,16 @@ class Heard(g.Callback):
 
 
 def test_callbacks_hear_of_everything_in_order() -> None:
-    trainer, heard = new_trainer(2), Heard()
+    trainer, heard = small_trainer(2), Heard()
     trainer.callbacks = [heard]
     trainer.run()
-    batches = ["batch"] * -(-len(TRAINING) // 16)
+    batches = ["batch"] * -(-len(FEW) // 16)
     assert trainer.n_batches == len(batches)
     assert heard.heard == ["start", *batches, "epoch 1", *batches, "epoch 2", "end"]
 
 
 def test_all_callbacks_end_after_an_error() -> None:
-    trainer, heard = new_trainer(3), [Heard(), Heard(stop_at=1), Heard()]
+    trainer, heard = small_trainer(3), [Heard(), Heard(stop_at=1), Heard()]
     trainer.callbacks = list(heard)
     with pytest.raises(Stop):
         trainer.run()
@@ -67,9 +75,7 @@ def test_all_callbacks_end_after_an_error() -> None:
 
 def stopped_trainer(epochs: int, *callbacks: g.Callback) -> g.Trainer:
     """Return a trainer whose model no longer changes after the first epoch: lr_decay is tiny."""
-    trainer = new_trainer(epochs, lr_decay=1e-30, average=0.0)
-    trainer.callbacks = list(callbacks)
-    return trainer
+    return small_trainer(epochs, *callbacks, lr_decay=1e-30, average=0.0)
 
 
 def test_a_training_ends_when_nothing_gets_better() -> None:
@@ -117,11 +123,11 @@ class Reads(g.Callback):
 
 def test_a_log_is_there_as_it_happens_and_is_continued(tmp_path: Path) -> None:
     log, checkpoint = tmp_path / "log.csv", tmp_path / "c.pt"
-    trainer, reads = new_trainer(2), Reads(log)
+    trainer, reads = small_trainer(2), Reads(log)
     trainer.callbacks = [g.CSVLog(log), g.Checkpoint(checkpoint), reads]
     trainer.run()
     assert reads.lengths == [1, 2]
-    again = new_trainer(3)
+    again = small_trainer(3)
     again.callbacks = [g.CSVLog(log), reads]
     with pytest.raises(FileExistsError, match="log.csv: exists already"):
         again.run()
@@ -135,7 +141,7 @@ def test_a_log_is_there_as_it_happens_and_is_continued(tmp_path: Path) -> None:
 
 
 def test_a_log_that_cannot_be_written_ends_the_training(tmp_path: Path) -> None:
-    trainer = new_trainer(1)
+    trainer = small_trainer(1)
     trainer.callbacks = [g.CSVLog(tmp_path / "none" / "log.csv")]
     with pytest.raises((FileError, OSError), match="none"):
         trainer.run()
@@ -144,7 +150,7 @@ def test_a_log_that_cannot_be_written_ends_the_training(tmp_path: Path) -> None:
 
 def test_events_for_tensorboard(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    trainer = new_trainer(2)
+    trainer = small_trainer(2)
     trainer.callbacks = [g.TensorBoardLog(tmp_path / "events")]
     trainer.run()
     events = accumulator.EventAccumulator(str(tmp_path / "events"))
@@ -166,7 +172,7 @@ def test_without_tensorboard_it_says_what_to_install(monkeypatch: pytest.MonkeyP
 
 
 def test_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
-    trainer = new_trainer(2, delay_lr=1.0)  # every delay goes to a wall
+    trainer = small_trainer(2, delay_lr=1.0)  # every delay goes to a wall
     trainer.callbacks = [g.EpochLines(), g.ProgressBar()]
     trainer.run()
     told = capsys.readouterr()
@@ -188,7 +194,7 @@ def test_the_share_of_delays_at_their_bounds() -> None:
     layer = g.CubaLIF(4, 3, 20e-3, 5e-3, delay="axonal", max_delay=0.01)
     with torch.no_grad():
         layer.delay.copy_(torch.tensor([0.0, 0.005, 0.01, 0.01]))
-    trainer = new_trainer(1)
+    trainer = small_trainer(1)
     assert share_at_limits(layer) == 0.75
     assert share_at_limits(g.CubaLIF(4, 3, 20e-3, 5e-3)) == 0.0
     assert 0 <= share_at_limits(trainer.model) < 1
@@ -204,10 +210,17 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out what takes most of the time of a command that trains this little."""
+    monkeypatch.setattr(RunFolder, "draw", lambda *_: [])
+
+
 SMALL = ("--hidden", 4, 3, "--max-delay", 0.02, "--epochs", 3)
 
 
-def test_the_command_tells_what_it_does_and_stops(recordings: Path) -> None:
+def test_the_command_tells_what_it_does_and_stops(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = (*SMALL, "--lr", 0, "--delay-lr", 0, "--patience", 1)
     done = run(recordings, "train", "spikes.h5", "-o", "run", *options)
     assert (done.returncode, done.stderr) == (0, "")
@@ -216,6 +229,7 @@ def test_the_command_tells_what_it_does_and_stops(recordings: Path) -> None:
     assert [line[:9] for line in lines[1:3]] == ["epoch 1/3", "epoch 2/3"]
     assert lines[3] == "stopped after epoch 2: no better one in 1 epochs"
     assert "pictures in run/accuracy.png, run/delays.png" in done.stdout
+    without_pictures(monkeypatch)
     # A training that has ended is told again; with more patience it goes on.
     done = run(recordings, "train", "spikes.h5", "-o", "run", "--resume")
     assert "stopped after epoch 2" in done.stdout and "\nepoch" not in done.stdout
@@ -235,7 +249,10 @@ def test_quiet_commands_print_nothing(recordings: Path) -> None:
     assert (recordings / "out.h5").exists()
 
 
-def test_events_of_a_run_that_is_replaced_are_removed(recordings: Path) -> None:
+def test_events_of_a_run_that_is_replaced_are_removed(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_pictures(monkeypatch)
     pytest.importorskip("tensorboard")
     options = (*SMALL, "--epochs", 1, "--log", "tensorboard")
     for more in ((), ("--overwrite",)):
@@ -253,7 +270,8 @@ def test_options_stand_in_groups_and_lists_may_be_written_in_any_way(recordings:
         assert "2 to 16 of them" in done.stderr
 
 
-def test_runs_from_before_patience_go_on(recordings: Path) -> None:
+def test_runs_from_before_patience_go_on(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_pictures(monkeypatch)
     done = run(recordings, "train", "spikes.h5", "-o", "old", *SMALL[3:], "--hidden", 4)
     assert done.returncode == 0, done.stderr
     options = recordings / "old" / "options.json"
