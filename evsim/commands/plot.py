@@ -188,8 +188,8 @@ def _draw_animation(
 def _draw_dataset(data: Dataset, output: str, options: PlotOptions, kind: str) -> None:
     """Draw one recording of a data set: what a camera saw, or a raster."""
     from evsim.datasets.formats.frames import plot_frames
-    from evsim.plots import check_recording, plot_spikes, save_figure
-    from evsim.plots.choice import first_of_class
+    from evsim.plots import plot_spikes, save_figure
+    from evsim.plots.choice import check_recording, first_of_class
     from evsim.plots.page import save_page
 
     if kind == ".gif":

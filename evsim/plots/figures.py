@@ -15,13 +15,14 @@ from evsim.plots.choice import (
     Window,
     check_recording,
     drawn_window,
+    one_in,
     unit_numbers,
     units_of_each,
 )
 from evsim.plots.contents import Contents, contents_of
 from evsim.plots.histograms import delays, weights
 from evsim.plots.rasters import counted, raster, rate_in_time, rate_of_units
-from evsim.plots.style import DARK, GREY, HEADLINE, SHORT, class_name, new_figure, styled
+from evsim.plots.style import DARK, GREY, HEADLINE, SHORT, class_name, name_of, new_figure, styled
 from evsim.plots.time_axis import share_time
 from evsim.plots.voltages import CYCLE, marked, readout_voltage, voltage
 from evsim.result import Result
@@ -374,7 +375,7 @@ def _draw_output(
     values = result.output[name][recording]
     axes.set_title(f"value of {drawn(name, SHORT)}", fontsize=8)
     if len(values) > MAX_BARS:
-        group = -(-len(values) // MAX_BARS)
+        group = one_in(len(values), MAX_BARS)
         edges = np.append(np.arange(0, len(values), group), len(values))
         highest = np.maximum.reduceat(values, edges[:-1])
         axes.stairs(highest, edges - 0.5, orientation="horizontal", fill=True, color=GREY)
@@ -386,7 +387,6 @@ def _draw_output(
     axes.axvline(0.0, color=DARK, linewidth=0.8)
     axes.invert_yaxis()
     if len(values) <= 25:
-        known = [drawn(name, SHORT) for name in (classes or [])[: len(values)]]
-        names = known + [str(unit) for unit in range(len(known), len(values))]
+        names = [name_of(unit, classes) or str(unit) for unit in range(len(values))]
         axes.set_yticks(np.arange(len(values)), names, fontsize=7)
         axes.tick_params(axis="y", length=0)

@@ -13,7 +13,7 @@ import numpy as np
 from evsim.arrays import FloatArray, IntArray
 from evsim.network import Network
 from evsim.plots.page_panels import TOOLS, new_panel, text_of
-from evsim.plots.style import BLUE, VERMILION
+from evsim.plots.style import BLUE, GREEN, VERMILION
 from evsim.spikes import Spikes
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _row(
 def _draw_arrivals(panel: figure, arrivals: ColumnDataSource, marks: ColumnDataSource) -> None:
     from bokeh.models import HoverTool
 
-    panel.vspan(x="time", source=marks, line_color="#009E73", line_width=1, line_alpha=0.6)
+    panel.vspan(x="time", source=marks, line_color=GREEN, line_width=1, line_alpha=0.6)
     dots = panel.scatter("time", "channel", source=arrivals, **_DOTS)
     panel.add_tools(HoverTool(renderers=[dots], tooltips=_TIPS))
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.plots.choice import Units, unit_numbers
+from evsim.plots.choice import Units, one_in, unit_numbers
 from evsim.plots.rasters import MAX_DOTS
-from evsim.plots.style import CYCLE, DARK, GREY
+from evsim.plots.style import CYCLE, DARK, GREY, class_name
 from evsim.plots.voltages import marked, movers, thinned, voltage_label
 from evsim.result import Result
 from evsim.spikes import Spikes
@@ -59,7 +59,7 @@ def raster_panel(name: str, one: Spikes, numbers: IntArray, times: Range1d, told
 
     keep = np.isin(one.units, numbers) if len(numbers) < one.size else slice(None)
     when, units = one.times[keep], one.units[keep]
-    step = -(-max(len(when), 1) // MAX_DOTS)
+    step = one_in(len(when), MAX_DOTS)
     source = ColumnDataSource(
         {"time": when[::step], "unit": units[::step].astype(np.int32)}, name=f"spikes of {name}"
     )
@@ -117,9 +117,7 @@ def readout_panel(
         if unit not in pointed_out:
             panel.line(at, values[:, unit], color=GREY, line_width=1.0)
     for unit, (colour, meaning) in pointed_out.items():
-        known = classes is not None and unit < len(classes)
-        told = f"{unit} ({text_of(classes[unit], 30)})" if known and classes else str(unit)
-        label = f"{meaning}: {told}"
+        label = f"{meaning}: {class_name(unit, classes, text_of)}"
         panel.line(at, values[:, unit], color=colour, line_width=2.2, legend_label=label)
     _legend_above(panel)
     return panel

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.plots.choice import Units, Window, check_recording, drawn_window, unit_numbers
+from evsim.plots.choice import Units, Window, check_recording, drawn_window, one_in, unit_numbers
 from evsim.plots.style import BLUE, CYCLE, DARK, GREY, VERMILION, class_name
 from evsim.plots.time_axis import label_time
 from evsim.result import Result
@@ -132,7 +132,7 @@ def thinned(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the samples in a stretch of time; every so manieth, if a picture can't show all."""
     keep = (times >= window[0]) & (times <= window[1])
-    step = -(-max(int(keep.sum()), 1) // MAX_SAMPLES)
+    step = one_in(int(keep.sum()), MAX_SAMPLES)
     return times[keep][::step], values[keep][::step]
 
 
