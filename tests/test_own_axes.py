@@ -138,6 +138,14 @@ def test_voltages_of_ones_own(axes: Any) -> None:
         plots.voltage(axes, (times, [0.0, 1.0, 2.0]))
 
 
+def test_every_unit_has_its_threshold(axes: Any) -> None:
+    levels = np.linspace(1.0, 2.0, 7)
+    plots.voltage(axes, ([0.0, 0.1], np.zeros((2, 7))), units=range(7), threshold=levels)
+    units, thresholds = axes.get_lines()[:7], axes.get_lines()[7:]
+    assert [line.get_ydata()[0] for line in thresholds] == levels.tolist()
+    assert [line.get_color() for line in thresholds] == [line.get_color() for line in units]
+
+
 def test_voltages_that_are_not_there(axes: Any) -> None:
     with pytest.raises(ValueError, match="say which; the result holds the voltage of: hidden, re"):
         plots.voltage(axes, RESULT)

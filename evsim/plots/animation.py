@@ -17,9 +17,8 @@ from evsim.arrays import FloatArray
 from evsim.files import WholeFile
 from evsim.network import Network
 from evsim.plots.choice import Window, check_recording, drawn_window
-from evsim.plots.figures import n_recordings
 from evsim.plots.flights import Flights, find_flights
-from evsim.plots.network_of import check_fits
+from evsim.plots.result_parts import check_fits
 from evsim.plots.style import BLUE, DARK, DIM, GREEN, GREY, VERMILION, name_of, styled
 from evsim.readouts import values_so_far
 from evsim.result import Result
@@ -81,7 +80,7 @@ def save_animation(
     """
     if not result.spikes:
         raise ValueError("the result holds no spikes to animate")
-    check_recording(recording, n_recordings(result))
+    check_recording(recording, len(result))
     check_fits(net, result)
     flights = find_flights(net, result, recording)
     parts = [spikes[recording] for spikes in result.spikes.values()]
