@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass, field
 
 from evsim.arrays import FloatArray, IntArray
@@ -37,6 +38,25 @@ class Result:
     output: dict[str, FloatArray] = field(default_factory=dict)
     duration: float = 0.0
     labels: IntArray | None = None
+
+    def __len__(self) -> int:
+        """Return the number of recordings; 0 if nothing was recorded.
+
+        Raises
+        ------
+        ValueError
+            If parts of the result have different numbers.
+        """
+        recorded = (self.spikes, self.voltage, self.output)
+        parts: list[Sized] = [part for each in recorded for part in each.values()]
+        counts = {len(part) for part in parts}
+        if self.labels is not None:
+            counts.add(len(self.labels))
+        if len(counts) > 1:
+            raise ValueError(
+                f"the parts of the result have {sorted(counts)} recordings; must be alike"
+            )
+        return counts.pop() if counts else 0
 
     def __repr__(self) -> str:
         """Return what was recorded, with counts."""

@@ -1,4 +1,4 @@
-"""A headless chromium that opens a page, turns the wheel and takes pictures; for tests.
+"""A headless chromium that opens a page and turns the wheel; for tests.
 
 Spoken to through its own debugging port, with tornado, which bokeh brings.
 """
@@ -6,7 +6,6 @@ Spoken to through its own debugging port, with tornado, which bokeh brings.
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import shutil
@@ -100,15 +99,14 @@ class Browser:
         elif event == "Network.requestWillBeSent":
             self.requests.append(told["request"]["url"])
 
-    def open(self, path: Path) -> float:
-        """Open a page and wait until bokeh has drawn it; return the seconds that took."""
+    def open(self, path: Path) -> None:
+        """Open a page and wait until bokeh has drawn it."""
         begin = time.monotonic()
         self.call("Page.navigate", url=path.as_uri())
         while not self.evaluate("window.Bokeh?.documents?.[0]?.is_idle ?? false"):
             assert time.monotonic() < begin + LIMIT, "the page is not drawn"
             time.sleep(0.02)
         self.frame()
-        return time.monotonic() - begin
 
     def evaluate(self, code: str) -> Any:
         """Return the value of an expression, or of the promise that it is."""
@@ -124,14 +122,12 @@ class Browser:
             "new Promise(r => requestAnimationFrame(() => requestAnimationFrame(() => r(1))))"
         )
 
-    def wheel(self, x: float, y: float, notches: int) -> float:
-        """Turn the wheel at a place, up to zoom in; return the seconds until it is drawn."""
-        begin = time.monotonic()
+    def wheel(self, x: float, y: float, notches: int) -> None:
+        """Turn the wheel at a place, up to zoom in, and wait until that is drawn."""
         self.call(
             "Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-120 * notches
         )
         self.frame()
-        return time.monotonic() - begin
 
     def drag(self, x: float, y: float, dx: float) -> None:
         """Press the button, move to the side and let go."""
@@ -141,7 +137,3 @@ class Browser:
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + part * dx, **place)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=x + dx, **place)
         self.frame()
-
-    def screenshot(self, path: Path) -> None:
-        """Write a picture of what the window shows."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))

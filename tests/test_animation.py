@@ -11,8 +11,9 @@ from in_process import run
 from small_pictures import CLASSES, small_net, small_run, write_run
 
 import evsim
-from evsim.plots.animation import WIDTH, _so_far, save_animation
+from evsim.plots.animation import WIDTH, save_animation
 from evsim.plots.flights import find_flights
+from evsim.readouts import values_so_far
 
 pytest.importorskip("matplotlib")
 from PIL import Image  # noqa: E402
@@ -74,7 +75,7 @@ def test_the_last_value_so_far_is_the_answer() -> None:
         found = evsim.simulate(
             net, RESULT.spikes["input"], record=["hidden"], voltage={"o": times}, engine="reference"
         )
-        so_far = _so_far(readout, times, found.voltage["o"][0])
+        so_far = values_so_far(readout, times, found.voltage["o"][0])
         np.testing.assert_allclose(so_far[-1], found.output["o"][0], rtol=0.05, atol=1e-3)
 
 

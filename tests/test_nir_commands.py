@@ -124,6 +124,21 @@ def test_simulate_plot_and_check_take_a_graph(folder):
     assert "spike_width: 0.0001" in info and "loop_delay: 0.001" in info
     done = run(folder, "plot", "net.nir", "-o", "net.png", *WIDTH)
     assert done.returncode == 0 and (folder / "net.png").stat().st_size > 1000
+    for network in ([], ["--network", "net.nir", *WIDTH]):
+        done = run(folder, "plot", "out.h5", "-o", "out.html", "--overwrite", *network)
+        assert (done.returncode, done.stderr) == (0, "")  # no warning: the result notes the width
+        assert "name the network" not in (folder / "out.html").read_text(encoding="utf-8")
+    save_nir(folder / "other.nir", load_nir(folder / "net.nir", spike_width=2e-4))
+    for words, message in (
+        (["--network", "other.nir"], "other.nir: is not the network that made out.h5"),
+        (["--network", "s.h5", *WIDTH], "s.h5: is no NIR graph; --spike-width is for these only"),
+    ):
+        done = run(folder, "plot", "out.h5", "-o", "no.html", *words)
+        assert done.returncode == 2 and message in done.stderr
+    (folder / "net.nir").rename(folder / "moved.nir")
+    done = run(folder, "plot", "out.h5", "-o", "no.html", *WIDTH)
+    assert done.returncode == 2 and "out.h5: is no NIR graph" in done.stderr
+    (folder / "moved.nir").rename(folder / "net.nir")
     done = run(folder, "check", "net.nir", "s.h5", "--dt", "1e-3", "-o", "R", *WIDTH)
     report = json.loads((folder / "R" / "report.json").read_text())
     assert done.returncode in (0, 1) and report["network_file"] == "net.nir"

@@ -138,6 +138,14 @@ def test_voltages_of_ones_own(axes: Any) -> None:
         plots.voltage(axes, (times, [0.0, 1.0, 2.0]))
 
 
+def test_every_unit_has_its_threshold(axes: Any) -> None:
+    levels = np.linspace(1.0, 2.0, 7)
+    plots.voltage(axes, ([0.0, 0.1], np.zeros((2, 7))), units=range(7), threshold=levels)
+    units, thresholds = axes.get_lines()[:7], axes.get_lines()[7:]
+    assert [line.get_ydata()[0] for line in thresholds] == levels.tolist()
+    assert [line.get_color() for line in thresholds] == [line.get_color() for line in units]
+
+
 def test_voltages_that_are_not_there(axes: Any) -> None:
     with pytest.raises(ValueError, match="say which; the result holds the voltage of: hidden, re"):
         plots.voltage(axes, RESULT)
@@ -170,7 +178,7 @@ def test_delays_before_and_after_are_a_movement(axes: Any) -> None:
     shorter, longer = axes.patches
     assert (shorter.get_data().values.sum(), longer.get_data().values.sum()) == (1, 3)
     assert [p.get_label() for p in (shorter, longer)] == ["25% shorter", "50% longer"]
-    assert axes.get_title() or axes.get_title(loc="left") == "half moved by more than 1.5 ms"
+    assert axes.get_title() == "half moved by more than 1.5 ms"
     assert axes.get_xlabel() == "delay after - before [ms]"
     with pytest.raises(ValueError, match="there are 4 delays after and 3 before"):
         plots.delays(axes, after, before=before[:3])
@@ -187,6 +195,16 @@ def test_accuracy_of_a_log(axes: Any, tmp_path: Path) -> None:
     np.testing.assert_allclose(validation.get_ydata(), [40, 90, 80])
     assert best.get_label() == "best: epoch 2"
     assert axes.get_ylabel() == "accuracy [%]"
+
+
+def test_of_equal_epochs_the_best_is_that_of_less_loss(axes: Any) -> None:
+    losses = [0.9, 0.5, 0.7]
+    history = [
+        dict(epoch=i, train_accuracy=0.5, validation_accuracy=0.8, validation_loss=loss)
+        for i, loss in enumerate(losses, 1)
+    ]
+    plots.accuracy(axes, history)
+    assert axes.get_lines()[-1].get_label() == "best: epoch 2"
 
 
 @pytest.mark.parametrize(

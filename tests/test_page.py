@@ -57,7 +57,7 @@ def test_a_page_shows_rasters_voltages_and_delays_of_the_network_beside(tmp_path
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "page in out.html\n")
     shown = titles(tmp_path / "out.html")
     for part in ("input: ", "hidden: ", "input->hidden: when spikes arrive", "its delays",
-                 "hidden: voltage of 5 of 5", "readout: voltage of 2"):  # fmt: skip
+                 "hidden: voltage of 5 units", "readout: voltage of 2"):  # fmt: skip
         assert any(title.startswith(part) for title in shown), part
     (choice,) = of_kind(tmp_path / "out.html", "Spinner")
     assert choice["high"] == 4
@@ -88,6 +88,17 @@ def test_without_the_network_it_says_what_is_missing(tmp_path: Path) -> None:
     (tmp_path / "other.h5").rename(tmp_path / "net.h5")
     assert run(tmp_path, "plot", "out.h5", "-o", "c.html").returncode == 0
     assert not of_kind(tmp_path / "c.html", "Spinner")
+
+
+def test_a_network_that_would_not_be_looked_at_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    evsim.save_spikes(tmp_path / "s.h5", small_run(small_net()).spikes["input"])
+    for file, picture in (("out.h5", "a.svg"), ("net.h5", "a.svg"), ("s.h5", "a.html")):
+        done = run(tmp_path, "plot", file, "-o", picture, "--network", "net.h5")
+        assert done.returncode == 2 and "--network is only for a page (.html) or" in done.stderr
+    done = run(tmp_path, "plot", "out.h5", "-o", "a.svg", "--spike-width", "1e-4")
+    assert done.returncode == 2 and "out.h5: is no NIR graph" in done.stderr
+    assert not (tmp_path / "a.svg").exists() and not (tmp_path / "a.html").exists()
 
 
 def test_spikes_have_a_page_and_networks_have_none(tmp_path: Path) -> None:
@@ -133,6 +144,20 @@ def test_a_page_needs_bokeh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert not (tmp_path / "out.html").exists()
 
 
+def test_all_units_that_are_chosen_have_their_voltage_and_threshold(tmp_path: Path) -> None:
+    times, values = np.arange(3.0), np.zeros((1, 3, 201))
+    levels = np.linspace(1.0, 2.0, 201)
+    result = evsim.Result({}, {"a": values}, {"a": times}, {"a": levels}, duration=3.0)
+    save_page(tmp_path / "a.html", result, units=range(30))
+    assert "a: voltage of 30 of 201 units" in titles(tmp_path / "a.html")
+    labels = [item["label"]["value"] for item in of_kind(tmp_path / "a.html", "LegendItem")]
+    assert {f"unit {i}" for i in range(30)} < set(labels) and len(labels) == 60
+    assert [legend["visible"] for legend in of_kind(tmp_path / "a.html", "Legend")] == [False]
+    with pytest.raises(ValueError, match="201 voltages are too many to tell apart"):
+        save_page(tmp_path / "b.html", result, units=range(201))
+    assert not (tmp_path / "b.html").exists()
+
+
 def big_result() -> evsim.Result:
     """Return 100,000 spikes of 956 units, and voltages."""
     rng = np.random.default_rng(0)
@@ -169,22 +194,21 @@ def test_in_a_browser_panels_zoom_and_pan_together(tmp_path: Path) -> None:
         moved = browser.evaluate(ranges)
         assert all(one == moved[0] for one in moved)
         assert moved[0][0] > zoomed[0][0]
-        # Another unit shows its own arrivals, at the spike times and the delays.
-        browser.evaluate(
-            "[...Bokeh.documents[0]._all_models.values()].find(m => m.type == 'Spinner').value = 7"
-        )
-        arrivals = "[...Bokeh.documents[0]._all_models.values()].find(m => m.name == 'arrivals')"
-        n, first = browser.evaluate(
-            f"(d => [d.time.length, [d.time[0], d.channel[0], d.weight[0]]])({arrivals}.data)"
-        )
-        sent = big_result().spikes["input"]
-        assert n == len(sent.times)
-        expected = [
-            sent.times[0] + delay[7, sent.units[0]],
-            sent.units[0],
-            weight[7, sent.units[0]],
-        ]
-        np.testing.assert_allclose(first, expected, rtol=1e-6)
+        # A unit, that which fires most at first, shows its own arrivals, at the spike times and
+        # the delays.
+        model = "[...Bokeh.documents[0]._all_models.values()].find(m => {})"
+        arrivals = model.format("m.name == 'arrivals'")
+        sent, fired = (big_result().spikes[name] for name in ("input", "hidden"))
+        for unit in (int(np.argmax(fired.counts()[0])), 7):
+            if unit == 7:
+                browser.evaluate(model.format("m.type == 'Spinner'") + ".value = 7")
+            n, first = browser.evaluate(
+                f"(d => [d.time.length, [d.time[0], d.channel[0], d.weight[0]]])({arrivals}.data)"
+            )
+            assert n == len(sent.times)
+            channel = sent.units[0]
+            expected = [sent.times[0] + delay[unit, channel], channel, weight[unit, channel]]
+            np.testing.assert_allclose(first, expected, rtol=1e-6)
         browser.open(tmp_path / "rude.html")
         assert browser.evaluate("document.querySelectorAll('img').length") == 0
         assert browser.errors == []

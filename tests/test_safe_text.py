@@ -168,7 +168,7 @@ def test_a_picture_comes_whatever_the_names(tmp_path: Path, name: str) -> None:
 
 def test_names_are_drawn_as_they_are() -> None:
     pytest.importorskip("matplotlib")
-    from evsim.plots import new_figure, styled
+    from evsim.plots.style import new_figure, styled
 
     with styled():
         figure = new_figure(4.0, 2.0, drawn("$x_1$ \\$"))

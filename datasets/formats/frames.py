@@ -10,7 +10,7 @@ import numpy as np
 
 from evsim import Spikes
 from evsim.arrays import IntArray
-from evsim.plots import BLUE, VERMILION, class_name, new_figure, styled
+from evsim.plots.style import BLUE, VERMILION, class_name, new_figure, styled
 from evsim.taken_spikes import as_arrays
 
 if TYPE_CHECKING:

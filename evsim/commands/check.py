@@ -19,7 +19,7 @@ from evsim.commands.extras import need_torch
 from evsim.commands.networks import read_network
 from evsim.files import SpikeFile, network_digest
 from evsim.files.whole_folder import WholeFolder
-from evsim.plots import styled
+from evsim.plots.style import styled
 from evsim.spikes import Spikes
 from evsim.words import LINE, plain
 

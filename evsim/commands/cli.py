@@ -239,8 +239,8 @@ def info(file: str, population: str | None, **nir: float | None) -> None:
 @click.option(
     "--network",
     metavar="NET",
-    help="The network that made a result: a page then shows its delays, and an animation spikes "
-    "on their way.  [default: the file beside the result, if it is there]",
+    help="The network, evsim's or in NIR, that made a result: a page then shows its delays, and an "
+    "animation spikes on their way.  [default: the file beside the result, if it is there]",
 )
 @_nir
 @_population

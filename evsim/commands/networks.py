@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from os import PathLike
+from typing import Any
 
-from evsim.files import FileError, load_network
+from evsim.files import FileError, load_network, network_digest
 from evsim.files.kinds import identify
 from evsim.network import Network
+from evsim.words import plain
 
 _SUFFIXES = {".h5": "network", ".hdf5": "network", ".nir": "nir"}
 
@@ -51,6 +54,66 @@ def refuse_nir_options(path: str | PathLike[str], **nir: float | None) -> None:
         if value is not None:
             option = name.replace("_", "-")
             raise FileError(f"{path}: is no NIR graph; --{option} is for these only")
+
+
+def network_of(
+    result: str | PathLike[str],
+    notes: Mapping[str, Any],
+    given: str | PathLike[str] | None,
+    **nir: float | None,
+) -> Network | None:
+    """Return the network that a result file was made with.
+
+    Parameters
+    ----------
+    result : path
+        Of the result file.
+    notes : mapping
+        Its attributes: ``network_digest`` says which network it was, ``network_file`` how its
+        file was called.
+    given : path or None
+        The network's file, if the user names it. If not, a file of that name in the folder of
+        the result is taken, if it is the one.
+    **nir
+        As for `read_network`; what is None is as the result notes it.
+
+    Returns
+    -------
+    Network or None
+        None if none was named and none lies there.
+
+    Raises
+    ------
+    ValueError
+        If the file named is another network.
+    FileError
+        If it is none, or not sound; or if it is no graph and something of ``nir`` is given.
+    """
+    digest = notes.get("network_digest")
+    if given is not None:
+        net = _read_as_noted(given, notes, nir)
+        if digest is not None and network_digest(given) != digest:
+            raise ValueError(
+                f"{os.fspath(given)}: is not the network that made {os.fspath(result)} (the "
+                "digests differ); name that one, or simulate again"
+            )
+        return net
+    name = os.path.basename(str(notes.get("network_file", "")))
+    beside = os.path.join(os.path.dirname(os.fspath(result)), name)
+    if not name or plain(name) != name or not os.path.isfile(beside):
+        return None
+    if network_digest(beside) != digest or identify(beside)[0] not in ("network", "nir"):
+        return None
+    return _read_as_noted(beside, notes, nir)
+
+
+def _read_as_noted(
+    path: str | PathLike[str], notes: Mapping[str, Any], nir: Mapping[str, float | None]
+) -> Network:
+    """Read a network, a graph with the lengths that were given to the run."""
+    if identify(path)[0] == "nir":
+        nir = {k: notes.get(k) if value is None else value for k, value in nir.items()}
+    return read_network(path, **nir)
 
 
 def convert(

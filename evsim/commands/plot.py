@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, NamedTuple
 
-from evsim.commands.networks import read_network, refuse_nir_options
+from evsim.commands.networks import network_of, read_network, refuse_nir_options
 from evsim.files.kinds import identify, refuse_population
+from evsim.network import Network
 from evsim.result import Result
 from evsim.spikes import Spikes
 from evsim.words import LINE, plain
@@ -36,7 +38,7 @@ class PlotOptions:
     begin, end : float or None
         Of the stretch of time that is drawn [s].
     network : path or None
-        The network that made a result.
+        The network that made a result: evsim's or in NIR.
     spike_width, loop_delay : float or None
         Of a NIR graph, see `evsim.interop.load_nir` [s].
     overwrite : bool
@@ -53,6 +55,11 @@ class PlotOptions:
     spike_width: float | None = None
     loop_delay: float | None = None
     overwrite: bool = False
+
+    @property
+    def nir(self) -> dict[str, float | None]:
+        """What only a NIR graph is read with."""
+        return {"spike_width": self.spike_width, "loop_delay": self.loop_delay}
 
 
 class _Choice(NamedTuple):
@@ -95,18 +102,18 @@ def plot_to_file(path: str | PathLike[str], output: str, options: PlotOptions) -
         raise ValueError("--recording and --class exclude each other")
     kind = os.path.splitext(output)[1].lower()
     data = recognise(path)
-    if data is not None:
-        refuse_population(path, options.population, "is a data set")
-        _draw_dataset(data, output, options, kind)
+    held = _contents(path, options) if data is None else _one_of(data, path, options)
+    choice = _choice(options, held.recording)
+    net = _network(path, held, options, kind)
+    sensor = None if data is None else data.sensor
+    if kind == ".html":
+        _draw_page(path, held, output, options, choice, net)
+    elif kind == ".gif":
+        _draw_animation(path, held, output, options, choice, net)
+    elif sensor is not None and isinstance(held.data, Spikes):
+        _draw_camera(held.data, held.classes, sensor, output, options, choice)
     else:
-        held = _contents(path, options)
-        choice = _choice(options, held.recording)
-        if kind == ".html":
-            _draw_page(path, held, output, options, choice)
-        elif kind == ".gif":
-            _draw_animation(path, held, output, options, choice)
-        else:
-            _draw_figure(held, output, options, choice)
+        _draw_figure(held, output, options, choice)
     what = {".html": "page", ".gif": "animation"}.get(kind, "picture")
     return f"{what} in {plain(output, LINE)}"
 
@@ -115,13 +122,45 @@ def _contents(path: str | PathLike[str], options: PlotOptions) -> Contents:
     """Read what is drawn, a NIR graph as the network that it is."""
     from evsim.plots.contents import Contents, contents_of
 
-    nir = {"spike_width": options.spike_width, "loop_delay": options.loop_delay}
     kind, notes = identify(path)
     if kind == "nir":
         refuse_population(path, options.population, "is a NIR graph")
-        return Contents(read_network(path, **nir), 0, None, notes)
-    refuse_nir_options(path, **nir)
+        return Contents(read_network(path, **options.nir), 0, None, notes)
+    if kind != "result":  # whose network may be a graph
+        refuse_nir_options(path, **options.nir)
     return contents_of(path, options.recording or 0, options.population, options.of_class)
+
+
+def _one_of(data: Dataset, path: str | PathLike[str], options: PlotOptions) -> Contents:
+    """Read one recording of a data set."""
+    from evsim.plots.choice import check_recording, first_of_class
+    from evsim.plots.contents import Contents
+
+    refuse_population(path, options.population, "is a data set")
+    refuse_nir_options(path, **options.nir)
+    recording = options.recording or 0
+    if options.of_class is not None:
+        recording = first_of_class(data.labels, options.of_class, data.class_names)
+    check_recording(recording, len(data))
+    return Contents(data[recording][0], recording, data.class_names, {})
+
+
+def _network(
+    path: str | PathLike[str], held: Contents, options: PlotOptions, kind: str
+) -> Network | None:
+    """Return the network that made a result, for a page or an animation of it."""
+    is_result = isinstance(held.data, Result)
+    if is_result and kind in (".html", ".gif"):
+        net = network_of(path, held.notes, options.network, **options.nir)
+        if net is not None:
+            return net
+    elif options.network is not None:
+        raise ValueError(
+            f"{path}: --network is only for a page (.html) or an animation (.gif) of a result"
+        )
+    if is_result:
+        refuse_nir_options(path, **options.nir)
+    return None
 
 
 def _choice(options: PlotOptions, recording: int) -> _Choice:
@@ -148,21 +187,20 @@ def _draw_page(
     output: str,
     options: PlotOptions,
     choice: _Choice,
+    net: Network | None,
 ) -> None:
-    from evsim.plots.network_of import network_of
     from evsim.plots.page import save_page
 
-    result, recording, net = held.data, choice.recording, None
-    if isinstance(result, Result):
-        net = network_of(path, held.notes, options.network)
-    elif isinstance(result, Spikes):
-        result, recording = _as_result(result), 0
-    else:
+    if isinstance(held.data, Network):
         raise ValueError(f"{path}: is a network; a page shows spikes or a result, see --network")
+    result, recording = held.data, choice.recording
+    if isinstance(result, Spikes):
+        result, recording = _as_result(result), 0
+    headline = f"Recording {choice.recording}"
+    of_units, window = choice.units, choice.window
     save_page(
-        output, result, recording, held.classes, choice.units, choice.window, net,
-        options.overwrite, f"Recording {choice.recording}",
-    )  # fmt: skip
+        output, result, recording, held.classes, of_units, window, net, options.overwrite, headline
+    )
 
 
 def _draw_animation(
@@ -171,13 +209,12 @@ def _draw_animation(
     output: str,
     options: PlotOptions,
     choice: _Choice,
+    net: Network | None,
 ) -> None:
     from evsim.plots.animation import save_animation
-    from evsim.plots.network_of import network_of
 
     if not isinstance(held.data, Result):
         raise ValueError(f"{path}: is no result; an animation shows a result and its network")
-    net = network_of(path, held.notes, options.network)
     if net is None:
         raise ValueError(f"{path}: an animation needs the network that made it: --network NET")
     save_animation(
@@ -185,34 +222,21 @@ def _draw_animation(
     )
 
 
-def _draw_dataset(data: Dataset, output: str, options: PlotOptions, kind: str) -> None:
-    """Draw one recording of a data set: what a camera saw, or a raster."""
+def _draw_camera(
+    spikes: Spikes,
+    classes: Sequence[str] | None,
+    sensor: tuple[int, ...],
+    output: str,
+    options: PlotOptions,
+    choice: _Choice,
+) -> None:
+    """Draw what a camera saw."""
     from evsim.datasets.formats.frames import plot_frames
-    from evsim.plots import check_recording, plot_spikes, save_figure
-    from evsim.plots.choice import first_of_class
-    from evsim.plots.page import save_page
+    from evsim.plots import save_figure
 
-    if kind == ".gif":
-        raise ValueError("a data set has no network to animate; choose .png or .html")
-    recording = options.recording or 0
-    if options.of_class is not None:
-        recording = first_of_class(data.labels, options.of_class, data.class_names)
-    check_recording(recording, len(data))
-    choice, (spikes, _) = _choice(options, recording), data[recording]
-    headline = f"Recording {recording}"
-    if kind == ".html":
-        save_page(
-            output, _as_result(spikes), 0, data.class_names, choice.units, choice.window, None,
-            options.overwrite, headline,
-        )  # fmt: skip
-        return
-    if data.sensor is not None:
-        if choice.units is not None or choice.window is not None:
-            raise ValueError("pictures of a camera are drawn whole, without --units, --from, --to")
-        figure = plot_frames(spikes, data.sensor, 0, data.class_names)
-    else:
-        figure = plot_spikes(spikes, 0, data.class_names, headline, choice.units, choice.window)
-    save_figure(output, figure, options.overwrite)
+    if choice.units is not None or choice.window is not None:
+        raise ValueError("pictures of a camera are drawn whole, without --units, --from, --to")
+    save_figure(output, plot_frames(spikes, sensor, 0, classes), options.overwrite)
 
 
 def _as_result(spikes: Spikes) -> Result:

@@ -116,7 +116,7 @@ class ResultWriter:
         FileError
             If the disk is full.
         """
-        n_recordings, contents = _n_recordings(result), _contents(result)
+        n_recordings, contents = len(result), _contents(result)
         if self._contents is None:
             with self._new.writing():
                 self._begin(result)
@@ -280,26 +280,11 @@ def _read_rows(folder: Folder, name: str, row: tuple[int, ...], result: Result) 
 
 def _check_rows(folder: Folder, name: str, n_recordings: int, result: Result) -> None:
     """Compare a number of recordings with the labels and what was read before."""
-    known = [len(result.labels)] if result.labels is not None else []
-    known += [len(part) for part in _parts(result)]
-    if known and known[0] != n_recordings:
+    known = result.labels is not None or result.spikes or result.voltage or result.output
+    if known and len(result) != n_recordings:
         raise folder.error(
-            name, f"has {n_recordings} recordings, but other data in the file has {known[0]}"
+            name, f"has {n_recordings} recordings, but other data in the file has {len(result)}"
         )
-
-
-def _parts(result: Result) -> list[Any]:
-    """Return everything that has one entry per recording."""
-    return [*result.spikes.values(), *result.voltage.values(), *result.output.values()]
-
-
-def _n_recordings(result: Result) -> int:
-    counts = {len(part) for part in _parts(result)}
-    if result.labels is not None:
-        counts.add(len(result.labels))
-    if len(counts) > 1:
-        raise ValueError(f"the parts of the result have {sorted(counts)} recordings; must be alike")
-    return counts.pop() if counts else 0
 
 
 def _contents(result: Result) -> dict[str, Any]:

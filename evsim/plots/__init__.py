@@ -8,35 +8,18 @@ colour-blind readers. matplotlib and bokeh are imported when something is drawn,
 """
 
 from evsim.plots.animation import save_animation
-from evsim.plots.choice import check_recording
 from evsim.plots.epochs import accuracy
 from evsim.plots.figures import plot_file, plot_network, plot_result, plot_spikes
 from evsim.plots.histograms import delays, weights
 from evsim.plots.page import save_page
 from evsim.plots.rasters import raster
-from evsim.plots.style import (
-    BLUE,
-    DARK,
-    GREY,
-    VERMILION,
-    class_name,
-    new_figure,
-    save_figure,
-    styled,
-)
+from evsim.plots.style import save_figure
 from evsim.plots.voltages import voltage
 from evsim.rooms import listing
 
 __all__ = [
-    "BLUE",
-    "DARK",
-    "GREY",
-    "VERMILION",
     "accuracy",
-    "check_recording",
-    "class_name",
     "delays",
-    "new_figure",
     "plot_file",
     "plot_network",
     "plot_result",
@@ -45,7 +28,6 @@ __all__ = [
     "save_animation",
     "save_figure",
     "save_page",
-    "styled",
     "voltage",
     "weights",
 ]

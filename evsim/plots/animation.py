@@ -15,12 +15,12 @@ import numpy as np
 
 from evsim.arrays import FloatArray
 from evsim.files import WholeFile
-from evsim.network import Network, Population
+from evsim.network import Network
 from evsim.plots.choice import Window, check_recording, drawn_window
-from evsim.plots.figures import n_recordings
 from evsim.plots.flights import Flights, find_flights
-from evsim.plots.network_of import check_fits
-from evsim.plots.style import BLUE, DARK, GREY, VERMILION, styled
+from evsim.plots.result_parts import check_fits
+from evsim.plots.style import BLUE, DARK, DIM, GREEN, GREY, VERMILION, name_of, styled
+from evsim.readouts import values_so_far
 from evsim.result import Result
 from evsim.words import drawn
 
@@ -35,7 +35,6 @@ _IN, _SENDERS, _UNITS, _OUT, _ZERO = 14, 150, 446, 540, 648  # where things stan
 _HALF_BAR = 52
 _BOTTOM, _TOP = 42, 318
 _GLOW = 0.03  # [s] in which a flash fades
-_GREEN = "#009E73"
 
 
 def save_animation(
@@ -81,7 +80,7 @@ def save_animation(
     """
     if not result.spikes:
         raise ValueError("the result holds no spikes to animate")
-    check_recording(recording, n_recordings(result))
+    check_recording(recording, len(result))
     check_fits(net, result)
     flights = find_flights(net, result, recording)
     parts = [spikes[recording] for spikes in result.spikes.values()]
@@ -139,13 +138,13 @@ class _Scene:
         what = f"Recording {recording}"
         if result.labels is not None:
             label = int(result.labels[recording])
-            named = classes is not None and 0 <= label < len(classes)
-            what = f'"{drawn(classes[label], 20)}"' if named and classes else f"class {label}"
+            name = name_of(label, classes, 20)
+            what = f"class {label}" if name is None else f'"{name}"'
         big: Any = dict(fontsize=13, fontweight="bold", color=DARK, va="baseline")
         self.axes.text(_IN, HEIGHT - 28, f"{what}, spike by spike through the delays", **big)
         self.clock = self.axes.text(WIDTH - 14, HEIGHT - 28, "", ha="right", **big)
         slower = (n_frames - 1) * FRAME / (window[1] - window[0])
-        small: Any = dict(fontsize=8, color="#555555", va="baseline")
+        small: Any = dict(fontsize=8, color=DIM, va="baseline")
         self.axes.text(WIDTH - 14, HEIGHT - 46, f"{slower:.3g} times slower", ha="right", **small)
         projection, delay = self.flights.projection, 1e3 * self.flights.delay
         pre, post = drawn(projection.pre, 14), drawn(projection.post, 14)
@@ -154,7 +153,7 @@ class _Scene:
         for x, colour, word in ((_IN, VERMILION, "excites"), (_IN + 70, BLUE, "inhibits")):
             self.axes.scatter([x + 4], [HEIGHT - 43], s=16, color=colour, linewidths=0)
             self.axes.text(x + 12, HEIGHT - 46, word, **small)
-        self.axes.scatter([_IN + 149], [HEIGHT - 43], s=16, color=_GREEN, linewidths=0)
+        self.axes.scatter([_IN + 149], [HEIGHT - 43], s=16, color=GREEN, linewidths=0)
         self.axes.text(_IN + 157, HEIGHT - 46, "fires", **small)
         self.axes.text(_IN, 14, f"{pre}, {self.sent.size} channels", **small)
         self.axes.text((_SENDERS + _UNITS) / 2 - 20, 14, way, ha="center", **small)
@@ -185,12 +184,12 @@ class _Scene:
         """Make the artists that move, empty."""
         plain: Any = dict(linewidths=0)
         self.coming = self.axes.scatter([], [], s=4, color=DARK, **plain)
-        self.leaving = self.axes.scatter([], [], s=7, color=_GREEN, **plain)
+        self.leaving = self.axes.scatter([], [], s=7, color=GREEN, **plain)
         self.flash = self.axes.scatter([], [], s=16, color=DARK, **plain)
         self.flying = self.axes.scatter([], [], s=14, zorder=4, **plain)
         x = np.full(len(self.unit_y), _UNITS)
         self.halo = self.axes.scatter(
-            x, self.unit_y, s=10, color=_GREEN, alpha=0.3, zorder=3, **plain
+            x, self.unit_y, s=10, color=GREEN, alpha=0.3, zorder=3, **plain
         )
         self.units = self.axes.scatter(
             x, self.unit_y, s=70, facecolor="white", edgecolor=DARK, linewidths=1.0, zorder=5
@@ -233,13 +232,15 @@ class _Scene:
         self.flying.set_sizes(5 + 14 * strong)
 
     def _light_units(self, time: float) -> None:
+        from matplotlib.colors import to_rgb
+
         glow = np.zeros(len(self.flights.units))
         for row, unit in enumerate(self.flights.units):
             past = time - self.fired.times[self.fired.units == unit]
             past = past[past >= 0]
             if len(past):
                 glow[row] = np.exp(-past.min() / _GLOW)
-        green = np.array([0.0, 0.62, 0.45])
+        green = np.array(to_rgb(GREEN))
         self.units.set_facecolor([tuple(1.0 - g * (1.0 - green)) for g in glow])
         self.halo.set_sizes(400 * glow)
 
@@ -260,7 +261,9 @@ class _Bars:
         if name is None or result.voltage[name].shape[2] > 20:
             return
         self.times = result.voltage_times[name]
-        self.values = _so_far(net.populations[name], self.times, result.voltage[name][recording])
+        self.values = values_so_far(
+            net.populations[name], self.times, result.voltage[name][recording]
+        )
         n_units = self.values.shape[1]
         self.scale = _HALF_BAR / (np.abs(self.values).max() or 1.0)
         y = _spread(n_units)[::-1]
@@ -269,11 +272,10 @@ class _Bars:
         axes.plot([_ZERO, _ZERO], [_BOTTOM - 8, _TOP + 8], color=DARK, linewidth=0.8)
         self.names = []
         for unit in range(n_units):
-            named = classes is not None and unit < len(classes)
-            text = drawn(classes[unit], 8) if named and classes else str(unit)
+            text = name_of(unit, classes, 8) or str(unit)
             where = (_ZERO - _HALF_BAR - 4, y[unit])
             self.names.append(axes.text(*where, text, fontsize=8, ha="right", va="center_baseline"))
-        small: Any = dict(fontsize=8, color="#555555", ha="center", va="baseline")
+        small: Any = dict(fontsize=8, color=DIM, ha="center", va="baseline")
         axes.text(_ZERO, 14, f"{drawn(name, 14)}, value so far", **small)
 
     def grow(self, time: float) -> None:
@@ -286,19 +288,8 @@ class _Bars:
         for unit, bar in enumerate(self.bars):
             bar.set_width(self.scale * values[unit])
             bar.set_color(BLUE if unit == leader else GREY)
-            self.names[unit].set_color(BLUE if unit == leader else "#555555")
+            self.names[unit].set_color(BLUE if unit == leader else DIM)
             self.names[unit].set_fontweight("bold" if unit == leader else "normal")
-
-
-def _so_far(readout: Population, times: FloatArray, voltage: FloatArray) -> FloatArray:
-    """Return what a readout has made of its voltage [time, unit] up to every sample."""
-    if readout.output == "max":
-        return np.maximum.accumulate(voltage, axis=0)
-    if readout.output != "integral":
-        return voltage
-    weight = 1.0 if readout.tau_output is None else np.exp(-times / readout.tau_output)[:, None]
-    lasts = np.diff(times, append=times[-1:])[:, None]
-    return np.cumsum(weight * voltage * lasts, axis=0)
 
 
 def _spread(n: int) -> FloatArray:

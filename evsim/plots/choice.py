@@ -189,3 +189,14 @@ def within(
     if len(numbers) < one.size:
         keep &= np.isin(one.units, numbers)
     return one.times[keep], one.units[keep]
+
+
+def one_in(n: int, most: int) -> int:
+    """Return of how many one is kept, so that of ``n`` things at most so many are drawn.
+
+    Examples
+    --------
+    >>> one_in(0, 10), one_in(10, 10), one_in(11, 10)
+    (1, 1, 2)
+    """
+    return max(-(-n // most), 1)

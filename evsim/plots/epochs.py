@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from evsim.files.hdf5 import FileError, open_regular
+from evsim.merit import merit
 from evsim.plots.style import BLUE, DARK, GREY
 
 if TYPE_CHECKING:
@@ -34,7 +33,8 @@ def accuracy(
         ``log.csv`` of a run, or `Trainer.history`: of every epoch ``epoch``,
         ``train_accuracy``, ``validation_accuracy`` (and ``_loss``).
     best : int or None
-        The epoch to point out; None: the first of the highest validation accuracy.
+        The epoch to point out; None: the one that the training kept, of the highest validation
+        accuracy and, of equals, the smallest loss.
     what : {"accuracy", "loss"}
         What to draw.
 
@@ -63,7 +63,7 @@ def accuracy(
         values = [factor * record[f"{part}_{what}"] for record in records]
         axes.plot(epochs, values, color=colour, marker=".", markersize=4, label=part)
     if best is None:
-        best = int(epochs[int(np.argmax([record["validation_accuracy"] for record in records]))])
+        best = int(max(records, key=merit)["epoch"])
     axes.axvline(best, color=DARK, linewidth=0.8, linestyle="--", label=f"best: epoch {best}")
     axes.set_xlabel("epoch")
     axes.set_ylabel("accuracy [%]" if what == "accuracy" else "cross-entropy [nat]")

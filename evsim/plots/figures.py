@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,15 +14,32 @@ from evsim.plots.choice import (
     Window,
     check_recording,
     drawn_window,
+    one_in,
     unit_numbers,
-    units_of_each,
 )
 from evsim.plots.contents import Contents, contents_of
 from evsim.plots.histograms import delays, weights
 from evsim.plots.rasters import counted, raster, rate_in_time, rate_of_units
-from evsim.plots.style import DARK, GREY, HEADLINE, SHORT, class_name, new_figure, styled
+from evsim.plots.result_parts import (
+    MAX_ROWS,
+    first_rows,
+    result_headline,
+    told_window,
+    units_of_result,
+)
+from evsim.plots.style import (
+    CYCLE,
+    DARK,
+    GREY,
+    HEADLINE,
+    SHORT,
+    class_name,
+    name_of,
+    new_figure,
+    styled,
+)
 from evsim.plots.time_axis import share_time
-from evsim.plots.voltages import CYCLE, marked, readout_voltage, voltage
+from evsim.plots.voltages import MAX_LINES, marked, readout_voltage, told_units, voltage
 from evsim.result import Result
 from evsim.spikes import Spikes
 from evsim.taken_spikes import as_arrays
@@ -34,7 +50,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.gridspec import SubplotSpec
 
-MAX_BARS, MAX_ROWS = 1000, 24  # of a panel; of a figure
+MAX_BARS = 1000  # of a panel
 
 Cells = tuple["SubplotSpec", "SubplotSpec"]
 
@@ -141,14 +157,12 @@ def plot_result(
     heights += [1.6] * len(result.voltage) + [1.6] * len(readouts)
     if not heights:
         raise ValueError("the result holds no spikes, voltages or readout values to draw")
-    check_recording(recording, n_recordings(result))
+    check_recording(recording, len(result))
     chosen = units_of_result(result, units)
     parts = {name: spikes[recording] for name, spikes in result.spikes.items()}
     extent = drawn_window(window, result.duration or 1.0, parts.values())
     with styled():
-        headline = result_headline(result, recording, classes)
-        if n_left_out:
-            headline += f"; {n_left_out} more populations are not drawn"
+        headline = result_headline(result, recording, classes, n_left_out=n_left_out)
         if parts or result.voltage:
             headline += told_window(extent, result.duration)
         figure = new_figure(8.0, 0.9 + sum(heights), headline)
@@ -263,53 +277,6 @@ def figure_of(held: Contents, units: Units = None, window: Window = None) -> Fig
     return plot_spikes(held.data, 0, held.classes, headline, units, window)
 
 
-def told_window(window: tuple[float, float], duration: float) -> str:
-    """Return a line that says which part of a recording is drawn; nothing if it is all."""
-    if window[0] == 0.0 and window[1] >= duration:
-        return ""
-    drawn_part = f"{window[0]:.4g} to {window[1]:.4g} s of {duration:g} s are drawn"
-    return f"\n{drawn_part}; rates are of that time"
-
-
-def first_rows(result: Result) -> tuple[Result, int]:
-    """Return the result without the populations that are too many to draw, and how many."""
-    names = list(dict.fromkeys([*result.spikes, *result.voltage, *result.output]))
-    left_out = set(names[MAX_ROWS // 2 :]) if len(names) > MAX_ROWS else set()
-    parts: Any = {
-        part: {name: v for name, v in getattr(result, part).items() if name not in left_out}
-        for part in ("spikes", "voltage", "voltage_times", "threshold", "output")
-    }
-    return replace(result, **parts), len(left_out)
-
-
-def units_of_result(result: Result, units: Units) -> dict[str, Units]:
-    """Return the chosen units of every population but the readouts."""
-    sizes = {name: spikes.size for name, spikes in result.spikes.items()}
-    for name, values in result.voltage.items():
-        if name not in result.output:
-            sizes[name] = values.shape[2]
-    return units_of_each(units, sizes)
-
-
-def result_headline(
-    result: Result, recording: int, classes: Sequence[str] | None, begin: str | None = None
-) -> str:
-    """Return which recording it is, its label and what readouts answer."""
-    parts = [begin or f"Recording {recording}"]
-    if result.labels is not None:
-        parts.append(f"label {class_name(int(result.labels[recording]), classes)}")
-    for name, values in result.output.items():
-        answer = class_name(int(np.argmax(values[recording])), classes)
-        parts.append(f"{drawn(name)} answers {answer}")
-    return ", ".join(parts)
-
-
-def n_recordings(result: Result) -> int:
-    """Return how many recordings a result holds."""
-    found: list[Any] = [*result.spikes.values(), *result.voltage.values(), *result.output.values()]
-    return len(found[0])
-
-
 def _spikes_row(
     figure: Figure, cells: Cells, name: str, one: Spikes, units: Units, window: tuple[float, float]
 ) -> Axes:
@@ -337,11 +304,7 @@ def _voltage_row(
     lines = axes.get_lines()
     n_units = result.voltage[name].shape[2]
     n_shown = min(n_units, len(CYCLE)) if numbers is None else len(numbers)
-    title = f"voltage of {n_units} units"
-    if n_shown < n_units:
-        title = f"voltage of {n_shown} of {n_units} units"
-        title += ", those that move most" if numbers is None else ""
-    axes.set_title(f"{drawn(name)}: {title}")
+    axes.set_title(f"{drawn(name)}: {told_units(n_shown, n_units, numbers is not None)}")
     key = figure.add_subplot(cells[1], label=f"{name} key")
     key.axis("off")
     named = [line for line in lines if not str(line.get_label()).startswith("_")]
@@ -361,7 +324,8 @@ def _readout_row(
 ) -> Axes:
     axes = figure.add_subplot(cells[0], label=f"{name} voltage")
     readout_voltage(axes, name, result, recording, classes, window)
-    axes.set_title(f"{drawn(name)}: voltage of {result.voltage[name].shape[2]} units")
+    n_units = result.voltage[name].shape[2]
+    axes.set_title(f"{drawn(name)}: {told_units(min(n_units, MAX_LINES), n_units, False)}")
     value = figure.add_subplot(cells[1], label=f"{name} output")
     _draw_output(value, name, result, recording, classes)
     return axes
@@ -374,7 +338,7 @@ def _draw_output(
     values = result.output[name][recording]
     axes.set_title(f"value of {drawn(name, SHORT)}", fontsize=8)
     if len(values) > MAX_BARS:
-        group = -(-len(values) // MAX_BARS)
+        group = one_in(len(values), MAX_BARS)
         edges = np.append(np.arange(0, len(values), group), len(values))
         highest = np.maximum.reduceat(values, edges[:-1])
         axes.stairs(highest, edges - 0.5, orientation="horizontal", fill=True, color=GREY)
@@ -386,7 +350,6 @@ def _draw_output(
     axes.axvline(0.0, color=DARK, linewidth=0.8)
     axes.invert_yaxis()
     if len(values) <= 25:
-        known = [drawn(name, SHORT) for name in (classes or [])[: len(values)]]
-        names = known + [str(unit) for unit in range(len(known), len(values))]
+        names = [name_of(unit, classes) or str(unit) for unit in range(len(values))]
         axes.set_yticks(np.arange(len(values)), names, fontsize=7)
         axes.tick_params(axis="y", length=0)

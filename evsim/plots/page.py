@@ -9,23 +9,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from evsim.files import WholeFile
 from evsim.network import Network
 from evsim.plots.choice import Units, Window, check_recording, drawn_window, unit_numbers
-from evsim.plots.figures import (
+from evsim.plots.page_delays import delay_rows
+from evsim.plots.page_panels import raster_panel, readout_panel, text_of, voltage_panel
+from evsim.plots.rasters import counted
+from evsim.plots.result_parts import (
+    check_fits,
     first_rows,
-    n_recordings,
     result_headline,
     told_window,
     units_of_result,
 )
-from evsim.plots.network_of import check_fits
-from evsim.plots.page_delays import delay_rows
-from evsim.plots.page_panels import raster_panel, readout_panel, voltage_panel
-from evsim.plots.rasters import counted
 from evsim.result import Result
+
+if TYPE_CHECKING:
+    from bokeh.models import CustomJS
 
 _HELP = (
     "Drag to move and turn the wheel to zoom: all panels over time go along, and so do rows with "
@@ -80,37 +82,40 @@ def save_page(
     _need_bokeh()
     from bokeh.models import Range1d
 
-    result, _ = first_rows(result)
+    result, n_left_out = first_rows(result)
     if not result.spikes and not result.voltage:
         raise ValueError("the result holds no spikes or voltages to draw")
-    check_recording(recording, n_recordings(result))
+    check_recording(recording, len(result))
     chosen = units_of_result(result, units)
     parts = {name: spikes[recording] for name, spikes in result.spikes.items()}
     extent = drawn_window(window, result.duration, parts.values())
     times = Range1d(*extent, bounds=(0.0, result.duration))
-    headline = result_headline(result, recording, classes, headline).replace(r"\$", "$")
+    headline = result_headline(result, recording, classes, headline, text_of, n_left_out)
     rows: list[list[Any]] = []
     for name, one in parts.items():
         numbers = unit_numbers(chosen.get(name), one.size)
         told = counted(one, numbers, extent)
         rows.append([raster_panel(name, one, numbers, times, told), None])
     ranges = {name: row[0].y_range for name, row in zip(parts, rows, strict=True)}
+    at_first: list[CustomJS] = []
     if net is not None:
         check_fits(net, result)
         places = {name: row for name, row in zip(parts, rows, strict=True)}
-        for row, post, choice in delay_rows(net, parts, times, ranges):
+        for row in delay_rows(net, parts, times, ranges):
+            at_first.append(row.choose)
             # Beside the raster of the population, if there is room.
-            if post in places and places[post][1] is None:
-                places[post][1] = choice
-                rows.append(row)
+            if row.post in places and places[row.post][1] is None:
+                places[row.post][1] = row.choice
+                rows.append(row.panels)
             else:
-                rows += [row, [None, choice]]
+                rows += [row.panels, [None, row.choice]]
     for name in result.voltage:
         if name in result.output:
             rows.append([readout_panel(result, name, recording, classes, times), None])
         else:
             rows.append([voltage_panel(result, name, recording, chosen.get(name), times), None])
-    html = _as_html(rows, headline, told_window(extent, result.duration).strip(), net is None)
+    told = told_window(extent, result.duration).strip()
+    html = _as_html(rows, headline, told, net is None, at_first)
     with WholeFile(path, overwrite) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(html)
 
@@ -124,8 +129,16 @@ def _need_bokeh() -> None:
         ) from error
 
 
-def _as_html(rows: list[list[Any]], headline: str, told: str, without_delays: bool) -> str:
+def _as_html(
+    rows: list[list[Any]],
+    headline: str,
+    told: str,
+    without_delays: bool,
+    at_first: list[CustomJS],
+) -> str:
+    from bokeh.document import Document
     from bokeh.embed import file_html
+    from bokeh.events import DocumentReady
     from bokeh.layouts import column, gridplot
     from bokeh.models import Div
     from bokeh.resources import INLINE
@@ -141,7 +154,10 @@ def _as_html(rows: list[list[Any]], headline: str, told: str, without_delays: bo
     _turn_wheels_on(grid)
     styles = {"font-family": "sans-serif", "padding-left": "12px"}
     page = column(Div(text=text, styles=styles), grid, sizing_mode="stretch_width")
-    return file_html(page, INLINE, title=headline)
+    document = Document(title=headline)
+    document.add_root(page)
+    document.js_on_event(DocumentReady, *at_first)
+    return file_html(document, INLINE, title=headline)
 
 
 def _turn_wheels_on(grid: Any) -> None:

@@ -13,18 +13,18 @@ import numpy as np
 from evsim.arrays import FloatArray, IntArray
 from evsim.network import Network
 from evsim.plots.page_panels import TOOLS, new_panel, text_of
-from evsim.plots.style import BLUE, VERMILION
+from evsim.plots.style import BLUE, GREEN, VERMILION
 from evsim.spikes import Spikes
 
 if TYPE_CHECKING:
-    from bokeh.models import ColumnDataSource, Range1d
+    from bokeh.models import ColumnDataSource, CustomJS, Range1d
     from bokeh.plotting import figure
 
 MAX_SYNAPSES, MAX_ROWS, MAX_ARRIVALS = 1 << 20, 4, 1 << 18
 _COLOURS = (BLUE, VERMILION)  # of inhibition and of excitation
 
 _BEYOND = 1e30  # what 32 bits hold
-# The twin of `_chosen`, for a unit that is chosen on the page.
+# Runs when the page has been loaded, and whenever another unit is chosen.
 _CHOOSE = """
 const j = Math.round(unit.value), s = synapses.data, first = starts.data.first
 const colour = k => s.weight[k] < 0 ? colours[0] : colours[1]
@@ -53,6 +53,27 @@ delays.data = own; arrivals.data = found; marks.data = {time: times}
 """
 
 
+class DelayRow(NamedTuple):
+    """What a page shows of a projection.
+
+    Attributes
+    ----------
+    panels : [figure, figure]
+        Arrivals over time; delays by channel.
+    post : str
+        The population whose unit is chosen.
+    choice : layout
+        Where it is.
+    choose : CustomJS
+        Fills the panels; to be run once the page is loaded.
+    """
+
+    panels: list[Any]
+    post: str
+    choice: Any
+    choose: CustomJS
+
+
 class _Synapses(NamedTuple):
     """The synapses of a projection, sorted by post unit."""
 
@@ -61,17 +82,13 @@ class _Synapses(NamedTuple):
     weight: FloatArray
     first: IntArray
 
-    def of(self, unit: int) -> slice:
-        """Return which belong to a post unit."""
-        return slice(int(self.first[unit]), int(self.first[unit + 1]))
-
 
 def delay_rows(
     net: Network,
     spikes: Mapping[str, Spikes],
     times: Range1d,
     rows: Mapping[str, Range1d],
-) -> Iterator[tuple[list[Any], str, Any]]:
+) -> Iterator[DelayRow]:
     """Yield a row for every projection whose input was recorded, if it is small enough.
 
     Parameters
@@ -87,12 +104,7 @@ def delay_rows(
 
     Yields
     ------
-    row : [figure, figure]
-        Arrivals over time; delays by channel.
-    post : str
-        The population whose unit is chosen.
-    choice : layout
-        Where it is.
+    DelayRow
     """
     n_rows = 0
     for name, projection in net.projections.items():
@@ -101,8 +113,7 @@ def delay_rows(
             synapses = _sorted(net, name)
             if synapses.delay.any():
                 n_rows += 1
-                row, choice = _row(net, name, synapses, spikes, times, rows[projection.pre])
-                yield row, projection.post, choice
+                yield _row(net, name, synapses, spikes, times, rows[projection.pre])
 
 
 def _sorted(net: Network, name: str) -> _Synapses:
@@ -125,7 +136,7 @@ def _row(
     spikes: Mapping[str, Spikes],
     times: Range1d,
     channels: Range1d,
-) -> tuple[list[Any], Any]:
+) -> DelayRow:
     from bokeh.layouts import column
     from bokeh.models import ColumnDataSource, CustomJS, Div, Spinner
 
@@ -134,12 +145,11 @@ def _row(
     size = net.populations[projection.post].size
     unit = _liveliest(fired, synapses, size)
     largest = float(np.abs(synapses.weight).max()) or 1.0
-    own, found, marks = _chosen(unit, synapses, sent, fired, largest)
+    dots = ("channel", "weight", "size", "colour")
     shown = dict(
-        delays=ColumnDataSource(own),
-        arrivals=ColumnDataSource(found, name="arrivals"),
-        marks=ColumnDataSource(marks),
+        delays=_empty("delay", *dots), arrivals=_empty("time", *dots), marks=_empty("time")
     )
+    shown["arrivals"].name = "arrivals"
     title = f"{text_of(name)}: when spikes arrive at the unit chosen, later by their delays"
     left = new_panel(title, f"unit of {text_of(projection.pre, 20)}", times, 240, channels)
     _draw_arrivals(left, shown["arrivals"], shown["marks"])
@@ -153,16 +163,19 @@ def _row(
         fired=_of_spikes(fired),
     )
     numbers = dict(unit=choice, colours=list(_COLOURS), largest=largest, most=MAX_ARRIVALS)
-    choice.js_on_change("value", CustomJS(code=_CHOOSE, args={**shown, **data, **numbers}))
+    choose = CustomJS(code=_CHOOSE, args={**shown, **data, **numbers})
+    choice.js_on_change("value", choose)
     key = "Vermilion excites, blue inhibits, larger is stronger; green: spikes of the unit."
     right = _delays_panel(shown["delays"], channels)
-    return [left, right], column(choice, Div(text=key, width=240))
+    return DelayRow(
+        [left, right], projection.post, column(choice, Div(text=key, width=240)), choose
+    )
 
 
 def _draw_arrivals(panel: figure, arrivals: ColumnDataSource, marks: ColumnDataSource) -> None:
     from bokeh.models import HoverTool
 
-    panel.vspan(x="time", source=marks, line_color="#009E73", line_width=1, line_alpha=0.6)
+    panel.vspan(x="time", source=marks, line_color=GREEN, line_width=1, line_alpha=0.6)
     dots = panel.scatter("time", "channel", source=arrivals, **_DOTS)
     panel.add_tools(HoverTool(renderers=[dots], tooltips=_TIPS))
 
@@ -180,6 +193,13 @@ def _delays_panel(delays: ColumnDataSource, channels: Range1d) -> figure:
 
 _DOTS: Any = dict(size="size", color="colour", alpha=0.8, line_color=None)
 _TIPS = [("unit", "@channel"), ("arrives at", "@time{0.00000} s"), ("weight", "@weight{0.000}")]
+
+
+def _empty(*columns: str) -> ColumnDataSource:
+    """Return columns that the page fills."""
+    from bokeh.models import ColumnDataSource
+
+    return ColumnDataSource({name: [] for name in columns})
 
 
 def _source(**columns: IntArray | FloatArray) -> ColumnDataSource:
@@ -210,27 +230,3 @@ def _liveliest(fired: Spikes | None, synapses: _Synapses, size: int) -> int:
         return int(np.argmax(fired.counts()[0]))
     total = np.add.reduceat(np.append(synapses.weight, 0.0), synapses.first[:-1])
     return int(np.argmax(total[:size]))
-
-
-def _chosen(
-    unit: int, synapses: _Synapses, sent: Spikes, fired: Spikes | None, largest: float
-) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """Return delays, arrivals and spikes of a unit; the page does the same for others."""
-    mine = synapses.of(unit)
-    pre, delay, weight = synapses.pre[mine], synapses.delay[mine], synapses.weight[mine]
-    colour = np.where(weight < 0, *_COLOURS)
-    size = 2 + 6 * np.sqrt(np.abs(weight) / largest)
-    own = dict(delay=1e3 * delay, channel=pre, weight=weight, size=size, colour=colour)
-    begin, end = np.searchsorted(pre, sent.units), np.searchsorted(pre, sent.units, side="right")
-    spike = np.repeat(np.arange(len(sent.units)), end - begin)[:MAX_ARRIVALS]
-    offsets = np.concatenate([[0], np.cumsum(end - begin)])
-    k = begin[spike] + np.arange(len(spike)) - offsets[spike]
-    found = dict(
-        time=sent.times[spike] + delay[k],
-        channel=pre[k],
-        weight=weight[k],
-        size=size[k],
-        colour=colour[k],
-    )
-    marks = np.empty(0) if fired is None else fired.times[fired.units == unit]
-    return own, found, {"time": marks}

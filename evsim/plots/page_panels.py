@@ -8,19 +8,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.plots.choice import Units, unit_numbers
+from evsim.plots.choice import Units, one_in
 from evsim.plots.rasters import MAX_DOTS
-from evsim.plots.style import CYCLE, DARK, GREY
-from evsim.plots.voltages import marked, movers, thinned, voltage_label
+from evsim.plots.style import CYCLE, DARK, GREY, class_name
+from evsim.plots.voltages import (
+    MAX_LINES,
+    marked,
+    movers,
+    shown_units,
+    thinned,
+    told_units,
+    voltage_label,
+)
 from evsim.result import Result
 from evsim.spikes import Spikes
 from evsim.words import DRAWN, plain
 
 if TYPE_CHECKING:
-    from bokeh.models import Range1d
+    from bokeh.models import ColumnDataSource, Range1d
     from bokeh.plotting import figure
 
 TOOLS = "pan,xwheel_zoom,box_zoom,save,reset"
+MAX_NAMED = 24  # lines that a legend has room for
 LEFT, RIGHT = 70, 12  # pixels beside a panel, alike so that times stand below each other
 
 
@@ -59,7 +68,7 @@ def raster_panel(name: str, one: Spikes, numbers: IntArray, times: Range1d, told
 
     keep = np.isin(one.units, numbers) if len(numbers) < one.size else slice(None)
     when, units = one.times[keep], one.units[keep]
-    step = -(-max(len(when), 1) // MAX_DOTS)
+    step = one_in(len(when), MAX_DOTS)
     source = ColumnDataSource(
         {"time": when[::step], "unit": units[::step].astype(np.int32)}, name=f"spikes of {name}"
     )
@@ -87,18 +96,18 @@ def voltage_panel(
     """Return voltages of a few units, and their threshold."""
     at, values = _samples(result, name, recording)
     n_units = values.shape[1]
-    shown = movers(values, len(CYCLE)) if units is None else unit_numbers(units, n_units)
-    shown = shown[: 4 * len(CYCLE)]
+    shown = shown_units(values, units)
     levels = result.threshold.get(name)
     levels = None if levels is None else levels[shown]
     panel = new_panel(
-        f"{text_of(name)}: voltage of {len(shown)} of {n_units} units",
+        f"{text_of(name)}: {told_units(len(shown), n_units, units is not None)}",
         voltage_label(levels), times, 200,
     )  # fmt: skip
+    lines = _lines(at, values, shown.tolist())
     for i, unit in enumerate(shown.tolist()):
-        colour = CYCLE[i % len(CYCLE)]
-        panel.line(at, values[:, unit], color=colour, line_width=1.3, legend_label=f"unit {unit}")
-    for level in [] if levels is None else np.unique(levels)[: len(CYCLE)].tolist():
+        look: Any = dict(color=CYCLE[i % len(CYCLE)], line_width=1.3)
+        panel.line("time", str(unit), source=lines, legend_label=f"unit {unit}", **look)
+    for level in [] if levels is None else np.unique(levels).tolist():
         _line_across(panel, level, f"threshold {level:.4g}")
     _legend_above(panel)
     return panel
@@ -109,18 +118,20 @@ def readout_panel(
 ) -> figure:
     """Return the voltages of a readout, the answer and the label in colour."""
     at, values = _samples(result, name, recording)
+    n_units, shown = values.shape[1], movers(values, MAX_LINES)
     panel = new_panel(
-        f"{text_of(name)}: voltage of {values.shape[1]} units", voltage_label(None), times, 200
-    )
+        f"{text_of(name)}: {told_units(len(shown), n_units, False)}",
+        voltage_label(None), times, 200,
+    )  # fmt: skip
     pointed_out = marked(result, name, recording)
-    for unit in movers(values, 4 * len(CYCLE)).tolist():
+    lines = _lines(at, values, [*shown.tolist(), *pointed_out])
+    for unit in shown.tolist():
         if unit not in pointed_out:
-            panel.line(at, values[:, unit], color=GREY, line_width=1.0)
+            panel.line("time", str(unit), source=lines, color=GREY, line_width=1.0)
     for unit, (colour, meaning) in pointed_out.items():
-        known = classes is not None and unit < len(classes)
-        told = f"{unit} ({text_of(classes[unit], 30)})" if known and classes else str(unit)
-        label = f"{meaning}: {told}"
-        panel.line(at, values[:, unit], color=colour, line_width=2.2, legend_label=label)
+        label = f"{meaning}: {class_name(unit, classes, text_of)}"
+        look: Any = dict(color=colour, line_width=2.2)
+        panel.line("time", str(unit), source=lines, legend_label=label, **look)
     _legend_above(panel)
     return panel
 
@@ -128,6 +139,13 @@ def readout_panel(
 def _samples(result: Result, name: str, recording: int) -> tuple[FloatArray, FloatArray]:
     times, values = result.voltage_times[name], result.voltage[name][recording]
     return thinned(times, values, (0.0, result.duration))
+
+
+def _lines(at: FloatArray, values: FloatArray, units: list[int]) -> ColumnDataSource:
+    """Return the voltages of units as columns beside the one of the times."""
+    from bokeh.models import ColumnDataSource
+
+    return ColumnDataSource({"time": at, **{str(unit): values[:, unit] for unit in units}})
 
 
 def _line_across(panel: figure, level: float, label: str) -> None:
@@ -139,6 +157,9 @@ def _legend_above(panel: figure) -> None:
     if not panel.legend:
         return
     legend = panel.legend[0]
+    if len(legend.items) > MAX_NAMED:
+        legend.visible = False
+        return
     legend.orientation, legend.location, legend.click_policy = "horizontal", "right", "hide"
     legend.border_line_color, legend.padding, legend.margin, legend.spacing = None, 0, 0, 12
     legend.label_text_font_size, legend.background_fill_alpha = "9pt", 0.0

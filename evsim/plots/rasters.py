@@ -12,6 +12,7 @@ from evsim.plots.choice import (
     Window,
     check_recording,
     drawn_window,
+    one_in,
     unit_numbers,
     within,
 )
@@ -70,7 +71,7 @@ def raster(
     numbers = unit_numbers(units, one.size)
     extent = drawn_window(window, one.duration, [one])
     times, of = within(one, numbers, extent)
-    step = -(-max(len(times), 1) // MAX_DOTS)
+    step = one_in(len(times), MAX_DOTS)
     # One dot per spike; smaller where many units share the height.
     size = float(np.clip(300 / max(len(numbers), 1), 0.6, 12.0))
     rows = rows_of(numbers, of[::step])
@@ -140,7 +141,7 @@ def counted(one: Spikes, numbers: IntArray, window: tuple[float, float]) -> str:
     """Tell how many spikes are drawn, of how many units, and their rate in that time."""
     times, _ = within(one, numbers, window)
     rate = len(times) / max(len(numbers), 1) / (window[1] - window[0])
-    step = -(-max(len(times), 1) // MAX_DOTS)
+    step = one_in(len(times), MAX_DOTS)
     share = f" (one in {step} drawn)" if step > 1 else ""
     some = f"{len(numbers):,} of " if len(numbers) < one.size else ""
     return f"{len(times):,} spikes{share} of {some}{one.size:,} units, {rate:.1f} Hz per unit"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -14,8 +14,10 @@ from evsim.words import drawn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-BLUE, VERMILION, GREY, DARK = "#0072B2", "#D55E00", "#B8B8B8", "#222222"
-CYCLE = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
+BLUE, VERMILION, ORANGE, GREEN = "#0072B2", "#D55E00", "#E69F00", "#009E73"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
+GREY, DIM, DARK = "#B8B8B8", "#555555", "#222222"  # behind; small print; lines and dots
+CYCLE = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 SHORT, HEADLINE = 30, 120  # characters of a name beside a small panel; of a list of names
 _STYLE: Any = {  # keys that matplotlib knows
     "font.size": 9.0,
@@ -79,8 +81,33 @@ def save_figure(path: str | PathLike[str], figure: Figure, overwrite: bool = Fal
         figure.savefig(temporary, format=suffix[1:] or "png", dpi=150)
 
 
-def class_name(label: int, classes: Sequence[str] | None = None) -> str:
-    """Return ``"3 (three)"`` if the class has a name, ``"3"`` if not."""
-    if classes is not None and 0 <= label < len(classes):
-        return f"{label} ({drawn(classes[label], SHORT)})"
-    return str(label)
+def class_name(
+    label: int, classes: Sequence[str] | None = None, safe: Callable[[str, int], str] = drawn
+) -> str:
+    """Return ``"3 (three)"`` if the class has a name, ``"3"`` if not; ``safe`` as in `name_of`."""
+    name = name_of(label, classes, SHORT, safe)
+    return str(label) if name is None else f"{label} ({name})"
+
+
+def name_of(
+    label: int,
+    classes: Sequence[str] | None,
+    limit: int = SHORT,
+    safe: Callable[[str, int], str] = drawn,
+) -> str | None:
+    """Return the name of a class as it is drawn; None if it has none.
+
+    Parameters
+    ----------
+    label : int
+        Of the class.
+    classes : sequence of str or None
+        Names of the classes, by label.
+    limit : int
+        Characters that it may have.
+    safe : callable
+        Makes text safe that comes from a file: `drawn` for matplotlib, another one for a page.
+    """
+    if classes is None or not 0 <= label < len(classes):
+        return None
+    return safe(classes[label], limit)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
-from evsim.plots.choice import Units, Window, check_recording, drawn_window, unit_numbers
+from evsim.plots.choice import Units, Window, check_recording, drawn_window, one_in, unit_numbers
 from evsim.plots.style import BLUE, CYCLE, DARK, GREY, VERMILION, class_name
 from evsim.plots.time_axis import label_time
 from evsim.result import Result
@@ -78,9 +78,7 @@ def voltage(
         duration = float(times.max(initial=0.0)) or 1.0
     extent = drawn_window(window, duration, [])
     times, values = thinned(times, values, extent)
-    shown = movers(values, len(CYCLE)) if units is None else unit_numbers(units, values.shape[1])
-    if len(shown) > MAX_LINES:
-        raise ValueError(f"units: {len(shown)} voltages are too many to tell apart; choose fewer")
+    shown = shown_units(values, units)
     for i, unit in enumerate(shown):
         colour = CYCLE[i % len(CYCLE)]
         axes.plot(times, values[:, unit], color=colour, linewidth=1.0, label=f"unit {unit}")
@@ -116,8 +114,29 @@ def _draw_threshold(axes: Axes, levels: FloatArray | None) -> None:
         label = f"threshold {levels[0]:.4g}"
         axes.axhline(levels[0], color=DARK, linewidth=0.9, linestyle="--", label=label)
         return
-    for i, level in enumerate(levels[: len(CYCLE)]):
-        axes.axhline(level, color=CYCLE[i], linewidth=0.9, linestyle="--")
+    for i, level in enumerate(levels):
+        axes.axhline(level, color=CYCLE[i % len(CYCLE)], linewidth=0.9, linestyle="--")
+
+
+def shown_units(values: FloatArray, units: Units) -> IntArray:
+    """Return the units whose voltage [time, unit] is drawn: those chosen, or five that move most.
+
+    Raises
+    ------
+    ValueError
+        If there is no such unit, or if they are more than a panel has room for.
+    """
+    shown = movers(values, len(CYCLE)) if units is None else unit_numbers(units, values.shape[1])
+    if len(shown) > MAX_LINES:
+        raise ValueError(f"units: {len(shown)} voltages are too many to tell apart; choose fewer")
+    return shown
+
+
+def told_units(n_shown: int, n_units: int, chosen: bool) -> str:
+    """Tell of how many units the voltage is drawn, and which they are if nobody chose them."""
+    if n_shown == n_units:
+        return f"voltage of {n_units} units"
+    return f"voltage of {n_shown} of {n_units} units" + ("" if chosen else ", those that move most")
 
 
 def movers(values: FloatArray, n: int) -> IntArray:
@@ -132,7 +151,7 @@ def thinned(
 ) -> tuple[FloatArray, FloatArray]:
     """Return the samples in a stretch of time; every so manieth, if a picture can't show all."""
     keep = (times >= window[0]) & (times <= window[1])
-    step = -(-max(int(keep.sum()), 1) // MAX_SAMPLES)
+    step = one_in(int(keep.sum()), MAX_SAMPLES)
     return times[keep][::step], values[keep][::step]
 
 

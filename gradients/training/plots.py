@@ -9,8 +9,9 @@ import numpy as np
 
 from evsim import Network
 from evsim.arrays import FloatArray
-from evsim.plots import GREY, VERMILION, accuracy, delays, new_figure, styled
+from evsim.plots import accuracy, delays
 from evsim.plots.histograms import own_delays
+from evsim.plots.style import GREY, VERMILION, new_figure, styled
 from evsim.words import drawn
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 from torch import Tensor, nn
 
+from evsim.merit import merit
 from evsim.schema import Finite, NotNegative, Share, checked, shown
 from evsim.train_options import MOST
 
@@ -81,11 +82,6 @@ class Checkpoint(Struct, frozen=True):
     history: list
     best: dict
     generator: Tensor
-
-
-def merit(record: dict[str, float]) -> tuple[float, float]:
-    """Return what the best epoch has the largest of: accuracy; of equals, that of less loss."""
-    return record["validation_accuracy"], -record["validation_loss"]
 
 
 def sound_state(

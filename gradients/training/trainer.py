@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim.compiling import watch
+from evsim.merit import merit
 from evsim.taken_spikes import as_arrays
 from evsim.train_options import TrainOptions as TrainOptions
 
@@ -33,7 +34,7 @@ from .callbacks import Callback
 from .processes import is_first, n_processes, share, shared, total
 from .progress import ProgressBar
 from .start import spiking_layers
-from .states import EpochRecord, merit, sound_state
+from .states import EpochRecord, sound_state
 from .step_sizes import adam
 from .waking import waking
 
