@@ -92,6 +92,9 @@ def test_units_and_times_that_are_not_there(axes: Any) -> None:
         plots.raster(axes, spikes, units=[0.5])
     with pytest.raises(ValueError, match="the recording ends at 2 s"):
         plots.raster(axes, spikes, window=(2.0, 3.0))
+    for window in ((1.9999999999999998, 3.0), (0.0, 5e-324)):
+        with pytest.raises(ValueError, match="is too short to be drawn"):
+            plots.raster(axes, spikes, window=window)
     for window in ((0.2, 0.1), (-1.0, 1.0), (np.nan, 1.0)):
         with pytest.raises(ValueError, match="must be 0 <= from < to"):
             plots.raster(axes, spikes, window=window)
@@ -107,6 +110,19 @@ def test_the_window_goes_to_the_end_where_spikes_do() -> None:
     assert drawn_window(None, 1.0, [silent]) == (0.0, 1.0)
     assert drawn_window(None, 1.0, [early, silent]) == (0.0, 0.21)
     assert drawn_window((0.5, 9.0), 1.0, [early]) == (0.5, 1.0)
+
+
+def test_times_next_to_nothing_are_drawn_or_refused_in_a_line() -> None:
+    for time in (5e-324, 1e-300, 1e-100, 1e-20):
+        one = evsim.Spikes([time], [0], size=3, duration=1.0)
+        assert drawn_window(None, 1.0, [one])[1] == (
+            1.0 if time < 1e-100 else pytest.approx(1.1 * time)
+        )
+        figure = plots.plot_spikes(one)
+        figure.canvas.draw()
+    plots.plot_spikes(one, window=(1 - 2e-12, 1.0)).canvas.draw()
+    with pytest.raises(ValueError, match="the recording lasts 5e-324 s: too short to be drawn"):
+        plots.plot_spikes(evsim.Spikes([0.0], [0], size=1, duration=5e-324))
 
 
 def test_a_voltage_has_its_threshold_and_unit(axes: Any) -> None:

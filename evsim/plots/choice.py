@@ -18,6 +18,7 @@ Window: TypeAlias = "tuple[float, float] | None"
 
 MAX_CHOSEN = 1 << 20  # units that can be asked for by number
 _MOST = 0.85  # of the duration: a recording that has spikes up to there is drawn to its end
+_SHORTEST, _FINEST = 1e-100, 1e-12  # [s], and of its end: what a stretch of time must last
 
 
 def check_recording(recording: int, n_recordings: int) -> None:
@@ -142,7 +143,15 @@ def check_window(window: Window, duration: float) -> Window:
         raise ValueError(f"window from {begin:g} to {end:g} s: must be 0 <= from < to [s]")
     if begin >= duration:
         raise ValueError(f"window from {begin:g} s: the recording ends at {duration:g} s")
-    return begin, min(end, duration)
+    end = min(end, duration)
+    if _too_short(begin, end):
+        raise ValueError(f"window from {begin!r} to {end!r} s: is too short to be drawn")
+    return begin, end
+
+
+def _too_short(begin: float, end: float) -> bool:
+    """Return whether an axis of time can't be divided between two instants [s]."""
+    return end - begin < max(_SHORTEST, _FINEST * end)
 
 
 def drawn_window(window: Window, duration: float, parts: Iterable[Spikes]) -> tuple[float, float]:
@@ -157,12 +166,21 @@ def drawn_window(window: Window, duration: float, parts: Iterable[Spikes]) -> tu
         Of the recording [s].
     parts : iterable of Spikes
         What it holds.
+
+    Raises
+    ------
+    ValueError
+        If the stretch is none, nothing of it is recorded, or it is too short to be drawn.
     """
     chosen = check_window(window, duration)
     if chosen is not None:
         return chosen
+    if _too_short(0.0, duration):
+        raise ValueError(f"the recording lasts {duration!r} s: too short to be drawn")
     last = max((float(part.times.max(initial=0.0)) for part in parts), default=0.0)
-    return (0.0, _rounded_up(1.02 * last)) if 0.0 < last < _MOST * duration else (0.0, duration)
+    if _too_short(0.0, last) or last >= _MOST * duration:
+        return 0.0, duration
+    return 0.0, _rounded_up(1.02 * last)
 
 
 def _rounded_up(seconds: float) -> float:
