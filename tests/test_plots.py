@@ -162,6 +162,8 @@ def test_a_picture_is_whole_or_absent(tmp_path: Path) -> None:
     figure = plots.plot_result(small_result())
     with pytest.raises(ValueError, match="'xyz' is not supported"):
         plots.save_figure(tmp_path / "picture.xyz", figure)
+    with pytest.raises(ValueError, match=r"picture.PGF: pgf is not written, .*; use .pdf"):
+        plots.save_figure(tmp_path / "picture.PGF", figure)
     assert list(tmp_path.iterdir()) == []
     assert written(figure, tmp_path / "picture.pdf").startswith(b"%PDF")
     with pytest.raises(FileExistsError, match="picture.pdf: exists already"):

@@ -74,9 +74,13 @@ def save_figure(path: str | PathLike[str], figure: Figure, overwrite: bool = Fal
     FileExistsError
         If the file exists and ``overwrite`` is false.
     ValueError
-        If matplotlib does not know the format.
+        If matplotlib does not know the format, or it is .pgf.
     """
     suffix = os.path.splitext(path)[1]
+    if suffix.lower() == ".pgf":  # for TeX, which would obey names that come from files
+        raise ValueError(
+            f"{os.fspath(path)}: pgf is not written, it is a program for TeX; use .pdf"
+        )
     with WholeFile(path, overwrite) as temporary:
         figure.savefig(temporary, format=suffix[1:] or "png", dpi=150)
 
