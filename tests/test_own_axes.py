@@ -192,12 +192,19 @@ def test_delays_before_and_after_are_a_movement(axes: Any) -> None:
     after = before + np.array([-0.004, 0.001, 0.002, 0.0])
     plots.delays(axes, after, before=before)
     shorter, longer = axes.patches
-    assert (shorter.get_data().values.sum(), longer.get_data().values.sum()) == (1, 3)
+    assert (shorter.get_data().values.sum(), longer.get_data().values.sum()) == (1, 2)
     assert [p.get_label() for p in (shorter, longer)] == ["25% shorter", "50% longer"]
-    assert axes.get_title() == "half moved by more than 1.5 ms"
+    assert axes.get_title() == "3 of 4 moved, half by more than 2 ms"
     assert axes.get_xlabel() == "delay after - before [ms]"
     with pytest.raises(ValueError, match="there are 4 delays after and 3 before"):
         plots.delays(axes, after, before=before[:3])
+    mostly = Figure().subplots()
+    plots.weights(mostly, np.append(np.zeros(90), np.arange(-10, 0)), before=np.zeros(100))
+    assert [p.get_data().values.sum() for p in mostly.patches] == [10, 0]
+    assert [p.get_label() for p in mostly.patches] == ["10% smaller", "0% larger"]
+    whole = Figure().subplots()
+    plots.delays(whole, after[:3], before=before[:3])
+    assert whole.get_title() == "half moved by more than 2 ms"
     still = Figure().subplots()
     plots.delays(still, NET, "input->hidden", before=NET)
     assert still.get_title(loc="right") == "none moved"

@@ -37,8 +37,9 @@ def delays(
         its synapses, axonal and synaptic.
     before : Network or float array
         The same before a training: then the histogram is of ``d - d0``, those that became
-        shorter in blue, those that became longer in vermilion. Of a network these are the
-        delays that it learns: one for every synapse, or for every pre unit.
+        shorter in blue, those that became longer in vermilion; those that did not move are left
+        out, and the title says so. Of a network these are the delays that it learns: one for
+        every synapse, or for every pre unit.
 
     Returns
     -------
@@ -74,7 +75,8 @@ def weights(
     projection : str or None
         Of a network: which; may be left out if it has only one.
     before : Network or float array
-        The same before a training: then the histogram is of ``w - w0``.
+        The same before a training: then the histogram is of ``w - w0``, without those that did
+        not move.
 
     Returns
     -------
@@ -133,24 +135,27 @@ def _draw_movement(axes: Axes, now: FloatArray, then: FloatArray, name: str, in_
     moved, unit = milliseconds(now - then) if in_time else (now - then, "no unit")
     axes.set_xlabel(f"{name} after - before [{unit}]")
     axes.set_ylabel(f"{name}s")
+    n_all, n_shorter, n_longer = len(moved), int((moved < 0).sum()), int((moved > 0).sum())
+    moved = moved[moved != 0]
     edges = bin_edges(np.append(moved, 0.0), 60)
     if edges is None:
-        axes.set_title("none moved", loc="right")
+        told = "moves of no size that can be drawn" if len(moved) else "none moved"
+        axes.set_title(told, loc="right")
         return
     width = edges[1] - edges[0]
     edges = width * np.arange(math.floor(edges[0] / width), math.ceil(edges[-1] / width) + 1.5)
     counts, _ = np.histogram(moved, edges)
-    for side, colour, word in (
-        (edges[:-1] < -width / 2, BLUE, "smaller"),
-        (edges[:-1] > -width / 2, VERMILION, "larger"),
+    words = ("shorter", "longer") if in_time else ("smaller", "larger")
+    for side, n, colour, word in (
+        (edges[:-1] < -width / 2, n_shorter, BLUE, words[0]),
+        (edges[:-1] > -width / 2, n_longer, VERMILION, words[1]),
     ):
-        word = {"smaller": "shorter", "larger": "longer"}[word] if in_time else word
         of_side = np.where(side, counts, 0)
-        share = (moved < 0).mean() if colour == BLUE else (moved > 0).mean()
-        axes.stairs(of_side, edges, fill=True, color=colour, label=f"{share:.0%} {word}")
+        axes.stairs(of_side, edges, fill=True, color=colour, label=f"{n / n_all:.0%} {word}")
     axes.axvline(0.0, color=DARK, linewidth=0.8, linestyle="--")
-    middle = float(np.median(np.abs(moved)))
-    axes.set_title(f"half moved by more than {middle:.3g}{' ' + unit if in_time else ''}")
+    middle = f"{float(np.median(np.abs(moved))):.3g}{' ' + unit if in_time else ''}"
+    some = "half moved" if len(moved) == n_all else f"{len(moved):,} of {n_all:,} moved, half"
+    axes.set_title(f"{some} by more than {middle}")
 
 
 def _draw_spread(axes: Axes, spread: Spread, unit: str, colour: str, name: str) -> None:
