@@ -220,6 +220,29 @@ def test_accuracy_of_a_log(axes: Any, tmp_path: Path) -> None:
     assert axes.get_ylabel() == "accuracy [%]"
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("1e400,2,.3,2,.4", "record 1: epoch = inf, must be from 0 to"),
+     ("1,2,.3,2,nan", "epoch 1: validation_accuracy = nan, must be from 0 to 1"),
+     ("1,2,-1e300,2,.4", "epoch 1: train_accuracy = -1e[+]300, must be")],
+)  # fmt: skip
+def test_absurd_numbers_of_a_log(axes: Any, tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "log.csv").write_text(LOG + line + "\n")
+    with pytest.raises(ValueError, match=message):
+        plots.accuracy(axes, tmp_path / "log.csv")
+    (tmp_path / "log.csv").write_text(LOG + "1,nan,.3,inf,.4\n2,1,.3,2,.3\n")  # a loss may be
+    plots.accuracy(axes, tmp_path / "log.csv", what="loss").figure.canvas.draw()
+
+
+def test_delays_and_weights_that_are_no_numbers(axes: Any) -> None:
+    with pytest.raises(ValueError, match=r"delays\[1\] = nan, must be finite"):
+        plots.delays(axes, [1.0, np.nan])
+    with pytest.raises(ValueError, match=r"weights\[0, 1\] = inf, must be finite"):
+        plots.weights(axes, [[1.0, np.inf]])
+    with pytest.raises(ValueError, match=r"delays\[0\] = -inf, must be finite"):
+        plots.delays(axes, [1.0], before=[-np.inf])
+
+
 def test_of_equal_epochs_the_best_is_that_of_less_loss(axes: Any) -> None:
     losses = [0.9, 0.5, 0.7]
     history = [

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAX_EPOCHS = 1 << 20
+_LAST_EPOCH = 10**9
 
 
 def accuracy(
@@ -48,7 +49,8 @@ def accuracy(
     FileError
         If the file can't be read or is no log of a training.
     ValueError
-        If ``what`` is something else, or there are no epochs.
+        If ``what`` is something else, there are no epochs, or the number of an epoch or its
+        accuracy is none.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -57,6 +59,8 @@ def accuracy(
     records = _read(history) if isinstance(history, (str, PathLike)) else list(history)
     if not records:
         raise ValueError("the history holds no epochs to draw")
+    for row, record in enumerate(records, 1):
+        _check(row, record)
     epochs = [record["epoch"] for record in records]
     factor = 100 if what == "accuracy" else 1
     for part, colour in (("train", GREY), ("validation", BLUE)):
@@ -69,6 +73,17 @@ def accuracy(
     axes.set_ylabel("accuracy [%]" if what == "accuracy" else "cross-entropy [nat]")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     return axes
+
+
+def _check(row: int, record: dict[str, float]) -> None:
+    """Refuse numbers that are none; a loss may be infinite, or not a number."""
+    epoch = record["epoch"]
+    if not 0 <= epoch <= _LAST_EPOCH:
+        raise ValueError(f"record {row}: epoch = {epoch:g}, must be from 0 to {_LAST_EPOCH:,}")
+    for part in ("train", "validation"):
+        share = record[f"{part}_accuracy"]
+        if not 0 <= share <= 1:
+            raise ValueError(f"epoch {epoch:g}: {part}_accuracy = {share:g}, must be from 0 to 1")
 
 
 def _read(path: str | PathLike[str]) -> list[dict[str, float]]:

@@ -49,7 +49,8 @@ def delays(
     Raises
     ------
     ValueError
-        If there is no such projection, or there are not as many delays before as after.
+        If there is no such projection, a delay is not finite, or there are not as many before as
+        after.
     """
     if before is not None:
         now, then = (own_delays(source, projection) for source in (of, before))
@@ -86,13 +87,14 @@ def weights(
     Raises
     ------
     ValueError
-        If there is no such projection, or there are not as many weights before as after.
+        If there is no such projection, a weight is not finite, or there are not as many before as
+        after.
     """
     if before is not None:
         now, then = (
             _find(source, projection).weights.ravel()
             if isinstance(source, Network)
-            else np.ravel(np.asarray(source, np.float64))
+            else _flat(source, "weights")
             for source in (of, before)
         )
         _draw_movement(axes, now, then, "weight", in_time=False)
@@ -104,11 +106,20 @@ def weights(
 def own_delays(source: Source, projection: str | None) -> FloatArray:
     """Return the delays that a projection has of its own, one for each synapse or pre unit [s]."""
     if not isinstance(source, Network):
-        return np.ravel(np.asarray(source, np.float64))
+        return _flat(source, "delays")
     found = _find(source, projection)
     if found.synaptic is not None:
         return found.synaptic.ravel()
     return found.axonal(source.populations[found.pre].size)
+
+
+def _flat(values: npt.ArrayLike, what: str) -> FloatArray:
+    """Return numbers of any shape in a row; refuse those that have no place in a histogram."""
+    array = np.asarray(values, np.float64)
+    for wrong in np.argwhere(~np.isfinite(array))[:1]:
+        place = ", ".join(map(str, wrong))
+        raise ValueError(f"{what}[{place}] = {array[tuple(wrong)]}, must be finite")
+    return np.ravel(array)
 
 
 def _find(net: Network, name: str | None) -> Projection:
@@ -124,7 +135,7 @@ def _find(net: Network, name: str | None) -> Projection:
 def _spread(source: Source, name: str | None, which: int) -> Spread:
     """Return the delays (0) or the weights (1) of a projection, or those given."""
     if not isinstance(source, Network):
-        return Spread(np.ravel(np.asarray(source, np.float64)))
+        return Spread(_flat(source, ("delays", "weights")[which]))
     found = _find(source, name)
     return spreads(found, source.populations[found.pre].size)[which]
 
