@@ -14,6 +14,8 @@ from evsim.files.kinds import class_names
 from evsim.words import text_histogram
 
 pytest.importorskip("matplotlib")
+from matplotlib.text import Text  # noqa: E402
+
 from evsim import plots  # noqa: E402
 
 DIGITS = ["zero", "one", "two"]
@@ -90,6 +92,9 @@ def test_a_result_has_a_row_for_everything_recorded(tmp_path: Path) -> None:
     assert rows == ["input", "hidden", "hidden voltage", "readout voltage"]
     titles = [a.get_title(loc="left") for a in figure.axes]
     assert "input: 20 spikes of 3 units, 13.3 Hz per unit" in titles
+    assert {"Hz per unit", "value of readout"} < set(titles)
+    shown = [text for text in figure.findobj(Text) if text.get_text() and text.get_text() in titles]
+    assert len(shown) > 6 and {text.get_fontsize() for text in shown} == {9.5}
     assert any("voltage of 5 of 40 units" in title for title in titles)
     assert figure.get_suptitle() == "Recording 0, label 2 (two), readout answers 2 (two)"
     assert axes["readout voltage"].get_ylabel() == "voltage [no unit]"

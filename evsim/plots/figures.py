@@ -336,7 +336,7 @@ def _draw_output(
 ) -> None:
     """Draw the value of every unit of a readout as a bar."""
     values = result.output[name][recording]
-    axes.set_title(f"value of {drawn(name, SHORT)}", fontsize=8)
+    axes.set_title(f"value of {drawn(name, SHORT)}")
     if len(values) > MAX_BARS:
         group = one_in(len(values), MAX_BARS)
         edges = np.append(np.arange(0, len(values), group), len(values))

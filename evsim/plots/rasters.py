@@ -132,7 +132,7 @@ def rate_of_units(axes: Axes, one: Spikes, numbers: IntArray, window: tuple[floa
     counts = np.add.reduceat(each, edges[:-1])
     rates = counts / (np.diff(edges) * (window[1] - window[0]))
     axes.stairs(rates, first + edges - 0.5, orientation="horizontal", fill=True, color=BLUE)
-    axes.set_title("Hz per unit", fontsize=8)
+    axes.set_title("Hz per unit")
     axes.set_xlim(left=0.0)
     axes.tick_params(axis="y", left=False, labelleft=False)
 
