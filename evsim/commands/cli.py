@@ -218,7 +218,8 @@ def info(file: str, population: str | None, **nir: float | None) -> None:
     "--output",
     required=True,
     metavar="PICTURE",
-    help="What to write: .png, .pdf, .svg; .html for a page to zoom in; .gif for an animation.",
+    help="What to write: .html is a page to zoom in, .gif an animation, any other format of "
+    "matplotlib (.png, .pdf, .svg, .jpg, ...) a figure.",
 )
 @click.option("--recording", type=int, metavar="N", help="Which one to draw.  [default: 0]")
 @click.option(
