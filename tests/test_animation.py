@@ -79,6 +79,60 @@ def test_the_last_value_so_far_is_the_answer() -> None:
         np.testing.assert_allclose(so_far[-1], found.output["o"][0], rtol=0.05, atol=1e-3)
 
 
+def two_units(delay: float, weight: list[list[float]]) -> evsim.Network:
+    """Return two inputs and two units behind a delay."""
+    ends = [evsim.Population("in", "Input", 2), evsim.Population("out", "LIF", 2, tau_mem=0.02)]
+    delays = np.full((2, 2), delay)
+    return evsim.Network(
+        ends, [evsim.Dense(pre="in", post="out", weight=np.array(weight), delay=delays)]
+    )
+
+
+def fired(sent: list[float], duration: float) -> evsim.Result:
+    """Return spikes of the first input, and one of the second unit."""
+    spikes = {
+        "in": evsim.Spikes(sent, [0] * len(sent), size=2, duration=duration),
+        "out": evsim.Spikes([0.01], [1], size=2, duration=duration),
+    }
+    return evsim.Result(spikes, duration=duration)
+
+
+def test_it_lasts_until_the_last_spike_has_arrived(tmp_path: Path) -> None:
+    net = two_units(0.05, [[1.0, 1.0], [1.0, 1.0]])
+    save_animation(tmp_path / "a.gif", fired([0.015], 1.0), net)
+    with Image.open(tmp_path / "a.gif") as picture:
+        assert picture.n_frames == 1 + round(0.067 * 200)  # 65 ms and a little, rounded up
+
+
+def test_spikes_without_an_effect_are_nothing_to_animate(tmp_path: Path) -> None:
+    # No weight at all; or only from an input that is silent.
+    for weight in ([[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [0.0, 1.0]]):
+        with pytest.raises(ValueError, match="recording 0: no spike of 'in' has an effect on the"):
+            save_animation(tmp_path / "a.gif", fired([0.015], 1.0), two_units(0.05, weight))
+    assert find_flights(two_units(0.05, [[0, 0], [2, 1]]), fired([0.015], 1.0), 0).pre.tolist() == [
+        0
+    ]
+
+
+def test_more_spikes_than_set_out_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    said: list[str] = []
+    write = Axes.text
+    monkeypatch.setattr(
+        Axes, "text", lambda a, x, y, s, **k: said.append(s) or write(a, x, y, s, **k)
+    )
+    net = two_units(1e-3, [[1.0, 1.0], [1.0, 1.0]])
+    for n, told in (
+        (1 << 16, "10 times slower"),
+        ((1 << 16) + 1, "10 times slower; only the first 65,536 spikes set out"),
+    ):
+        said.clear()
+        result = fired(np.linspace(0, 0.0099, n).tolist(), 0.02)
+        save_animation(tmp_path / f"{n}.gif", result, net, window=(0.0, 0.01))
+        assert told in said
+
+
 def test_the_command_finds_the_network_or_asks_for_it(tmp_path: Path) -> None:
     write_run(tmp_path)
     words = ["plot", "out.h5", "-o", "a.gif", "--from", "0.05", "--to", "0.06"]

@@ -17,7 +17,7 @@ from evsim.arrays import FloatArray
 from evsim.files import WholeFile
 from evsim.network import Network
 from evsim.plots.choice import Window, check_recording, drawn_window
-from evsim.plots.flights import Flights, find_flights
+from evsim.plots.flights import MAX_SPIKES, Flights, find_flights
 from evsim.plots.result_parts import check_fits
 from evsim.plots.style import BLUE, DARK, DIM, GREEN, GREY, VERMILION, name_of, styled
 from evsim.readouts import values_so_far
@@ -49,7 +49,8 @@ def save_animation(
     """Write a GIF of a recording that runs through delays, ten times slower, whole or not at all.
 
     Shown are the twelve units that fire most and the six strongest synapses of each; a GIF of
-    the same result is the same to the last bit. Long recordings are slowed down less.
+    the same result is the same to the last bit. Long recordings are slowed down less. Of the
+    spikes of the input the first 65,536 set out; if there are more, the picture says so.
 
     Parameters
     ----------
@@ -65,7 +66,9 @@ def save_animation(
     classes : sequence of str or None
         Names of the classes, by label.
     window : (float, float) or None
-        From when to when [s]; None: until the last spike has arrived.
+        From when to when [s]; None: from 0 to a little after the last spike, and the last
+        arrival at the end of a synapse that is shown, or to the end of the recording if that is
+        near.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -84,7 +87,7 @@ def save_animation(
     check_fits(net, result)
     flights = find_flights(net, result, recording)
     parts = [spikes[recording] for spikes in result.spikes.values()]
-    begin, end = drawn_window(window, result.duration, parts)
+    begin, end = drawn_window(window, result.duration, parts, flights.end)
     times = np.linspace(begin, end, min(round((end - begin) * SLOWER / FRAME) + 1, MAX_FRAMES))
     with styled():
         scene = _Scene(net, result, recording, classes, flights, (begin, end), len(times))
@@ -143,9 +146,11 @@ class _Scene:
         big: Any = dict(fontsize=13, fontweight="bold", color=DARK, va="baseline")
         self.axes.text(_IN, HEIGHT - 28, f"{what}, spike by spike through the delays", **big)
         self.clock = self.axes.text(WIDTH - 14, HEIGHT - 28, "", ha="right", **big)
-        slower = (n_frames - 1) * FRAME / (window[1] - window[0])
+        told = f"{(n_frames - 1) * FRAME / (window[1] - window[0]):.3g} times slower"
+        if len(self.sent.times) > MAX_SPIKES:
+            told += f"; only the first {MAX_SPIKES:,} spikes set out"
         small: Any = dict(fontsize=8, color=DIM, va="baseline")
-        self.axes.text(WIDTH - 14, HEIGHT - 46, f"{slower:.3g} times slower", ha="right", **small)
+        self.axes.text(WIDTH - 14, HEIGHT - 46, told, ha="right", **small)
         projection, delay = self.flights.projection, 1e3 * self.flights.delay
         pre, post = drawn(projection.pre, 14), drawn(projection.post, 14)
         way = f"on their way for {delay.min():.0f} to {delay.max():.0f} ms"

@@ -154,7 +154,9 @@ def _too_short(begin: float, end: float) -> bool:
     return end - begin < max(_SHORTEST, _FINEST * end)
 
 
-def drawn_window(window: Window, duration: float, parts: Iterable[Spikes]) -> tuple[float, float]:
+def drawn_window(
+    window: Window, duration: float, parts: Iterable[Spikes], until: float = 0.0
+) -> tuple[float, float]:
     """Return the stretch of time to draw [s].
 
     Parameters
@@ -166,6 +168,8 @@ def drawn_window(window: Window, duration: float, parts: Iterable[Spikes]) -> tu
         Of the recording [s].
     parts : iterable of Spikes
         What it holds.
+    until : float
+        When the last of all else happens that is to be seen [s].
 
     Raises
     ------
@@ -177,7 +181,7 @@ def drawn_window(window: Window, duration: float, parts: Iterable[Spikes]) -> tu
         return chosen
     if _too_short(0.0, duration):
         raise ValueError(f"the recording lasts {duration!r} s: too short to be drawn")
-    last = max((float(part.times.max(initial=0.0)) for part in parts), default=0.0)
+    last = max([until, *(float(part.times.max(initial=0.0)) for part in parts)])
     if _too_short(0.0, last) or last >= _MOST * duration:
         return 0.0, duration
     return 0.0, _rounded_up(1.02 * last)

@@ -31,7 +31,7 @@ class Flights(NamedTuple):
     delay, weight : float64 array [synapse]
         [s], and without unit.
     start : float64 array [flight]
-        When a spike sets out [s], sorted.
+        When a spike sets out [s], sorted; only those among the first `MAX_SPIKES` of the input.
     synapse : int64 array [flight]
         Which one it passes.
     """
@@ -44,6 +44,11 @@ class Flights(NamedTuple):
     weight: FloatArray
     start: FloatArray
     synapse: IntArray
+
+    @property
+    def end(self) -> float:
+        """When the last spike has arrived [s]; 0 if none sets out."""
+        return float((self.start + self.delay[self.synapse]).max(initial=0.0))
 
     def at(self, time: float) -> tuple[IntArray, FloatArray]:
         """Return the synapses that hold a spike, and the share of the delay that is over."""
@@ -60,7 +65,7 @@ def find_flights(net: Network, result: Result, recording: int) -> Flights:
     ------
     ValueError
         If no projection with delays leads from the input to a population whose spikes were
-        recorded with those of the input, or if nothing fires there.
+        recorded with those of the input, or if nothing fires there or no spike arrives.
     """
     projection = _projection(net, result)
     sent = result.spikes[projection.pre][recording]
@@ -77,9 +82,14 @@ def find_flights(net: Network, result: Result, recording: int) -> Flights:
     for unit in units:
         mine = np.flatnonzero(synapses.post == unit)
         effect = np.abs(synapses.weight[mine]) * used[synapses.pre[mine]]
-        strongest = mine[np.argsort(-effect, kind="stable")[:PER_UNIT]]
-        chosen.append(strongest[used[synapses.pre[strongest]] > 0])
+        strongest = np.argsort(-effect, kind="stable")[:PER_UNIT]
+        chosen.append(mine[strongest[effect[strongest] > 0]])
     k = np.concatenate(chosen)
+    if not len(k):
+        raise ValueError(
+            f"recording {recording}: no spike of {plain(projection.pre)!r} has an effect on the "
+            f"units of {plain(projection.post)!r} that fire most; there is nothing to animate"
+        )
     row = np.repeat(np.arange(len(units)), [len(part) for part in chosen])
     pre = synapses.pre[k]
     delay = synapses.delay[k] + projection.axonal(sent.size)[pre]
