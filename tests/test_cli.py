@@ -256,7 +256,8 @@ def test_info_on_a_result(result: Path) -> None:
 def test_plot_writes_a_picture(tmp_path: Path, result: Path, file: str) -> None:
     pytest.importorskip("matplotlib")
     path = result if file == "result" else file
-    done = run(tmp_path, "plot", path, "-o", "picture.png", "--recording", 3)
+    which = [] if file == MODEL else ["--recording", 3]
+    done = run(tmp_path, "plot", path, "-o", "picture.png", *which)
     assert done.returncode == 0 and done.stderr == ""
     assert (tmp_path / "picture.png").read_bytes().startswith(b"\x89PNG")
     assert "exists already" in refused(tmp_path, "plot", path, "-o", "picture.png")

@@ -101,6 +101,23 @@ def test_a_network_that_would_not_be_looked_at_is_refused(tmp_path: Path) -> Non
     assert not (tmp_path / "a.svg").exists() and not (tmp_path / "a.html").exists()
 
 
+def test_what_can_not_be_chosen_is_refused(tmp_path: Path) -> None:
+    write_run(tmp_path)
+    done = run(tmp_path, "plot", "out.h5", "-o", "a.gif", "--units", "0-2")
+    assert (
+        done.returncode == 2 and "shows the units that fire most; leave out --units" in done.stderr
+    )
+    choices = (("--units", "0"), ("--recording", "0"), ("--from", "0"), ("--to", "1"))
+    for option, value in choices:
+        done = run(tmp_path, "plot", "net.h5", "-o", "a.png", option, value)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1
+        assert f"net.h5: is a network, which is drawn whole; leave out {option}" in done.stderr
+    data = Path(__file__).parent / "data" / "events" / "nmnist-train-00001.bin"
+    done = run(tmp_path, "plot", data, "-o", "a.html", "--network", "net.h5")
+    assert done.returncode == 2 and "--network is only for a page (.html) or" in done.stderr
+    assert not list(tmp_path.glob("a.*"))
+
+
 def test_spikes_have_a_page_and_networks_have_none(tmp_path: Path) -> None:
     evsim.save_spikes(tmp_path / "s.h5", small_run(small_net()).spikes["input"])
     assert run(tmp_path, "plot", "s.h5", "-o", "s.html", "--recording", "2").returncode == 0

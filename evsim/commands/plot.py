@@ -103,6 +103,8 @@ def plot_to_file(path: str | PathLike[str], output: str, options: PlotOptions) -
     kind = os.path.splitext(output)[1].lower()
     data = recognise(path)
     held = _contents(path, options) if data is None else _one_of(data, path, options)
+    if isinstance(held.data, Network):
+        _refuse_choices(path, options)
     choice = _choice(options, held.recording)
     net = _network(path, held, options, kind)
     sensor = None if data is None else data.sensor
@@ -163,6 +165,19 @@ def _network(
     return None
 
 
+def _refuse_choices(path: str | PathLike[str], options: PlotOptions) -> None:
+    """Refuse to choose from a network."""
+    for option, value in (
+        ("--recording", options.recording),
+        ("--class", options.of_class),
+        ("--units", options.units),
+        ("--from", options.begin),
+        ("--to", options.end),
+    ):
+        if value is not None:
+            raise ValueError(f"{path}: is a network, which is drawn whole; leave out {option}")
+
+
 def _choice(options: PlotOptions, recording: int) -> _Choice:
     from evsim.plots.choice import parse_units
 
@@ -217,6 +232,8 @@ def _draw_animation(
         raise ValueError(f"{path}: is no result; an animation shows a result and its network")
     if net is None:
         raise ValueError(f"{path}: an animation needs the network that made it: --network NET")
+    if choice.units is not None:
+        raise ValueError(f"{path}: an animation shows the units that fire most; leave out --units")
     save_animation(
         output, held.data, net, choice.recording, held.classes, choice.window, options.overwrite
     )
