@@ -136,6 +136,23 @@ def test_a_network_that_does_not_fit(tmp_path: Path) -> None:
     assert not (tmp_path / "a.html").exists()
 
 
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [([0, 45, 2, 1, 5], 2), ([45, 0, 6, 9, 7], 2), ([9, 1, 5, 5, 5], 3), ([0, 0, 0, 0, 0], None)],
+)
+def test_the_unit_shown_first_fires_a_few_times(
+    tmp_path: Path, counts: list[int], shown: int | None
+) -> None:
+    units = np.repeat(np.arange(5), counts)
+    hidden = evsim.Spikes(np.linspace(0.1, 0.2, len(units)), units, size=5, duration=2.0)
+    net = small_net()
+    spikes = {"input": small_run(net, 1).spikes["input"], "hidden": hidden}
+    save_page(tmp_path / "a.html", evsim.Result(spikes, duration=2.0), net=net)
+    if shown is None:
+        shown = int(np.argmax(net.projections["input->hidden"].weight.sum(1)))
+    assert of_kind(tmp_path / "a.html", "Spinner")[0]["value"] == shown
+
+
 def test_numbers_beyond_all_measure_have_a_page(tmp_path: Path) -> None:
     ends = [evsim.Population("a", "Input", 2), evsim.Population("b", "LIF", 1, tau_mem=0.02)]
     weight, delay = np.array([[1e99, -1e99]]), np.array([[1e306, 0.0]])
@@ -211,12 +228,12 @@ def test_in_a_browser_panels_zoom_and_pan_together(tmp_path: Path) -> None:
         moved = browser.evaluate(ranges)
         assert all(one == moved[0] for one in moved)
         assert moved[0][0] > zoomed[0][0]
-        # A unit, that which fires most at first, shows its own arrivals, at the spike times and
-        # the delays.
+        # A unit, at first that which fires least (all do often), shows its own arrivals, at the
+        # spike times and the delays.
         model = "[...Bokeh.documents[0]._all_models.values()].find(m => {})"
         arrivals = model.format("m.name == 'arrivals'")
         sent, fired = (big_result().spikes[name] for name in ("input", "hidden"))
-        for unit in (int(np.argmax(fired.counts()[0])), 7):
+        for unit in (int(np.argmin(fired.counts()[0])), 7):
             if unit == 7:
                 browser.evaluate(model.format("m.type == 'Spinner'") + ".value = 7")
             n, first = browser.evaluate(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bokeh.plotting import figure
 
 MAX_SYNAPSES, MAX_ROWS, MAX_ARRIVALS = 1 << 20, 4, 1 << 18
+_FEW = 5  # spikes
 _COLOURS = (BLUE, VERMILION)  # of inhibition and of excitation
 
 _BEYOND = 1e30  # what 32 bits hold
@@ -143,7 +144,7 @@ def _row(
     projection = net.projections[name]
     sent, fired = spikes[projection.pre], spikes.get(projection.post)
     size = net.populations[projection.post].size
-    unit = _liveliest(fired, synapses, size)
+    unit = _shown_first(fired, synapses, size)
     largest = float(np.abs(synapses.weight).max()) or 1.0
     dots = ("channel", "weight", "size", "colour")
     shown = dict(
@@ -224,9 +225,17 @@ def _of_spikes(fired: Spikes | None) -> ColumnDataSource:
     return ColumnDataSource({"time": times, "unit": units.astype(np.int32)})
 
 
-def _liveliest(fired: Spikes | None, synapses: _Synapses, size: int) -> int:
-    """Return the unit that fires most; without its spikes, that of the strongest input."""
+def _shown_first(fired: Spikes | None, synapses: _Synapses, size: int) -> int:
+    """Return a unit with few spikes, among which a coincidence is seen.
+
+    It is in the middle of those that fire one to five times; without them, the unit that fires
+    least but does; without spikes, that of the strongest input.
+    """
     if fired is not None and len(fired.times):
-        return int(np.argmax(fired.counts()[0]))
+        counts = fired.counts()[0]
+        order = np.argsort(counts, kind="stable")
+        order = order[counts[order] > 0]
+        few = order[counts[order] <= _FEW]
+        return int(few[len(few) // 2] if len(few) else order[0])
     total = np.add.reduceat(np.append(synapses.weight, 0.0), synapses.first[:-1])
     return int(np.argmax(total[:size]))
