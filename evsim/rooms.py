@@ -78,6 +78,6 @@ class _Beside:
 def look_beside() -> None:
     """Where this is a checkout, find `evsim.gradients` and `evsim.datasets` in it."""
     beside = all((_HERE.parent / room / "__init__.py").is_file() for room in _BESIDE)
-    if beside and (_HERE.parent / "setup.cfg").is_file():
+    if beside and (_HERE.parent / "setup.cfg").is_file() and _Beside not in sys.meta_path:
         # First: what is installed may be of another version.
         sys.meta_path.insert(0, _Beside)
