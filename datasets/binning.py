@@ -9,13 +9,17 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from evsim.doubts import warn_user
 from evsim.quantities import positive
 from evsim.spikes import Spikes
 from evsim.taken_spikes import as_arrays
+from evsim.words import count
 
 Float32Array = npt.NDArray[np.float32]
 
 _MOST_CELLS = 2**31
+_MANY = 10  # recordings for each step, from which on they may be steps
+_LONG_STEP = 0.1  # of which no raster of spikes is made [s]
 # Relative; k * 1e-3, k / 1000 and a sum of k steps of 1e-3 all have to fall into bin k.
 _ROUNDING = 1e-12
 
@@ -111,6 +115,11 @@ def unbin_spikes(binned: npt.ArrayLike, dt: float, labels: npt.ArrayLike | None 
         If the array has other than three axes, no bin, or an entry that is no count (the
         message names the first); or if ``dt`` is not finite and > 0.
 
+    Warns
+    -----
+    UserWarning
+        If there are far more recordings, without labels, than steps, or if ``dt`` is above 0.1 s.
+
     Examples
     --------
     >>> spikes = unbin_spikes([[[0, 1]], [[2, 0]]], dt=1e-3)
@@ -120,10 +129,14 @@ def unbin_spikes(binned: npt.ArrayLike, dt: float, labels: npt.ArrayLike | None 
     positive("dt", dt, "s")
     array = np.asarray(binned)
     if array.ndim != 3 or len(array) == 0:
-        raise ValueError(f"binned has shape {array.shape}, must be [T, B, N] with T >= 1")
+        raise ValueError(
+            f"binned has shape {array.shape}, "
+            "must be [step, recording, unit] with at least one step"
+        )
     if array.dtype.kind not in "biuf":
         raise ValueError(f"binned holds {array.dtype}, must hold numbers of spikes")
     n_steps, n_recordings, size = array.shape
+    _doubt(n_steps, n_recordings, dt, labels is not None)
     by_recording = array.transpose(1, 0, 2)
     recording, steps, units = np.nonzero(by_recording)
     values = by_recording[recording, steps, units]
@@ -144,6 +157,20 @@ def unbin_spikes(binned: npt.ArrayLike, dt: float, labels: npt.ArrayLike | None 
         n_steps * dt,
         labels,  # type: ignore[arg-type]
     )
+
+
+def _doubt(n_steps: int, n_recordings: int, dt: float, labelled: bool) -> None:
+    """Warn of axes that look swapped, and of steps that are no fraction of a second."""
+    if not labelled and n_recordings > _MANY * n_steps:
+        warn_user(
+            f"binned: {count(n_steps, 'step')} of {n_recordings:,} recordings; its axes are [step, "
+            "recording, unit]: if they are [recording, step, unit], give binned.swapaxes(0, 1)"
+        )
+    if dt > _LONG_STEP:
+        warn_user(
+            f"dt = {dt:g} s makes {n_steps:,} steps {n_steps * dt:g} s long; dt is the length of a "
+            "step in seconds, such as 1e-3"
+        )
 
 
 def _number_of_bins(duration: float, dt: float, width: int) -> int:

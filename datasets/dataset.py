@@ -18,6 +18,7 @@ import numpy.typing as npt
 from evsim import Spikes, concatenate
 from evsim.arrays import IntArray
 from evsim.budget import CLASS, Budget
+from evsim.spike_checks import plain_index
 
 
 class Dataset(ABC):
@@ -115,6 +116,7 @@ class Dataset(ABC):
         self, index: int | slice | Sequence[int] | npt.NDArray[Any]
     ) -> tuple[Spikes, int] | Self:
         """Return one recording and its label, or the chosen recordings as a data set."""
+        index = plain_index(index)
         if isinstance(index, (int, np.integer)):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"recording {index} of {len(self)}")

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+from evsim.terminal import on_terminal
+
 _MESSAGE = "compiling the engine, once for this version of evsim (all of it takes a minute)"
 _log = logging.getLogger("evsim")
 
@@ -71,20 +73,16 @@ class _Watch:
         self._announced = True
         message = _MESSAGE if kept else "compiling the engine, which can't be kept on disk"
         _log.info(message)
-        if sys.stderr is not None and not self._quiet and (self._always or _on_terminal()):
+        if sys.stderr is not None and not self._quiet and (self._always or on_terminal()):
             print(f"evsim: {message}", file=sys.stderr, flush=True)
 
     def _open_bar(self, total: int) -> None:
-        if not self._quiet and _on_terminal():
+        if not self._quiet and on_terminal():
             from tqdm import tqdm
 
             self._bar = tqdm(
                 total=total, initial=self._n, desc="compiling", unit=" functions", leave=False
             )
-
-
-def _on_terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()
 
 
 watch = _Watch()

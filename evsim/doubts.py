@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SLOW, FAST = 0.05, 1e3  # rates per unit that no network has [Hz]
 LONG, TOO_LONG = 10.0, 1000.0  # recordings in which a slow rate says something, or length does [s]
+VERY_LONG = 100.0  # durations that a slow rate makes doubtful though somebody told them [s]
 LARGE = 10.0  # thresholds by which the usual spike of no network lifts a voltage
 _NOT_THE_USER = ("evsim", "torch")  # whose lines are not where a number was written
 
@@ -74,6 +75,29 @@ def odd_times(last: float, rate: float | None) -> str:
         return ""
     at_a_rate = "" if rate is None else f" and the mean rate {rate:.3g} Hz per unit"
     return f"the last spike is at {last:g} s{at_a_rate}"
+
+
+def slow_rate(n_spikes: int, n_units: int, duration: float) -> float | None:
+    """Return the mean rate [Hz] if no network has it over so long a duration; else None.
+
+    ``n_units`` are those of all recordings, ``duration`` [s] is that of each.
+    """
+    if duration < VERY_LONG or not n_units:
+        return None
+    rate = n_spikes / n_units / duration
+    return rate if 0 < rate < SLOW else None
+
+
+def warn_of_slow_spikes(spikes: Any) -> bool:
+    """Warn of spikes whose told duration looks like milliseconds; return whether it does."""
+    rate = slow_rate(len(spikes.times), len(spikes) * spikes.size, spikes.duration)
+    if rate is not None:
+        warn_user(
+            f"spikes: the mean rate over the duration, {spikes.duration:g} s, is {rate:.3g} Hz per "
+            "unit; times are seconds in evsim: if these are milliseconds, give times and duration "
+            "* 1e-3"
+        )
+    return rate is not None
 
 
 def network_times(net: Network) -> Iterable[tuple[str, FloatArray]]:

@@ -53,6 +53,40 @@ def positive(name: str, value: float, unit: str = "", infinite: bool = False) ->
     return float(value)
 
 
+def whole(name: str, value: Any) -> int:
+    """Return a number of things: whole and not negative.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls it.
+    value : int
+        Or a float that is whole.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not whole, or negative.
+
+    Examples
+    --------
+    >>> whole("size", 2.7)
+    Traceback (most recent call last):
+        ...
+    ValueError: size = 2.7, must be a whole number
+    """
+    try:
+        good = bool(value >= 0 and value % 1 == 0)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} = {value!r}, must be a whole number") from None
+    if not good:
+        rule = "must not be negative" if value < 0 else "must be a whole number"
+        raise ValueError(f"{name} = {value}, {rule}")
+    return int(value)
+
+
 def in_seconds(name: str, values: npt.ArrayLike) -> FloatArray:
     """Return times as float64 seconds; numbers are seconds already.
 
@@ -66,7 +100,8 @@ def in_seconds(name: str, values: npt.ArrayLike) -> FloatArray:
     Raises
     ------
     ValueError
-        If they are dates, or carry a unit that numpy does not know; says how to convert.
+        If they are dates or complex numbers, or carry a unit that numpy does not know; says how
+        to convert.
 
     Examples
     --------
@@ -88,6 +123,8 @@ def in_seconds(name: str, values: npt.ArrayLike) -> FloatArray:
             f"{name}: are dates ({array.dtype}), must be seconds since the recording's start, "
             "such as (times - start) / np.timedelta64(1, 's')"
         )
+    if array.dtype.kind == "c":
+        raise ValueError(f"{name}: are complex numbers ({array.dtype}), must be seconds")
     if array.dtype.kind != "m":
         plain = np.ascontiguousarray(array, dtype=np.float64)
         return plain if array.ndim else plain.reshape(())

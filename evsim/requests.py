@@ -57,9 +57,9 @@ def check_voltage(
     times = {}
     for name, values in (voltage or {}).items():
         if name not in net.populations or name == net.input:
-            raise ValueError(
-                f"voltage: no population {name!r} with a voltage; there are {_list(net)}"
-            )
+            what = "the input has no voltage" if name == net.input else f"no population {name!r}"
+            those = ", ".join(repr(other) for other in net.populations if other != net.input)
+            raise ValueError(f"voltage: {what}; there are {those}")
         times[name] = np.asarray(values, np.float64)
         if times[name].ndim == 0:
             raise TypeError(

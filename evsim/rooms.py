@@ -8,7 +8,7 @@ so the two are looked for beside it as well.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
@@ -19,7 +19,9 @@ _HERE = Path(__file__).parent
 _BESIDE = ("gradients", "datasets")
 
 
-def loading(package: str, rooms: Sequence[str]) -> Callable[[str], ModuleType]:
+def loading(
+    package: str, rooms: Sequence[str], absent: Mapping[str, str] | None = None
+) -> Callable[[str], ModuleType]:
     """Return ``__getattr__`` for a package: it loads a room when that is first asked for.
 
     Parameters
@@ -28,6 +30,8 @@ def loading(package: str, rooms: Sequence[str]) -> Callable[[str], ModuleType]:
         Its name.
     rooms : sequence of str
         Modules in it.
+    absent : mapping of str to str, optional
+        Names that one looks for in vain, and what to take instead.
 
     Examples
     --------
@@ -39,7 +43,8 @@ def loading(package: str, rooms: Sequence[str]) -> Callable[[str], ModuleType]:
     def get(name: str) -> ModuleType:
         if name in rooms:
             return import_module(f"{package}.{name}")
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        instead = f": {absent[name]}" if absent and name in absent else ""
+        raise AttributeError(f"module {package!r} has no attribute {name!r}{instead}")
 
     return get
 
@@ -73,6 +78,6 @@ class _Beside:
 def look_beside() -> None:
     """Where this is a checkout, find `evsim.gradients` and `evsim.datasets` in it."""
     beside = all((_HERE.parent / room / "__init__.py").is_file() for room in _BESIDE)
-    if beside and (_HERE.parent / "setup.cfg").is_file():
+    if beside and (_HERE.parent / "setup.cfg").is_file() and _Beside not in sys.meta_path:
         # First: what is installed may be of another version.
         sys.meta_path.insert(0, _Beside)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock
-from evsim.doubts import large_lift, network_times, warn_of_long_times
+from evsim.doubts import large_lift, network_times, warn_of_long_times, warn_of_slow_spikes
 from evsim.errors import NotFiniteError, RunawayError
 from evsim.network import Network
 from evsim.overflow import check_finite, check_magnitudes
@@ -103,7 +103,10 @@ def simulate(
     RunawayError
         If a population fires without bound.
     """
-    return Simulator(net, record, voltage, duration, threads, engine, max_rate, tick).run(spikes)
+    simulator = Simulator(net, record, voltage, duration, threads, engine, max_rate, tick)
+    spikes = as_arrays(spikes, "simulate")
+    warn_of_slow_spikes(spikes)  # here, since files have words of their own
+    return simulator.run(spikes)
 
 
 class Simulator:

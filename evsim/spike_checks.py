@@ -27,6 +27,17 @@ def plain_array(values: Any) -> npt.NDArray[Any]:
     return values.numpy(force=True) if is_tensor(values) else np.asarray(values)
 
 
+def plain_index(index: Any) -> Any:
+    """Return an index as it is; a number in an array or a tensor as that number.
+
+    Examples
+    --------
+    >>> plain_index(np.array(1)), plain_index([0, 1])
+    (1, [0, 1])
+    """
+    return index.item() if getattr(index, "ndim", None) == 0 else index
+
+
 def retyped(given: Any, plain: npt.NDArray[Any], array: npt.NDArray[Any]) -> Any:
     """Return a tensor in the type of its array, still in the graph; else that array."""
     if not is_tensor(given):

@@ -16,12 +16,13 @@ import numpy.typing as npt
 
 from evsim.arrays import FloatArray, IntArray
 from evsim.doubts import odd_times, warn_user
-from evsim.quantities import in_seconds, positive
+from evsim.quantities import in_seconds, positive, whole
 from evsim.spike_checks import (
     check_lengths,
     check_values,
     integers,
     plain_array,
+    plain_index,
     sorted_spikes,
 )
 from evsim.words import count
@@ -110,12 +111,10 @@ class Spikes:
         offsets = np.array([0, len(times)]) if self.offsets is None else self.offsets
         offsets = integers("offsets", offsets)
         check_lengths(times, units, offsets)
-        check_values(times, units, offsets, self.size)
-        times, units = sorted_spikes(times, units, offsets)
         told = self.size is not None
-        size = int(self.size) if told else _smallest_size(units)
-        if size < 0:
-            raise ValueError(f"spikes: size = {size}, must not be negative")
+        size = whole("spikes: size", self.size) if told else _smallest_size(units)
+        check_values(times, units, offsets, size)
+        times, units = sorted_spikes(times, units, offsets)
         duration = default_duration(times)
         if self.duration is not None:
             duration = float(in_seconds("spikes: duration", self.duration))
@@ -169,6 +168,7 @@ class Spikes:
         """Return the chosen recordings as `Spikes` of the same size and duration."""
         if isinstance(index, slice) and index.step in (None, 1):
             return self._stretch(*index.indices(len(self))[:2])
+        index = plain_index(index)
         if isinstance(index, (int, np.integer)):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"recording {index} of {len(self)}")

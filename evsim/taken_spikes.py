@@ -5,12 +5,12 @@ All that takes spikes takes them by `as_spikes` or `as_arrays`; `concatenate` jo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from evsim.quantities import positive
+from evsim.quantities import in_seconds, positive
 from evsim.spike_checks import (
     check_lengths,
     check_values,
@@ -63,7 +63,8 @@ def as_spikes(given: Any, taker: str) -> Spikes:
     if getattr(spikes.times, "is_meta", False):
         raise ValueError(f"{taker}: the spikes are on the device 'meta', where nothing has values")
     plain = tuple(map(plain_array, (spikes.times, spikes.units, spikes.offsets)))
-    times = np.ascontiguousarray(plain[0], np.float64)
+    seconds = plain[0] if is_tensor(spikes.times) else spikes.times
+    times = in_seconds("spikes: times", seconds)
     units, offsets = integers("units", plain[1]), integers("offsets", plain[2])
     check_lengths(times, units, offsets)
     check_values(times, units, offsets, spikes.size)
@@ -97,7 +98,8 @@ def concatenate(parts: Iterable[Any]) -> Spikes:
     TypeError
         If one of the parts is something else.
     ValueError
-        If there are none.
+        If there are none, or if a part comes from fewer units than another, and its size was
+        told (see `Spikes`).
 
     Examples
     --------
@@ -109,14 +111,14 @@ def concatenate(parts: Iterable[Any]) -> Spikes:
         raise ValueError("nothing to concatenate")
     if len(parts) == 1:
         return parts[0]
+    size, told = _size_of_all(parts)
     if any(is_tensor(p.times) for p in parts):
         from evsim.gradients.tensors import concatenated
 
-        return concatenated(parts)
+        return concatenated(parts, size, told)
     starts = np.cumsum([0] + [len(p.times) for p in parts]).astype(np.int64)
     offsets = [p.offsets[:-1] + start for p, start in zip(parts, starts, strict=False)]
     labels = [p.labels for p in parts if p.labels is not None]
-    size = max(p.size for p in parts)
     return quiet_spikes(
         np.concatenate([p.times for p in parts]),
         np.concatenate([p.units for p in parts]),
@@ -124,8 +126,21 @@ def concatenate(parts: Iterable[Any]) -> Spikes:
         size,
         max(p.duration for p in parts),
         np.concatenate(labels) if len(labels) == len(parts) else None,
-        any(p.size_told and p.size == size for p in parts),
+        told,
     )
+
+
+def _size_of_all(parts: Sequence[Spikes]) -> tuple[int, bool]:
+    """Return the size of joined parts and whether it was told; none may be told a smaller one."""
+    size = max(p.size for p in parts)
+    for i, part in enumerate(parts):
+        if part.size_told and part.size < size:
+            j = next(j for j, other in enumerate(parts) if other.size == size)
+            raise ValueError(
+                f"concatenate: part {i} comes from {part.size} units, but part {j} from {size}; "
+                f"give all the size that they share: Spikes(..., size={size})"
+            )
+    return size, any(p.size_told for p in parts)
 
 
 def _collected(given: Any, taker: str) -> Spikes:

@@ -12,6 +12,11 @@ if __name__ != "evsim.gradients":  # else every module and class would be there 
 
 from evsim.rooms import listing, loading
 
+try:
+    import torch as _torch  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError("evsim.gradients needs torch: pip install evsim[torch]") from error
+
 from .delays import Bounded, hold_delays, keep_delays
 from .diagnostics import Diagnostics
 from .layers import LI, SRM, CubaLI, CubaLIF, Delay
@@ -66,4 +71,9 @@ __all__ = [
 ]
 
 _ROOMS = ("cross_check", "dense", "reference")
-__getattr__, __dir__ = loading(__name__, _ROOMS), listing([*__all__, *_ROOMS])
+_ABSENT = {
+    "LIF": "spike times of a LIF do not move smoothly, so there are no exact gradients; use CubaLIF"
+    " or SRM, or evsim.gradients.dense.LIF with surrogate gradients"
+}
+__getattr__ = loading(__name__, _ROOMS, _ABSENT)
+__dir__ = listing([*__all__, *_ROOMS])

@@ -26,7 +26,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from evsim.doubts import warn_of_long_times
+from evsim import Spikes
+from evsim.doubts import warn_of_long_times, warn_of_slow_spikes
 
 from .tensors import refuse_illegal, untraced
 
@@ -71,8 +72,9 @@ class HasDelays(nn.Module):
         """Return delays and time constants [s], what may be too long for a recording, by name."""
         raise NotImplementedError
 
-    def warn_of_long_times(self, duration: float) -> None:
-        """Warn once of delays and time constants longer than every recording."""
+    def warn_of_odd_times(self, spikes: Spikes) -> None:
+        """Warn once of times longer than every recording, or that look like milliseconds."""
+        duration = spikes.duration
         if not duration < _LOOKED_AT.get(self, inf):
             return
         name = type(self).__name__
@@ -80,7 +82,8 @@ class HasDelays(nn.Module):
             (f"{what} of {name}", values.detach().double().numpy())
             for what, values in self.named_times().items()
         )
-        _LOOKED_AT[self] = -inf if warn_of_long_times(times, duration) else duration
+        odd = warn_of_slow_spikes(spikes) or warn_of_long_times(times, duration)
+        _LOOKED_AT[self] = -inf if odd else duration
 
     def raise_limits(self) -> None:
         """Let no limit be below a delay; warn where one was."""

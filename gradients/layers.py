@@ -82,7 +82,7 @@ class Delay(HasDelays):
         self.check_delays()
         spikes = as_tensors(spikes, name)
         check_size(spikes, len(self.delay), f"there are {len(self.delay)} delays")
-        self.warn_of_long_times(spikes.duration)
+        self.warn_of_odd_times(spikes)
         late = self.delay.double()[spikes.units]
         return with_times(spikes, late + spikes.times)  # type: ignore[arg-type]
 

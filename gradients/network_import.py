@@ -167,7 +167,7 @@ def _cells(population: Population, layers: Layers) -> dict[str, Any]:
     if population.model not in layers:
         raise ValueError(
             f"{where}: spike times of {population.model} do not move smoothly, so there are no "
-            "exact gradients; use CubaLIF or SRM"
+            "exact gradients; use CubaLIF or SRM, or evsim.gradients.dense"
         )
     options: dict[str, Any] = {}
     for name, value in population.parameters.items():

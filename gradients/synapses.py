@@ -193,7 +193,7 @@ class Synapses(HasDelays):
         self.refuse_other_devices()
         job = Job(self.model, spikes, options, tick=self.tick)
         check_size(job.spikes, self.in_features, f"the layer has {self.in_features} inputs")
-        self.warn_of_long_times(job.spikes.duration)
+        self.warn_of_odd_times(job.spikes)
         return job
 
     def refuse_other_devices(self) -> None:

@@ -125,13 +125,12 @@ def moved(spikes: Spikes, device: Any, dtype: Any, non_blocking: bool) -> Spikes
     )
 
 
-def concatenated(parts: Sequence[Spikes]) -> Spikes:
-    """Join batches along the recordings, in their graphs; see `evsim.concatenate`."""
+def concatenated(parts: Sequence[Spikes], size: int, size_told: bool) -> Spikes:
+    """Join batches of one size along the recordings, in their graphs; see `evsim.concatenate`."""
     tensors = [to_torch(part) for part in parts]
     counts = [part.offsets[1:] - part.offsets[:-1] for part in tensors]
     ends = torch.cat(counts).cumsum(0)  # type: ignore[arg-type]
     labels = [part.labels for part in tensors if part.labels is not None]
-    size = max(part.size for part in parts)
     first = next((part for part in tensors if part.labels is None), tensors[0])
     return first.replace(
         torch.cat([part.times for part in tensors]),  # type: ignore[arg-type, misc]
@@ -140,7 +139,7 @@ def concatenated(parts: Sequence[Spikes]) -> Spikes:
         size,
         max(part.duration for part in parts),
         torch.cat(labels) if len(labels) == len(parts) else None,  # type: ignore[arg-type]
-        any(part.size_told and part.size == size for part in parts),
+        size_told,
     )
 
 

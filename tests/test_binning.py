@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -153,3 +155,17 @@ def test_unbin_names_what_is_no_count(value):
 def test_unbin_refuses_other_arrays(binned, message):
     with pytest.raises(ValueError, match=message):
         unbin_spikes(binned, 0.1)
+
+
+def test_a_raster_whose_axes_or_steps_look_wrong_is_told():
+    swapped = np.zeros((2, 100, 3))
+    with pytest.warns(UserWarning, match=r"2 steps of 100 recordings; .*binned.swapaxes\(0, 1\)"):
+        unbin_spikes(swapped, 1e-3)
+    with pytest.warns(UserWarning, match="dt = 1 s makes 100 steps 100 s long; .*such as 1e-3"):
+        unbin_spikes(swapped.swapaxes(0, 1), 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        unbin_spikes(swapped, 1e-3, labels=np.zeros(100, int))
+        unbin_spikes(swapped.swapaxes(0, 1), 1e-3)
+    with pytest.raises(ValueError, match=r"shape \(2, 100\), must be \[step, recording, unit\]"):
+        unbin_spikes(swapped[:, :, 0], 1e-3)

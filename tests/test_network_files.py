@@ -137,3 +137,9 @@ def test_names_that_hdf5_cannot_have(tmp_path):
     with pytest.raises(ValueError, match="population 'a/b'"):
         net.save(tmp_path / "n.h5")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_of_a_run_is_told_with_its_network(tmp_path):
+    (tmp_path / "network.h5").touch()
+    with pytest.raises(evsim.FileError, match=r"is a folder; give .*network\.h5"):
+        evsim.load_network(tmp_path)

@@ -251,3 +251,8 @@ def test_a_loop_over_two_populations_is_no_layer() -> None:
     )
     with pytest.raises(ValueError, match="'a', 'b' form a loop"):
         net.to_torch()
+
+
+def test_a_layer_that_can_not_be_is_told_with_what_to_take():
+    with pytest.raises(AttributeError, match="no attribute 'LIF': .*evsim.gradients.dense.LIF"):
+        g.LIF  # noqa: B018

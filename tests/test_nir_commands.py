@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 import warnings
 
 import numpy as np
@@ -193,3 +194,14 @@ def test_h_is_help(tmp_path, command):
     done = run(tmp_path, *command, "-h")
     assert done.returncode == 0 and done.stdout == run(tmp_path, *command, "--help").stdout
     assert "-h, --help" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["info", "simulate", "convert", "plot"])
+def test_without_the_package_a_command_ends_in_a_line(command, tmp_path, monkeypatch):
+    save_nir(tmp_path / "net.nir", from_nir(UNSCALED["currents"]()))
+    evsim.save_spikes(tmp_path / "s.h5", evsim.Spikes([0.1], [0], size=2, duration=0.2))
+    words = {"simulate": ["s.h5", "-o", "o.h5"], "convert": ["n.h5"], "plot": ["-o", "o.png"]}
+    monkeypatch.setitem(sys.modules, "nir", None)
+    done = run(tmp_path, command, "net.nir", *words.get(command, []))
+    told = "evsim: error: NIR graphs need the nir package: pip install evsim[nir]\n"
+    assert (done.returncode, done.stderr) == (2, told)

@@ -191,3 +191,12 @@ def test_voltages_take_the_room_that_they_need(tmp_path, shape):
     evsim.save_result(tmp_path / "out.h5", result)
     assert (tmp_path / "out.h5").stat().st_size < 1.2 * 8 * np.prod(shape) + 1e6
     assert evsim.load_result(tmp_path / "out.h5").voltage["a"].shape == shape
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_threshold_that_no_reader_takes_is_refused_when_written(tmp_path, value):
+    result = some_result()
+    result.threshold["hid"] = np.full(result.spikes["hid"].size, value)
+    with pytest.raises(ValueError, match="threshold of 'hid': must be .* finite"):
+        evsim.save_result(tmp_path / "r.h5", result)
+    assert not list(tmp_path.iterdir())

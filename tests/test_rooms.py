@@ -194,6 +194,26 @@ def test_import_leaves_heavy_packages_alone():
         assert python(f"import {module}, sys; print({heavy} & set(sys.modules))") == "set()"
 
 
+def test_without_torch_gradients_say_what_to_install():
+    code = """
+import sys; sys.modules["torch"] = None
+import evsim
+try: evsim.gradients
+except ModuleNotFoundError as error: print(error)
+"""
+    assert python(code) == "evsim.gradients needs torch: pip install evsim[torch]"
+
+
+def test_a_reload_does_not_look_for_the_rooms_twice():
+    code = """
+import importlib, sys, evsim
+before = len(sys.meta_path)
+importlib.reload(evsim)
+print(len(sys.meta_path) - before)
+"""
+    assert python(code) == "0"
+
+
 def test_the_command_line_knows_no_data_sets_until_it_needs_them():
     code = "import evsim.commands.cli, sys; print('evsim.datasets' in sys.modules)"
     assert python(code) == "False"

@@ -62,3 +62,20 @@ def test_the_command_refuses_a_file_that_says_another_size(tmp_path):
     assert done.returncode == 2 and not list(tmp_path.iterdir())
     assert "the spikes come from 70 units, but input population 'in" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("size", [2.7, -1, float("nan"), float("inf")])
+def test_a_size_is_a_whole_number(size):
+    with pytest.raises(ValueError, match=f"spikes: size = {size}, must"):
+        Spikes([0.1], [0], size=size)
+    with pytest.raises(TypeError, match="spikes: size = '3', must be a whole number"):
+        Spikes([0.1], [0], size="3")
+    assert Spikes([0.1], [0], size=3.0).size == 3
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch"])
+def test_a_told_size_is_that_of_every_part(kind):
+    told, wider = (getattr(spikes, kind)() for spikes in (other_size(2), Spikes([0.1], [2])))
+    words = r"part 0 comes from 2 units, but part 1 from 3; .*Spikes\(\.\.\., size=3\)"
+    with pytest.raises(ValueError, match=words):
+        evsim.concatenate([told, wider])

@@ -211,3 +211,23 @@ def test_a_list_of_recordings_gives_the_gradient_of_the_batch():
 def test_what_is_no_network_is_refused_in_a_line_that_helps(net, words):
     with pytest.raises(TypeError, match=f"simulate takes a Network, {words}"):
         evsim.simulate(net(), sound())
+
+
+@pytest.mark.parametrize("index", [np.array(1), torch.tensor(1)])
+def test_a_number_in_an_array_or_tensor_chooses_one_recording(index):
+    for spikes in (sound(), sound().torch()):
+        assert spikes[index] == spikes[1] and spikes[index].labels.shape == (1,)
+        assert evsim.concatenate([spikes[index], spikes]).labels.tolist() == [0, 1, 0]
+    assert Recordings()[index] == Recordings()[1]
+
+
+def test_times_that_were_replaced_are_converted_and_refused_as_in_the_constructor():
+    spikes = sound()
+    in_ms = np.array([10, 20, 30, 50], "m8[ms]")
+    found = as_spikes(spikes.replace(in_ms, spikes.units, spikes.offsets), "a taker")
+    assert found.times.tolist() == [0.01, 0.02, 0.03, 0.05]
+    for times in (spikes.times + 0j, torch.tensor(spikes.times + 0j)):
+        with pytest.raises(ValueError, match="spikes: times: are complex numbers"):
+            as_spikes(spikes.replace(times, spikes.units, spikes.offsets), "a taker")
+    with pytest.raises(ValueError, match="spikes: times: are complex numbers"):
+        Spikes([0.1 + 0j], [0])

@@ -219,3 +219,17 @@ def test_a_population_is_chosen_on_the_command_line(tmp_path):
     assert done.returncode == 0, done.stderr
     done = run(tmp_path, "info", "two.h5", "--population", "x")
     assert done.returncode == 2 and "populations exc, inh" in done.stderr
+
+
+def test_milliseconds_with_a_duration_are_told_by_what_takes_them():
+    spikes = evsim.Spikes(np.linspace(1, 999, 70), np.arange(70) % 7, size=7, duration=1000.0)
+    words = r"mean rate over the duration, 1000 s, is 0\.01 Hz per unit.*times and duration \* 1e-3"
+    layer = g.CubaLIF(7, 2, tau_mem=0.02, tau_syn=0.005)
+    for take in (lambda: evsim.simulate(network(7), spikes), lambda: layer(spikes)):
+        with pytest.warns(UserWarning, match=words) as told:
+            take()
+        assert len(told) == 1 and told[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(spikes)  # once
+        evsim.simulate(network(7), evsim.Spikes(spikes.times * 1e-3, spikes.units, duration=1.0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
@@ -16,6 +15,7 @@ from evsim.files.hdf5 import FileError
 from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import append_ragged
 from evsim.spikes import Spikes
+from evsim.terminal import on_terminal
 from evsim.version import VERSION
 from evsim.words import LINE, count, plain
 
@@ -158,7 +158,7 @@ def _encoded(cochlea: Cochlea, files: list[str], seed: int, progress: bool) -> I
     """Yield the spikes of one file after the other, under a progress bar."""
     from tqdm import tqdm
 
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not (progress and on_terminal())
     bar = tqdm(files, unit=" recordings", delay=1.0, disable=hidden, leave=False)
     for b, path in enumerate(bar):
         audio, rate = read_audio(path)

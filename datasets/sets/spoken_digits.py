@@ -26,6 +26,7 @@ from evsim import Spikes
 from evsim.files.hdf5 import InputFile, as_integers, as_texts
 from evsim.files.new_hdf5 import NewHdf5
 from evsim.files.new_spike_files import write_packed
+from evsim.terminal import on_terminal
 
 from ..cochlea.audio import emphasised
 from ..cochlea.cochlea import STEPS_PER_SECOND, Cochlea
@@ -163,7 +164,8 @@ def make_spoken_digits(
     with NewHdf5(output, overwrite) as new:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             encoded = pool.map(encode, range(len(recordings)))
-            bar = tqdm(encoded, "cochlea", len(recordings), unit=" digits", disable=None)
+            hidden = not on_terminal()
+            bar = tqdm(encoded, "cochlea", len(recordings), unit=" digits", disable=hidden)
             spikes = evsim.concatenate(list(bar))
         with new.writing():
             _write(new.h5, spikes, recordings)

@@ -7,7 +7,6 @@ layer over `run_file`.
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from evsim.requests import MAX_RATE
 from evsim.result import Result
 from evsim.simulate import Simulator
 from evsim.spikes import Spikes, default_duration
+from evsim.terminal import on_terminal
 from evsim.threads import useful_threads
 from evsim.words import LINE, count, plain
 
@@ -260,7 +260,7 @@ def _batches(
         duration=duration,
         max_recordings=max(1, BATCH // simulator.bytes_per_recording()),
     )
-    hidden = quiet or not sys.stderr.isatty()
+    hidden = quiet or not on_terminal()
     with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:
         for batch in batches:
             yield batch

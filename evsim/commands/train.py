@@ -146,7 +146,8 @@ def _callbacks(s: TrainSettings, run: RunFolder, log: str, quiet: bool) -> list[
 def _say(line: str) -> None:
     """Print a line at once, into a pipe as well."""
     click.echo(line)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed by the shell
+        sys.stdout.flush()
 
 
 def _silent(line: str) -> None:

@@ -125,7 +125,9 @@ class InputFile:
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = os.fspath(path)
         if os.path.isdir(self.path):
-            raise FileError(f"{self.path}: is not a regular file")
+            inside = os.path.join(self.path, "network.h5")
+            told = f"a folder; give {inside}" if os.path.isfile(inside) else "not a regular file"
+            raise FileError(f"{self.path}: is {told}")
         try:
             self._raw = open_regular(self.path)
         except FileError:

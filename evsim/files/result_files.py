@@ -112,7 +112,7 @@ class ResultWriter:
         ------
         ValueError
             If the batch holds other populations, sample times, sizes or another duration
-            than the batches before.
+            than the batches before, or thresholds that are not finite.
         FileError
             If the disk is full.
         """
@@ -305,6 +305,8 @@ def _contents(result: Result) -> dict[str, Any]:
     for name in result.voltage:
         contents[f"sample times of {name!r}"] = result.voltage_times[name]
     for name, threshold in result.threshold.items():
+        if np.ndim(threshold) != 1 or not np.isfinite(threshold).all():
+            raise ValueError(f"threshold of {name!r}: must be [unit], and finite")
         contents[f"threshold of {name!r}"] = threshold
     return contents
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from evsim.arrays import IntArray
 from evsim.budget import UNIT
-from evsim.doubts import FAST, SLOW, odd_times, warn_user
+from evsim.doubts import FAST, odd_times, slow_rate, warn_user
 from evsim.files.hdf5 import Folder, InputFile, as_integers
 from evsim.files.plain_copy import copy_plain
 from evsim.files.spike_layouts import (
@@ -30,8 +30,6 @@ from evsim.files.spike_layouts import (
     stretches,
 )
 from evsim.spikes import Spikes, default_duration, left_out
-
-VERY_LONG = 100.0  # durations that a slow rate makes doubtful though a file says them [s]
 
 
 class Scan(NamedTuple):
@@ -267,10 +265,10 @@ class SpikeFile:
     def doubt_duration(self) -> None:
         """Warn if the mean rate over a long duration that the file says is one that none has."""
         n_units = len(self) * (self.size or 0)
-        if self.duration is None or self.duration < VERY_LONG or not n_units or self._doubted:
+        if self.duration is None or self._doubted:
             return
-        rate = int(self._recordings.lengths.sum()) / n_units / self.duration
-        if 0 < rate < SLOW:
+        rate = slow_rate(int(self._recordings.lengths.sum()), n_units, self.duration)
+        if rate is not None:
             self._doubted = True
             warn_user(
                 f"{self.path}: says a duration of {self.duration:g} s, over which the mean rate is "

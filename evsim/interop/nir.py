@@ -47,7 +47,7 @@ def to_nir(net: Network) -> Any:
         If the network has what NIR can't say: synaptic delays, refractory periods, soft
         resets, `SRM` populations, kinds of output, several synapses between a pair,
         populations without input or without way out; names the population or projection.
-    ImportError
+    ModuleNotFoundError
         If the nir package is missing.
 
     Notes
@@ -120,7 +120,7 @@ def from_nir(
     ValueError
         If the graph holds nodes or features that evsim has nothing for, a loop without any
         delay, or neurons of which nothing tells how many there are; names the node.
-    ImportError
+    ModuleNotFoundError
         If the nir package is missing.
     """
     _nir()
@@ -209,6 +209,8 @@ def _nir() -> Any:
     """Import the nir package, or say how to get it."""
     try:
         import nir
-    except ImportError as error:
-        raise ImportError("NIR graphs need the nir package: pip install evsim[nir]") from error
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "NIR graphs need the nir package: pip install evsim[nir]"
+        ) from error
     return nir

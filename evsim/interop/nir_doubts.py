@@ -33,7 +33,7 @@ def doubt_of_width(nodes: Mapping[str, Any], net: Network) -> str:
     if not lift:
         return ""
     step = _step(nodes)
-    width = "the step [s] of that program" if step is None else f"their step, {step:.3g} s"
+    width = "the step [s] of that program" if step is None else "their step"
     option = "S" if step is None else f"{step:.3g}"
     return (
         f"{lift}, as in graphs of programs with time steps, whose spikes last a step; give "

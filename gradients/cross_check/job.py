@@ -6,7 +6,6 @@ step, and compares spikes, voltages and decisions. `evsim check` is a thin layer
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +19,7 @@ from evsim.quantities import positive
 from evsim.requests import MAX_RATE
 from evsim.spike_checks import check_size
 from evsim.taken_spikes import as_arrays
+from evsim.terminal import on_terminal
 
 from ..dense.raster import n_steps
 from .grid import (
@@ -105,7 +105,7 @@ def cross_check(
     numbers = np.arange(len(spikes)) if numbers is None else numbers
     job = _Job(net, _padded(net, spikes), trained, device, numbers)
     total = sum(n_steps(float(q), step) for step in steps for q in job.quiet)
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not (progress and on_terminal())
     bar = tqdm(total=total, unit=" steps", unit_scale=True, delay=1.0, disable=hidden, leave=False)
     with bar:
         found = [job.at(step, bar) for step in steps]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from evsim.words import plain
+from evsim.words import count, plain
 
 from .records import (
     CrossCheck,
@@ -70,8 +70,9 @@ def report_data(check: CrossCheck, tolerances: Tolerances) -> dict[str, Any]:
 
 def _headline(check: CrossCheck) -> str:
     events = "events" if check.trained == "exact" else "events, delays and input rounded to steps,"
+    recordings = count(check.n_recordings, "recording")
     return (
-        f"{check.n_recordings:,} recordings of {check.duration:g} s: {events} against a grid "
+        f"{recordings} of {check.duration:g} s: {events} against a grid "
         f"of {', '.join(_ms(dt) for dt in check.dt)} ms"
     )
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from tqdm import tqdm
 
+from evsim.terminal import on_terminal
+
 from .callbacks import Callback, Training
 
 
@@ -22,8 +24,9 @@ class EpochLines(Callback):
 
     def epoch(self, trainer: Training, record: dict[str, float]) -> None:
         """Print the line."""
-        tqdm.write(epoch_line(trainer, record), file=sys.stdout)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # closed by the shell
+            tqdm.write(epoch_line(trainer, record), file=sys.stdout)
+            sys.stdout.flush()
 
 
 class ProgressBar(Callback):
@@ -46,7 +49,7 @@ class ProgressBar(Callback):
         n = trainer.n_batches
         self._bar = tqdm(
             total=trainer.options.epochs * n, initial=len(trainer.history) * n, unit=" batches",
-            disable=None, leave=self.leave,
+            disable=not on_terminal(), leave=self.leave,
         )  # fmt: skip
         self._describe(trainer)
 
