@@ -115,6 +115,64 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert same(load_checkpoint(path)["optimizer"], whole.state()["optimizer"])
 
 
+def few(epochs: int, model: Any, **options: Any) -> Trainer:
+    return Trainer(model, TRAINING[:60], VALIDATION[:20], TrainOptions(epochs, **options), shaken)
+
+
+class Breaks(g.Callback):
+    """Stops, or breaks off as Ctrl-C does, in a batch or at the end of an epoch; once."""
+
+    def __init__(self, at: int, hook: str, asked: bool = False) -> None:
+        self.left, self.hook, self.asked = at, hook, asked
+
+    def batch(self, trainer: Any) -> None:
+        self._count("batch", trainer)
+
+    def epoch(self, trainer: Any, record: dict[str, float]) -> None:
+        self._count("epoch", trainer)
+
+    def _count(self, hook: str, trainer: Any) -> None:
+        self.left -= hook == self.hook
+        if self.left == 0 and hook == self.hook:
+            if not self.asked:
+                raise KeyboardInterrupt
+            trainer.stop("pause")
+
+
+@pytest.mark.parametrize(
+    ("at", "hook", "asked"),
+    [(1, "epoch", True), (2, "batch", False), (6, "batch", False), (2, "epoch", False)],
+)
+def test_a_trainer_that_was_stopped_goes_on_with_the_same_bits(
+    at: int, hook: str, asked: bool, tmp_path: Path
+) -> None:
+    model = new_model()
+    model.add_module("noise", torch.nn.Dropout(0.2))  # draws from torch's generator
+    torch.manual_seed(5)
+    whole = few(3, copy.deepcopy(model), seed=3)
+    whole.run()
+    torch.manual_seed(5)
+    part = few(3, model, seed=3)
+    part.callbacks = [Breaks(at, hook, asked)]
+    if asked:
+        part.run()
+        assert part.stopped == "pause" and len(part.history) == at
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            part.run()
+    save_checkpoint(tmp_path / "c.pt", part.state())
+    again = few(3, copy.deepcopy(model), seed=3)
+    for trainer in (part, again):
+        torch.manual_seed(99)
+        if trainer is again:
+            trainer.go_on_from(load_checkpoint(tmp_path / "c.pt"))
+        trainer.run()
+        assert same(trainer.state(), whole.state())
+        assert same(dict(trainer.model.state_dict()), dict(whole.model.state_dict()))
+    part.run()  # it has ended
+    assert same(part.state(), whole.state())
+
+
 def test_the_seed_decides_and_threads_do_not() -> None:
     runs = []
     for seed, threads in ((0, 1), (0, 2), (1, 1)):

@@ -110,7 +110,10 @@ def train(
 
 
 class Trainer:
-    """A training that can be stopped after any epoch and go on later; see `train`.
+    """A training that can be stopped at any time and go on later; see `train`.
+
+    After a stop, an error or Ctrl-C, `run` goes on from the end of the last whole epoch, with
+    the same bits as a training that was not interrupted.
 
     Attributes
     ----------
@@ -155,20 +158,29 @@ class Trainer:
         self.averaged: nn.Module = self._average.module
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": copy.deepcopy(model.state_dict())}
+        # The end of the last whole epoch, while the trainer is not there; see `state`.
+        self._whole: dict[str, Any] | None = None
 
     def run(self) -> None:
         """Train the epochs that are left, then put the best parameters into the model."""
         callbacks = [one for one in self.callbacks if one.everywhere or is_first()]
         self.stopped = ""
+        if self._whole is not None:
+            self._put(self._whole)
         with ExitStack() as ends:
             for one in callbacks:
                 ends.callback(one.end, self)
             for one in callbacks:
                 one.start(self)
+            self._whole = self._copied_state()
             while len(self.history) < self.options.epochs and not self.stopped:
                 record = self._epoch(len(self.history), callbacks)
-                for one in callbacks:
-                    one.epoch(self, record)
+                self._whole = None  # callbacks see what there is now, and may change it
+                try:
+                    for one in callbacks:
+                        one.epoch(self, record)
+                finally:
+                    self._whole = self._copied_state()
             self.model.load_state_dict(self.best["model"])
 
     def stop(self, why: str) -> None:
@@ -186,7 +198,14 @@ class Trainer:
         return score(self.model, data, self.options.batch)
 
     def state(self) -> dict[str, Any]:
-        """Return all that the rest of the training depends on."""
+        """Return all that the rest of the training depends on, at the end of a whole epoch.
+
+        Within an epoch, and once the model has its best parameters, it is the state after the
+        last epoch.
+        """
+        return self._state_now() if self._whole is None else self._whole
+
+    def _state_now(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
             "average": self._average.state_dict(),
@@ -214,11 +233,22 @@ class Trainer:
             sound = sound_state(state, self.state(), self.model, self.n_batches, decay)
         except ValueError as error:
             raise ValueError(f"the checkpoint is not one of this model: {error}") from error
+        self._put(sound)
+
+    def _copied_state(self) -> dict[str, Any]:
+        """Return the state now, which the next steps leave as it is; records never change."""
+        state = self._state_now()
+        history = state.pop("history")
+        return {**copy.deepcopy(state), "history": list(history)}
+
+    def _put(self, sound: dict[str, Any]) -> None:
+        """Go to a state, which is used up."""
         self.model.load_state_dict(sound["model"])
         self._average.load_state_dict(sound["average"])
         self.optimizer.load_state_dict(sound["optimizer"])
         self.history, self.best = sound["history"], sound["best"]
         torch.set_rng_state(sound["generator"])
+        self._whole = None
 
     def _epoch(self, epoch: int, callbacks: Sequence[Callback]) -> dict[str, float]:
         """Train one epoch, validate, and keep the record."""
