@@ -111,7 +111,8 @@ def _train(
 
     asked = {"dataset": dataset, **given}
     if resume:
-        settings = _stored(run.options(TrainSettings, _LACKING), fspath(run), asked)
+        stored = run.options(TrainSettings, _LACKING)
+        settings = _stored(stored, fspath(run), asked)
     else:
         settings = checked(TrainSettings, asked, whole=False)
         if is_first():
@@ -121,6 +122,8 @@ def _train(
     say = _silent if quiet else _say
     if resume:
         trainer = _continued(settings, parts, run, callbacks)
+        if settings != stored and is_first():  # it is interrupted, perhaps, and goes on again
+            run.write_options(asdict(settings))
         say(f"{plain(settings.dataset, LINE)}: {parts}")
     else:
         _refuse_too_large(settings, parts)
@@ -195,6 +198,13 @@ def _refuse_too_large(s: TrainSettings, parts: Parts) -> None:
             raise ValueError(
                 f"{s.dataset}: has no recordings to {name} with; give more of each class"
             )
+    labels = parts.train.labels
+    if (labels == labels[0]).all():
+        only = plain(parts.train.class_names[labels[0]], LINE)
+        raise ValueError(
+            f"{s.dataset}: all recordings to train with are of one class, {only}; a training "
+            "needs two at least"
+        )
 
 
 def _units(s: TrainSettings) -> str:
