@@ -216,6 +216,54 @@ def test_without_average_the_last_step_is_kept() -> None:
     assert same(dict(state["model"]), dict(trainer.averaged.state_dict()))
 
 
+def test_scores_are_those_of_the_model_in_use() -> None:
+    model = torch.nn.Sequential(new_model(), torch.nn.BatchNorm1d(2), torch.nn.Dropout(0.9))
+    plain, (_, norm, drop) = score(model[0], VALIDATION), model
+    norm.double().eval()
+    before = copy.deepcopy(norm.state_dict())
+    found = score(model, VALIDATION)
+    assert found.right == plain.right and found.loss == pytest.approx(plain.loss, rel=1e-4)
+    assert same(dict(norm.state_dict()), dict(before))
+    assert (model.training, norm.training, drop.training) == (True, False, True)
+
+
+def test_labels_of_no_class_are_refused() -> None:
+    batch = TRAINING[:6].spikes()
+    labels = np.array(batch.labels)
+    labels[[2, 4]] = -100, -1
+    batch = batch.replace(batch.times, batch.units, batch.offsets, labels=labels)
+    told = "recording 2 of a batch has label -100; labels count classes from 0"
+    with pytest.raises(ValueError, match=told):
+        score(new_model(), batch)
+    with pytest.raises(ValueError, match=told):
+        new_trainer(1).backward(batch)
+
+
+def test_a_single_output_keeps_its_first_weights() -> None:
+    torch.manual_seed(1)
+    model = delay_model(DATA.size, 4, 1, max_delay=25e-3)
+    before = model.readout.weight.detach().clone()
+    fit_weights(model, TRAINING[:20].spikes())
+    assert torch.equal(model.readout.weight, before) and bool(before.isfinite().all())
+
+
+def test_waking_counts_every_run_of_a_layer() -> None:
+    torch.manual_seed(2)
+    layer = g.CubaLIF(DATA.size, 6, 20e-3, 5e-3)
+    with torch.no_grad():
+        layer.weight.mul_(torch.tensor([1.0, 1.0, 1.0, 0.4, 0.1, 0.1])[:, None])
+    whole, parts = TRAINING[:12].spikes(), (TRAINING[:5].spikes(), TRAINING[5:12].spikes())
+    with g.waking(layer, 1.0) as wake:
+        layer(whole)
+        wanted = wake()
+    with g.waking(layer, 1.0) as wake:
+        layer(parts[0])
+        layer(spikes=parts[1])
+        found = wake()
+    assert float(wanted.detach()) > 0
+    torch.testing.assert_close(found, wanted)
+
+
 def test_step_sizes() -> None:
     layer = g.CubaLIF(4, 3, 20e-3, 5e-3, delay="axonal", learn=("tau_mem", "reset"))
     groups = {group["name"]: group for group in parameter_groups(layer, 0.1, 1e-3, 0.01)}

@@ -123,7 +123,7 @@ def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> Non
     all units of a layer at once; the weights of a unit that sum up to less than 0 change
     their sign first. The weights of a readout lose their mean, which all classes share, and
     are scaled so that the values of a recording have a standard deviation of 1 over the
-    classes.
+    classes; those of a single output stay as they are.
     """
     spikes = as_arrays(spikes, "fit_weights")
     wanted = rate * _active_time(spikes)
@@ -131,9 +131,15 @@ def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> Non
         if isinstance(layer, Spiking):
             _fit_rates(layer, spikes, wanted)
         elif isinstance(layer, Readout):
-            layer.weight.sub_(layer.weight.mean())
-            layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
+            _fit_spread(layer, spikes)
         spikes = layer(spikes)
+
+
+def _fit_spread(layer: Readout, spikes: Spikes) -> None:
+    if layer.out_features < 2:
+        return  # there are no classes that could differ
+    layer.weight.sub_(layer.weight.mean())
+    layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
 
 
 def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -355,19 +355,42 @@ def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score
     batch : int
         Recordings at a time; without influence on the accuracy.
 
+    Notes
+    -----
+    Layers that train otherwise than they are used (dropout, batch normalisation) are used
+    meanwhile, ``model.eval()``, and put back as they were.
+
     Returns
     -------
     Score
         Mean cross-entropy and right answers.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or one is negative; names the recording.
     """
     sums = np.zeros(3)
-    for spikes in _batches(data, batch):
-        mine = share(spikes)
-        labels, values = _labels(mine), model(mine)
-        loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
-        sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
+    with _used(model):
+        for spikes in _batches(data, batch):
+            mine = share(spikes)
+            labels, values = _labels(mine), model(mine)
+            loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
+            sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
     all_loss, right, n = total(*sums)
     return Score(all_loss / max(n, 1), int(right), int(n))
+
+
+@contextmanager
+def _used(model: nn.Module) -> Iterator[None]:
+    """Have all parts of a model in the mode in which it is used, then in that of before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 def _batches(data: Recordings | Spikes, size: int) -> Iterable[Spikes]:
@@ -381,4 +404,11 @@ def _batches(data: Recordings | Spikes, size: int) -> Iterable[Spikes]:
 def _labels(batch: Spikes) -> Tensor:
     if batch.labels is None:
         raise ValueError("the recordings have no labels")
-    return torch.as_tensor(batch.labels)
+    labels = torch.as_tensor(batch.labels)
+    if (labels < 0).any():  # cross_entropy passes over some of them without a word
+        first = int((labels < 0).nonzero()[0])
+        raise ValueError(
+            f"recording {first} of a batch has label {int(labels[first])}; labels count classes "
+            "from 0: leave out recordings of no class"
+        )
+    return labels
