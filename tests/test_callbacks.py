@@ -224,7 +224,8 @@ def test_the_command_tells_what_it_does_and_stops(
     options = (*SMALL, "--lr", 0, "--delay-lr", 0, "--patience", 1)
     done = run(recordings, "train", "spikes.h5", "-o", "run", *options)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
+    # On a busy machine it may also say that it is fitting first weights.
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("fitting")]
     assert lines[0].startswith("spikes.h5: ") and "recordings to train" in lines[0]
     assert [line[:9] for line in lines[1:3]] == ["epoch 1/3", "epoch 2/3"]
     assert lines[3] == "stopped after epoch 2: no better one in 1 epochs"

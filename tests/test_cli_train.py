@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import evsim
 from evsim import Spikes
 from evsim.commands.augmentation import varied
 from evsim.commands.parts import inputs_of, open_parts
+from evsim.commands.train import _told_if_long
 from evsim.gradients.training.run_folder import RunFolder
 from evsim.gradients.training.trainer import Trainer
 from evsim.train_options import NAMED, TrainOptions, TrainSettings
@@ -151,6 +153,21 @@ def test_a_prolonged_training_that_is_interrupted_stays_prolonged(
 
 def interrupt(*_: Any) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_takes_long_is_told() -> None:
+    said, told = list[str](), threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    with _told_if_long(say, "at once", 60.0):
+        pass
+    assert not told.wait(0.01)
+    with _told_if_long(say, "at length", 0.0):
+        assert told.wait(60)
+    assert said == ["at length"]
 
 
 def test_augmented_training_goes_on_the_same(copied: Path) -> None:

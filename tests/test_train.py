@@ -291,6 +291,27 @@ def test_first_weights_make_units_fire() -> None:
     assert float(model(spikes).detach().std(dim=1).mean()) == pytest.approx(1.0, rel=1e-5)
 
 
+@pytest.mark.parametrize("recurrent", ["dense", "conv"])
+def test_first_weights_of_a_loop_are_fitted_to_few_recordings(
+    recurrent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    spikes, model = TRAINING.spikes(), raw_model("axonal", recurrent, 32)
+    run, seen = model.hidden.forward, list[tuple[int, bool]]()
+
+    def forward(spikes: Spikes) -> Spikes:
+        seen.append((len(spikes), model.hidden.recurrent is None))
+        return run(spikes)
+
+    monkeypatch.setattr(model.hidden, "forward", forward)
+    fit_weights(model, spikes)
+    assert seen == [(32, True)] * 12 + [(32, False)] * 7
+    counts = run(spikes[:32]).numpy().counts().mean(axis=0)
+    wanted = 15.0 * np.mean([one.times[-1] for one in spikes[:32]])
+    assert np.median(counts) == pytest.approx(wanted, rel=0.15)
+    assert counts.min() > wanted / 2 and counts.max() < wanted * 2
+
+
 def test_silent_units_wake_up() -> None:
     silent = {}
     for wake in (0.0, 1.0):
