@@ -86,12 +86,10 @@ def delay_model(
     for name, value, known in (("delay", delay, DELAYS), ("recurrent", recurrent, LOOPS)):
         if value not in known:
             raise ValueError(f"{name} = {value!r}, must be one of {', '.join(known)}")
-    late: dict[str, Any] = {"delay": None if delay == "none" else delay, "max_delay": max_delay}
+    late = {} if delay == "none" else {"delay": delay, "max_delay": max_delay}
     loop: dict[str, Any] = {}
     if recurrent != "none":
-        loop = {"recurrent": recurrent, "recurrent_max_delay": max_delay}
-        if delay != "none":
-            loop["recurrent_delay"] = delay
+        loop = {"recurrent": recurrent, **{f"recurrent_{name}": late[name] for name in late}}
     sizes = [n_hidden] if isinstance(n_hidden, int) else list(n_hidden)
     if not sizes:
         raise ValueError("n_hidden = [], must be one size or several")
