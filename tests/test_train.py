@@ -381,10 +381,33 @@ def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
 
 def test_the_checkpoint_of_another_model_is_refused(checkpoint: Path) -> None:
     state = load_checkpoint(checkpoint)
-    with pytest.raises(ValueError, match="not one of this model"):
+    with pytest.raises(ValueError, match="not one of this training"):
         new_trainer(1, new_model(hidden=9)).go_on_from(state)
-    with pytest.raises(ValueError, match="not one of this model"):
+    with pytest.raises(ValueError, match="not one of this training"):
         new_trainer(1).go_on_from({key: state[key] for key in state if key != "optimizer"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lr", 0.2), ("delay_lr", 1e-3), ("average", 0.5), ("seed", 4), ("wake", 0.0),
+     ("lr_decay", 0.8), ("batch", 8), ("time_lr", 1e-3)],
+)  # fmt: skip
+def test_the_checkpoint_of_other_options_is_refused(
+    name: str, value: float, checkpoint: Path
+) -> None:
+    state = load_checkpoint(checkpoint)
+    usual = getattr(TrainOptions(), name)
+    with pytest.raises(ValueError, match=f"options.{name} = {usual:g}, must be {value:g}"):
+        new_trainer(1, **{name: value}).go_on_from(state)
+
+
+def test_older_checkpoints_without_options_go_on(checkpoint: Path) -> None:
+    state = load_checkpoint(checkpoint)
+    assert "epochs" not in state.pop("options")
+    trainer = new_trainer(2)
+    trainer.go_on_from(state)
+    trainer.run()
+    assert len(trainer.history) == 2
 
 
 def test_a_failed_write_leaves_the_checkpoint(checkpoint: Path) -> None:

@@ -206,6 +206,7 @@ class Trainer:
         return self._state_now() if self._whole is None else self._whole
 
     def _state_now(self) -> dict[str, Any]:
+        told = asdict(self.options)  # of which a training that goes on may have more epochs
         return {
             "model": self.model.state_dict(),
             "average": self._average.state_dict(),
@@ -213,10 +214,14 @@ class Trainer:
             "history": self.history,
             "best": self.best,
             "generator": torch.get_rng_state(),
+            "options": {name: value for name, value in told.items() if name != "epochs"},
         }
 
     def go_on_from(self, state: dict[str, Any]) -> None:
-        """Go back to a `state`.
+        """Go back to a `state`, that of a training of the same model, data and options.
+
+        The number of epochs alone may be another. Other data of as many recordings, or another
+        ``augment``, can't be told from the state.
 
         Parameters
         ----------
@@ -226,13 +231,14 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it is not that of this model, data and options; names the entry.
+            If it is not that of this model and these options, or of another number of batches;
+            names the entry.
         """
         decay = self.options.lr_decay
         try:
             sound = sound_state(state, self.state(), self.model, self.n_batches, decay)
         except ValueError as error:
-            raise ValueError(f"the checkpoint is not one of this model: {error}") from error
+            raise ValueError(f"the checkpoint is not one of this training: {error}") from error
         self._put(sound)
 
     def _copied_state(self) -> dict[str, Any]:
