@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +206,18 @@ def test_what_is_kept_is_a_running_average() -> None:
         expected = now if expected is None else kept * expected + (1 - kept) * now
     torch.testing.assert_close(trainer.averaged.hidden.weight.double(), expected)
     assert not torch.equal(trainer.averaged.hidden.weight, trainer.model.hidden.weight)
+
+
+def test_an_average_can_be_pickled() -> None:
+    model = new_model()
+    averaged = g.Averaged(model, 0.8)
+    averaged.update_parameters(model)
+    again = pickle.loads(pickle.dumps(averaged))
+    with torch.no_grad():
+        model.hidden.weight.mul_(1.5)
+    for one in (averaged, again):
+        one.update_parameters(model)
+    assert same(dict(again.state_dict()), dict(averaged.state_dict()))
 
 
 def test_without_average_the_last_step_is_kept() -> None:

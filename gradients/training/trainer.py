@@ -119,9 +119,9 @@ class Trainer:
     ----------
     history : list of dict
         For each epoch: ``epoch`` (from 1), ``train_loss``, ``train_accuracy``,
-        ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units,
-        ``silent`` units in a batch, ``seconds`` without those of compiling, ``at_bounds``,
-        the share of delays that lie at one of their limits.
+        ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units, mean
+        over recordings and layers, ``silent`` units in a batch, ``seconds`` without those of
+        compiling, ``at_bounds``, the share of delays that lie at one of their limits.
     averaged : Module
         A copy of the model with averaged parameters.
     best : dict
@@ -149,7 +149,7 @@ class Trainer:
         for name, part in (("training", training), ("validation", validation)):
             if not len(part):
                 raise ValueError(f"the {name} part has no recordings")
-        self.callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
+        self.callbacks = _sound([ProgressBar()] if callbacks is None else callbacks)
         self.n_batches = -(-len(training) // o.batch)
         self.stopped = ""
         self.optimizer = adam(model, o.lr, o.delay_lr, o.time_lr)
@@ -163,7 +163,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train the epochs that are left, then put the best parameters into the model."""
-        callbacks = [one for one in self.callbacks if one.everywhere or is_first()]
+        callbacks = [one for one in _sound(self.callbacks) if one.everywhere or is_first()]
         self.stopped = ""
         if self._whole is not None:
             self._put(self._whole)
@@ -265,19 +265,21 @@ class Trainer:
         rng = np.random.default_rng((o.seed, epoch))
         order = int(rng.integers(2**62))
         sums = np.zeros(3)
-        firing: list[Diagnostics] = []
+        firing: list[tuple[int, Diagnostics]] = []  # and of how many recordings
         for batch in self.training.batches(o.batch, shuffle=True, seed=order):
             if self.augment is not None:
                 batch = self.augment(batch, rng)
-            sums += self._step(batch)
-            layers = spiking_layers(self.model)
-            firing += [layer.diagnostics for layer in layers if layer.diagnostics is not None]
+            *found, size = self._step(batch)
+            sums += *found, size
+            ran = [layer.diagnostics for layer in spiking_layers(self.model)]
+            firing += [(size, one) for one in ran if one is not None and size]
             for one in callbacks:
                 one.batch(self)
         loss, right, n = total(*sums)
-        rates, silent, n_runs = total(
-            sum(d.rate for d in firing), sum(d.silent for d in firing), max(len(firing), 1)
-        )
+        rates, n_recordings, silent, n_runs = total(
+            sum(n * d.rate for n, d in firing), sum(n for n, _ in firing),
+            sum(d.silent for _, d in firing), len(firing),
+        )  # fmt: skip
         validated = score(self.averaged, self.validation, o.batch)
         told = EpochRecord(
             epoch=epoch + 1,
@@ -285,8 +287,8 @@ class Trainer:
             train_accuracy=right / n,
             validation_loss=validated.loss,
             validation_accuracy=validated.accuracy,
-            rate=rates / n_runs,
-            silent=silent / n_runs,
+            rate=rates / max(n_recordings, 1),
+            silent=silent / max(n_runs, 1),
             seconds=time.perf_counter() - start - (watch.seconds() - compiled),
             at_bounds=share_at_limits(self.model),
         )
@@ -346,6 +348,19 @@ class Trainer:
         if before is None or merit(record) > merit(before):
             parameters = copy.deepcopy(self.averaged.state_dict())
             self.best = {"epoch": record["epoch"], "model": parameters}
+
+
+def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Return callbacks as a list; refuse what is none."""
+    for i, one in enumerate(callbacks):
+        if isinstance(one, type):
+            raise TypeError(
+                f"callbacks[{i}] is the class {one.__name__}; give an object of it: "
+                f"{one.__name__}(...)"
+            )
+        if not isinstance(one, Callback):
+            raise TypeError(f"callbacks[{i}] is a {type(one).__name__}, must be a Callback")
+    return list(callbacks)
 
 
 @torch.no_grad()
