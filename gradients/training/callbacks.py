@@ -124,7 +124,7 @@ class EarlyStopping(Callback):
     def __init__(self, patience: int) -> None:
         if not isinstance(patience, Integral) or patience < 1:
             raise ValueError(f"patience = {patience}, must be at least 1 and whole")
-        self.patience = patience
+        self.patience: int = patience
 
     def start(self, trainer: Training) -> None:
         """End a training that had ended."""
