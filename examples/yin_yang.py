@@ -93,7 +93,8 @@ def make_model(settings: Settings) -> torch.nn.Sequential:
     layers = [
         g.CubaLIF(
             n_in, n_out, TAU_MEM, TAU_SYN, refractory=settings.duration * TAU_SYN,
-            delay=settings.delay, max_delay=settings.max_delay * TAU_SYN,
+            delay=settings.delay,
+            max_delay=settings.max_delay * TAU_SYN if settings.delay else None,
         )
         for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True)
     ]  # fmt: skip

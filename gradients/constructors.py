@@ -10,6 +10,7 @@ import inspect
 import math
 from collections.abc import Iterator
 from copy import deepcopy
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def arguments_of(kind: Any, arguments: tuple[Any, ...], options: dict[str, Any])
     try:
         found = inspect.Signature(list(_positional(kind))).bind(*arguments, **options)
     except TypeError as error:
-        raise TypeError(f"{kind.__name__}: {error}") from None
+        raise TypeError(f"{kind.__name__}: {error}{_meant(kind, options)}") from None
     found.apply_defaults()
     values: dict[str, Any] = found.arguments
     cells: dict[str, Any] = {}
@@ -80,7 +81,6 @@ def described(layer: Any) -> list[str]:
 
     The range of an array stands for it; limits of delays are told where there are such delays.
     """
-    limits = {"max_delay": "delay_kind", "recurrent_max_delay": "recurrent_delay_kind"}
     found = []
     for name, parameter in inspect.signature(_own_class(type(layer))).parameters.items():
         if parameter.kind is not _BOTH or name in ("in_features", "out_features", "dtype"):
@@ -89,8 +89,7 @@ def described(layer: Any) -> list[str]:
         rule = _model(layer).parameters.get(name)
         if rule is not None and rule.follows:
             usual = getattr(layer, str(rule.default))
-        there = getattr(layer, limits[name]) is not None if name in limits else True
-        if there and (name in limits or not _same(value, usual)):
+        if not _same(value, usual):
             found.append(f"{name}={_short(value)}")
     return found
 
@@ -105,6 +104,14 @@ def documented(kind: Any) -> str:
     return kind.__doc__.replace(f"    {CELLS}", "\n".join(lines))
 
 
+def _meant(kind: Any, options: dict[str, Any]) -> str:
+    """Return what may have been meant by the first keyword that is unknown, as a question."""
+    known = [parameter.name for parameter in (*_positional(kind), *_keywords(kind))]
+    unknown = next((name for name in options if name not in known), "")
+    near = get_close_matches(unknown, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def _argument(layer: Any, name: str) -> Any:
     if name in getattr(layer, "cells", ()):
         return getattr(layer, name).detach()
@@ -112,6 +119,9 @@ def _argument(layer: Any, name: str) -> Any:
         return (layer.weight if hasattr(layer, "weight") else layer.delay).dtype
     if name == "delay":
         return layer.delay_kind
+    if name in ("max_delay", "recurrent_max_delay"):
+        learnt = name.replace("max_delay", "delay") in layer.delay_limits()
+        return getattr(layer, name) if learnt else None
     if name == "recurrent_delay" and layer.recurrent is not None:
         fixed = layer.recurrent_delay
         return layer.recurrent_delay_kind or (fixed if fixed.is_meta else float(fixed))

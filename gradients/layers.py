@@ -110,15 +110,16 @@ class CubaLIF(Spiking):
     {cells}
     delay : {None, "axonal", "synaptic"}
         Delays of the input, [in] or [out, in]; they start at U(0, max_delay).
-    max_delay : float
-        Largest delay [s] that an optimiser makes, see `Delay`.
+    max_delay : float or None
+        Largest delay [s] that an optimiser makes, see `Delay`; 60 ms if left out. Only with
+        ``delay``.
     recurrent : {None, "dense", "conv"}
         Loop of the layer onto itself: [out, out], or a kernel that all units share.
     recurrent_delay : float, "axonal" or "synaptic"
         One fixed delay [s], or learnt ones: [out], or one per recurrent weight. Learnt ones
         stay above 0.1 ms, for a loop takes time.
-    recurrent_max_delay : float
-        The largest of those [s].
+    recurrent_max_delay : float or None
+        The largest of the learnt ones [s], 60 ms if left out.
     kernel_size : int
         Of ``recurrent="conv"``, odd.
     learn : sequence of str
@@ -147,7 +148,8 @@ class CubaLIF(Spiking):
     Raises
     ------
     ValueError
-        If an option is not one of those told, or a shape does not fit.
+        If an option is not one of those told, a shape does not fit, or a limit is given where
+        no delays are learnt.
 
     Examples
     --------
@@ -209,7 +211,7 @@ class Readout(Synapses):
         tau_output: float | None = None,
         at: npt.ArrayLike | None = None,
         delay: str | None = None,
-        max_delay: float = MAX_DELAY,
+        max_delay: float | None = None,
         learn: Sequence[str] = (),
         mask: Tensor | None = None,
         tick: float | None = None,

@@ -64,7 +64,7 @@ class Synapses(HasDelays):
         out_features: int,
         cells: dict[str, Value],
         delay: str | None,
-        max_delay: float,
+        max_delay: float | None,
         learn: Sequence[str],
         mask: Tensor | None,
         dtype: torch.dtype | None,
@@ -79,8 +79,8 @@ class Synapses(HasDelays):
             Parameters of the neurons, scalar or [out].
         delay : {None, "axonal", "synaptic"}
             Whether the projection has delays, of shape [in] or [out, in].
-        max_delay : float
-            Their largest value [s].
+        max_delay : float or None
+            Their largest value [s], `MAX_DELAY` if left out.
         learn : sequence of str
             Which of ``cells`` are trained.
         mask : bool tensor [out, in] or None
@@ -92,7 +92,7 @@ class Synapses(HasDelays):
         if delay not in (None, "axonal", "synaptic"):
             raise ValueError(f"delay = {delay!r}, must be None, 'axonal' or 'synaptic'")
         self.delay_kind = delay
-        self.max_delay = positive("max_delay", max_delay, "s", infinite=delay is None)
+        self.max_delay = checked_limit("max_delay", max_delay, delay is not None)
         self.learn = (learn,) if isinstance(learn, str) else tuple(learn)
         self.cells = tuple(cells)
         for name in self.learn:
@@ -108,7 +108,7 @@ class Synapses(HasDelays):
         self.register_parameter("delay", None)
         if delay is not None:
             shape_of = {"axonal": shape[1:], "synaptic": shape}
-            self.delay = nn.Parameter(torch.rand(shape_of[delay], dtype=dtype) * max_delay)
+            self.delay = nn.Parameter(torch.rand(shape_of[delay], dtype=dtype) * self.max_delay)
         self.mask: Tensor | None
         self.register_buffer("mask", checked_mask("mask", mask, shape))
         self.reset_parameters()
@@ -223,10 +223,10 @@ class Spiking(Synapses):
         out_features: int,
         cells: dict[str, Value],
         delay: str | None = None,
-        max_delay: float = MAX_DELAY,
+        max_delay: float | None = None,
         recurrent: str | None = None,
         recurrent_delay: float | str = LOOP_DELAY,
-        recurrent_max_delay: float = MAX_DELAY,
+        recurrent_max_delay: float | None = None,
         kernel_size: int = 3,
         learn: Sequence[str] = (),
         mask: Tensor | None = None,
@@ -246,8 +246,8 @@ class Spiking(Synapses):
             share.
         recurrent_delay : float, "axonal" or "synaptic"
             One fixed delay [s], or learnt ones: [out], or one per weight.
-        recurrent_max_delay : float
-            The largest of those [s].
+        recurrent_max_delay : float or None
+            The largest learnt ones [s], `MAX_DELAY` if left out.
         kernel_size : int
             Of ``"conv"``; odd, the middle is the unit itself.
         recurrent_mask : bool tensor [out, out] or None
@@ -269,12 +269,8 @@ class Spiking(Synapses):
             )
         self.recurrent, self.kernel_size = recurrent, kernel_size
         self.recurrent_delay_kind = recurrent_delay if isinstance(recurrent_delay, str) else None
-        self.recurrent_max_delay = positive(
-            "recurrent_max_delay",
-            recurrent_max_delay,
-            "s",
-            infinite=self.recurrent_delay_kind is None,
-        )
+        learnt = recurrent is not None and self.recurrent_delay_kind is not None
+        self.recurrent_max_delay = checked_limit("recurrent_max_delay", recurrent_max_delay, learnt)
         self.bound = positive("bound", bound, infinite=True)
         self.tick = None if tick is None else positive("tick", tick, "s")
         n = self.out_features
@@ -448,6 +444,20 @@ def banded(kernel: Tensor, n: int) -> Tensor:
     place = units[None, :] - units[:, None] + reach
     inside = (place >= 0) & (place < len(kernel))
     return torch.where(inside, kernel[place.clamp(0, len(kernel) - 1)], kernel.new_zeros(()))
+
+
+def checked_limit(name: str, limit: float | None, learnt: bool) -> float:
+    """Return the longest delay [s]; refuse one where there are no delays to learn."""
+    if limit is None:
+        return MAX_DELAY
+    if not learnt:
+        delay = name.replace("max_delay", "delay")
+        loop = "recurrent= and " if delay.startswith("recurrent") else ""
+        raise ValueError(
+            f"{name} = {limit}, but no delays are learnt: give {loop}{delay}='axonal' or "
+            f"'synaptic', or leave {name} out"
+        )
+    return positive(name, limit, "s")
 
 
 def checked_mask(name: str, mask: Any, shape: tuple[int, ...]) -> Tensor | None:

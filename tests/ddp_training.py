@@ -26,7 +26,9 @@ def main(path: str) -> None:
     found = {f"gradient {name}": p.grad.numpy().copy() for name, p in model.named_parameters()}
     trainer.run()
     found |= {f"after {name}": p.detach().numpy() for name, p in model.named_parameters()}
-    record = {k: v for k, v in trainer.history[0].items() if k.endswith(("loss", "accuracy"))}
+    record = {
+        k: v for k, v in trainer.history[0].items() if k.endswith(("loss", "accuracy", "rate"))
+    }
     if is_first():
         np.savez(path, share=n, **found, **record)
     if distributed.is_initialized():

@@ -47,3 +47,10 @@ def run_chain(net, times, units, **options):
     """Run one recording of 1 s."""
     spikes = evsim.Spikes(times, units, size=10, duration=1.0)
     return evsim.simulate(net, spikes, **options)
+
+
+def limited(options, longest):
+    """Return options of a layer with a limit [s] of whatever delays it learns."""
+    kinds = {"max_delay": "delay", "recurrent_max_delay": "recurrent_delay"}
+    limits = {limit: longest for limit, kind in kinds.items() if isinstance(options.get(kind), str)}
+    return {**limits, **options}

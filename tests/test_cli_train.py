@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,9 @@ import evsim
 from evsim import Spikes
 from evsim.commands.augmentation import varied
 from evsim.commands.parts import inputs_of, open_parts
+from evsim.commands.train import _told_if_long
+from evsim.gradients.training.run_folder import RunFolder
+from evsim.gradients.training.trainer import Trainer
 from evsim.train_options import NAMED, TrainOptions, TrainSettings
 
 SMALL = ("--hidden", 6, "--max-delay", 0.02, "--batch", 20)
@@ -130,6 +134,40 @@ def test_an_interrupted_training_goes_on(copied: Path) -> None:
     assert done.returncode == 0, done.stderr
     done = run(copied, "train", "spikes.h5", "-o", "whole", *SMALL, "--epochs", 8)
     assert same(outcome(copied / "long"), outcome(copied / "whole"))
+
+
+def test_a_prolonged_training_that_is_interrupted_stays_prolonged(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(RunFolder, "draw", lambda *_: [])
+    go_on = ("train", "spikes.h5", "-o", "run", "--resume")
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupt)
+        done = run(copied, *go_on, "--epochs", 5, "--patience", 50)
+        assert done.returncode == 130 and "run can go on: --resume" in done.stderr
+    options = json.loads((copied / "run" / "options.json").read_text())
+    assert (options["epochs"], options["patience"], options["hidden"]) == (5, 50, 6)
+    done = run(copied, *go_on)
+    assert "\nepoch 5/5" in done.stdout and "best of 5 epochs" in done.stdout, done.stderr
+
+
+def interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def test_what_takes_long_is_told() -> None:
+    said, told = list[str](), threading.Event()
+
+    def say(line: str) -> None:
+        said.append(line)
+        told.set()
+
+    with _told_if_long(say, "at once", 60.0):
+        pass
+    assert not told.wait(0.01)
+    with _told_if_long(say, "at length", 0.0):
+        assert told.wait(60)
+    assert said == ["at length"]
 
 
 def test_augmented_training_goes_on_the_same(copied: Path) -> None:
@@ -260,6 +298,13 @@ def test_bad_requests(
 ) -> None:
     shutil.copy(recordings, tmp_path)
     assert message in refused(tmp_path, *options, "-o", "run")
+
+
+def test_one_class_is_nothing_to_tell_apart(tmp_path: Path) -> None:
+    parts = [([0.01, 0.02], [0, 1])] * 30
+    evsim.save_spikes(tmp_path / "one.h5", Spikes.from_recordings(parts, 4, 0.1, np.full(30, 3)))
+    told = refused(tmp_path, "one.h5", "-o", "run")
+    assert "one.h5: all recordings to train with are of one class, 3; a training needs two" in told
 
 
 def test_without_torch_it_says_what_to_install(tmp_path: Path) -> None:

@@ -212,6 +212,30 @@ def test_a_delay_without_an_end_can_not_be_drawn(kind):
         g.Delay(3, max_delay=math.inf)
 
 
+def test_a_limit_without_delays_is_refused():
+    told = "max_delay = 0.3, but no delays are learnt: give delay='axonal' or 'synaptic', or leave"
+    for kind in (g.CubaLIF, g.CubaLI):
+        with pytest.raises(ValueError, match=told):
+            kind(3, 4, **CELLS, max_delay=0.3)
+    told = "recurrent_max_delay = 0.3, .* give recurrent= and recurrent_delay='axonal' or"
+    for options in ({}, {"recurrent": "dense"}, {"recurrent_delay": "axonal"}):
+        with pytest.raises(ValueError, match=told):
+            g.CubaLIF(3, 4, **CELLS, **options, recurrent_max_delay=0.3)
+    for layer in (g.CubaLIF(3, 4, **CELLS), g.CubaLIF(3, 4, **CELLS, recurrent="dense")):
+        assert "max_delay" not in repr(dense.from_events(layer, 1e-3))
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("delays", "delay"), ("tau_mam", "tau_mem"), ("recurent", "recurrent"), ("colour", None)],
+)
+def test_words_that_are_not_known_are_answered_with_those_that_are(word, meant):
+    with pytest.raises(TypeError, match=f"CubaLIF: got an unexpected .* '{word}'") as told:
+        g.CubaLIF(3, 4, **CELLS, **{word: "axonal"})
+    question = str(told.value).partition("; ")[2]
+    assert question == (f"did you mean {meant!r}?" if meant else "")
+
+
 @pytest.mark.parametrize("delay", [-1e-3, math.inf, math.nan])
 def test_a_fixed_delay_of_a_loop_must_be_one(delay):
     with pytest.raises(ValueError, match=f"recurrent_delay = {delay}"):

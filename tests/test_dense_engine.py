@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_networks import limited
 from torch import nn
 
 import evsim
@@ -120,7 +121,7 @@ def test_cancelled_arrivals_wake_a_unit_above_its_threshold():
 def events(name, **options):
     torch.manual_seed(4)
     cells = {"tau_mem": 20e-3, "tau_syn": 6e-3} if name == "CubaLIF" else {"tau_syn": 6e-3}
-    options = {"max_delay": 15e-3, "recurrent_max_delay": 15e-3, "dtype": F64} | options
+    options = {"dtype": F64} | limited(options, 15e-3)
     layer = getattr(g, name)(N_IN, N, **cells, **options)
     with torch.no_grad():
         layer.weight.mul_(0.4 if name == "CubaLIF" else 0.6)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from small_networks import limited
 
 import evsim
 from evsim import gradients as g
@@ -59,9 +60,7 @@ FORMS = {
 
 def spiking(model, form, seed=0, **cells):
     torch.manual_seed(seed)
-    layer = getattr(g, model)(
-        3, 4, **cells, **FORMS[form], max_delay=0.01, recurrent_max_delay=0.01, dtype=F64
-    )
+    layer = getattr(g, model)(3, 4, **cells, **limited(FORMS[form], 0.01), dtype=F64)
     with torch.no_grad():
         layer.weight *= 1.5
         if "loop" in form and layer.recurrent_delay_kind is not None:

@@ -8,6 +8,7 @@ voltages cross the threshold steeply, and every run must give the same spikes of
 import numpy as np
 import pytest
 import torch
+from small_networks import limited
 from torch.func import functional_call
 
 import evsim
@@ -89,7 +90,7 @@ SPIKING = {
 def test_lif_synapses(options, tau_syn):
     torch.manual_seed(1)
     cells = CELLS | {"tau_syn": tau_syn, "refractory": 0.003}
-    layer = g.CubaLIF(3, 3, **cells, max_delay=0.01, recurrent_max_delay=0.01, **options)
+    layer = g.CubaLIF(3, 3, **cells, **limited(options, 0.01))
     check(layer, recordings(1))
     assert steep(layer)
 
@@ -97,7 +98,7 @@ def test_lif_synapses(options, tau_syn):
 @pytest.mark.parametrize("options", SPIKING.values(), ids=SPIKING)
 def test_srm_synapses(options):
     torch.manual_seed(1)
-    layer = g.SRM(3, 3, **SRM_CELLS, max_delay=0.01, recurrent_max_delay=0.01, **options)
+    layer = g.SRM(3, 3, **SRM_CELLS, **limited(options, 0.01))
     check(layer, recordings(1))
     assert steep(layer)
 
@@ -148,7 +149,7 @@ def test_readouts(model, options, delay, shared):
     if not shared:
         cells = {name: torch.full((2,), value, dtype=F64) for name, value in cells.items()}
     layer = getattr(g, model)(
-        3, 2, **cells, **options, delay=delay, max_delay=0.01, learn=tuple(cells), dtype=F64
+        3, 2, **cells, **limited({**options, "delay": delay}, 0.01), learn=tuple(cells), dtype=F64
     )
     output = check(spread(layer, 3), recordings(3))
     assert output.shape == ((3, 4, 2) if "at" in options else (3, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -115,6 +116,64 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert same(load_checkpoint(path)["optimizer"], whole.state()["optimizer"])
 
 
+def few(epochs: int, model: Any, **options: Any) -> Trainer:
+    return Trainer(model, TRAINING[:60], VALIDATION[:20], TrainOptions(epochs, **options), shaken)
+
+
+class Breaks(g.Callback):
+    """Stops, or breaks off as Ctrl-C does, in a batch or at the end of an epoch; once."""
+
+    def __init__(self, at: int, hook: str, asked: bool = False) -> None:
+        self.left, self.hook, self.asked = at, hook, asked
+
+    def batch(self, trainer: Any) -> None:
+        self._count("batch", trainer)
+
+    def epoch(self, trainer: Any, record: dict[str, float]) -> None:
+        self._count("epoch", trainer)
+
+    def _count(self, hook: str, trainer: Any) -> None:
+        self.left -= hook == self.hook
+        if self.left == 0 and hook == self.hook:
+            if not self.asked:
+                raise KeyboardInterrupt
+            trainer.stop("pause")
+
+
+@pytest.mark.parametrize(
+    ("at", "hook", "asked"),
+    [(1, "epoch", True), (2, "batch", False), (6, "batch", False), (2, "epoch", False)],
+)
+def test_a_trainer_that_was_stopped_goes_on_with_the_same_bits(
+    at: int, hook: str, asked: bool, tmp_path: Path
+) -> None:
+    model = new_model()
+    model.add_module("noise", torch.nn.Dropout(0.2))  # draws from torch's generator
+    torch.manual_seed(5)
+    whole = few(3, copy.deepcopy(model), seed=3)
+    whole.run()
+    torch.manual_seed(5)
+    part = few(3, model, seed=3)
+    part.callbacks = [Breaks(at, hook, asked)]
+    if asked:
+        part.run()
+        assert part.stopped == "pause" and len(part.history) == at
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            part.run()
+    save_checkpoint(tmp_path / "c.pt", part.state())
+    again = few(3, copy.deepcopy(model), seed=3)
+    for trainer in (part, again):
+        torch.manual_seed(99)
+        if trainer is again:
+            trainer.go_on_from(load_checkpoint(tmp_path / "c.pt"))
+        trainer.run()
+        assert same(trainer.state(), whole.state())
+        assert same(dict(trainer.model.state_dict()), dict(whole.model.state_dict()))
+    part.run()  # it has ended
+    assert same(part.state(), whole.state())
+
+
 def test_the_seed_decides_and_threads_do_not() -> None:
     runs = []
     for seed, threads in ((0, 1), (0, 2), (1, 1)):
@@ -149,6 +208,18 @@ def test_what_is_kept_is_a_running_average() -> None:
     assert not torch.equal(trainer.averaged.hidden.weight, trainer.model.hidden.weight)
 
 
+def test_an_average_can_be_pickled() -> None:
+    model = new_model()
+    averaged = g.Averaged(model, 0.8)
+    averaged.update_parameters(model)
+    again = pickle.loads(pickle.dumps(averaged))
+    with torch.no_grad():
+        model.hidden.weight.mul_(1.5)
+    for one in (averaged, again):
+        one.update_parameters(model)
+    assert same(dict(again.state_dict()), dict(averaged.state_dict()))
+
+
 def test_without_average_the_last_step_is_kept() -> None:
     trainer = new_trainer(2, average=0.0)
     run_each(
@@ -156,6 +227,54 @@ def test_without_average_the_last_step_is_kept() -> None:
     )
     state = trainer.state()
     assert same(dict(state["model"]), dict(trainer.averaged.state_dict()))
+
+
+def test_scores_are_those_of_the_model_in_use() -> None:
+    model = torch.nn.Sequential(new_model(), torch.nn.BatchNorm1d(2), torch.nn.Dropout(0.9))
+    plain, (_, norm, drop) = score(model[0], VALIDATION), model
+    norm.double().eval()
+    before = copy.deepcopy(norm.state_dict())
+    found = score(model, VALIDATION)
+    assert found.right == plain.right and found.loss == pytest.approx(plain.loss, rel=1e-4)
+    assert same(dict(norm.state_dict()), dict(before))
+    assert (model.training, norm.training, drop.training) == (True, False, True)
+
+
+def test_labels_of_no_class_are_refused() -> None:
+    batch = TRAINING[:6].spikes()
+    labels = np.array(batch.labels)
+    labels[[2, 4]] = -100, -1
+    batch = batch.replace(batch.times, batch.units, batch.offsets, labels=labels)
+    told = "recording 2 of a batch has label -100; labels count classes from 0"
+    with pytest.raises(ValueError, match=told):
+        score(new_model(), batch)
+    with pytest.raises(ValueError, match=told):
+        new_trainer(1).backward(batch)
+
+
+def test_a_single_output_keeps_its_first_weights() -> None:
+    torch.manual_seed(1)
+    model = delay_model(DATA.size, 4, 1, max_delay=25e-3)
+    before = model.readout.weight.detach().clone()
+    fit_weights(model, TRAINING[:20].spikes())
+    assert torch.equal(model.readout.weight, before) and bool(before.isfinite().all())
+
+
+def test_waking_counts_every_run_of_a_layer() -> None:
+    torch.manual_seed(2)
+    layer = g.CubaLIF(DATA.size, 6, 20e-3, 5e-3)
+    with torch.no_grad():
+        layer.weight.mul_(torch.tensor([1.0, 1.0, 1.0, 0.4, 0.1, 0.1])[:, None])
+    whole, parts = TRAINING[:12].spikes(), (TRAINING[:5].spikes(), TRAINING[5:12].spikes())
+    with g.waking(layer, 1.0) as wake:
+        layer(whole)
+        wanted = wake()
+    with g.waking(layer, 1.0) as wake:
+        layer(parts[0])
+        layer(spikes=parts[1])
+        found = wake()
+    assert float(wanted.detach()) > 0
+    torch.testing.assert_close(found, wanted)
 
 
 def test_step_sizes() -> None:
@@ -183,6 +302,27 @@ def test_first_weights_make_units_fire() -> None:
     wanted = 15.0 * np.mean([one.times[-1] for one in spikes])
     np.testing.assert_allclose(counts, wanted, rtol=0.1)
     assert float(model(spikes).detach().std(dim=1).mean()) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("recurrent", ["dense", "conv"])
+def test_first_weights_of_a_loop_are_fitted_to_few_recordings(
+    recurrent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(1)
+    spikes, model = TRAINING.spikes(), raw_model("axonal", recurrent, 32)
+    run, seen = model.hidden.forward, list[tuple[int, bool]]()
+
+    def forward(spikes: Spikes) -> Spikes:
+        seen.append((len(spikes), model.hidden.recurrent is None))
+        return run(spikes)
+
+    monkeypatch.setattr(model.hidden, "forward", forward)
+    fit_weights(model, spikes)
+    assert seen == [(32, True)] * 12 + [(32, False)] * 7
+    counts = run(spikes[:32]).numpy().counts().mean(axis=0)
+    wanted = 15.0 * np.mean([one.times[-1] for one in spikes[:32]])
+    assert np.median(counts) == pytest.approx(wanted, rel=0.15)
+    assert counts.min() > wanted / 2 and counts.max() < wanted * 2
 
 
 def test_silent_units_wake_up() -> None:
@@ -254,10 +394,33 @@ def test_other_files_are_no_checkpoints(tmp_path: Path) -> None:
 
 def test_the_checkpoint_of_another_model_is_refused(checkpoint: Path) -> None:
     state = load_checkpoint(checkpoint)
-    with pytest.raises(ValueError, match="not one of this model"):
+    with pytest.raises(ValueError, match="not one of this training"):
         new_trainer(1, new_model(hidden=9)).go_on_from(state)
-    with pytest.raises(ValueError, match="not one of this model"):
+    with pytest.raises(ValueError, match="not one of this training"):
         new_trainer(1).go_on_from({key: state[key] for key in state if key != "optimizer"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lr", 0.2), ("delay_lr", 1e-3), ("average", 0.5), ("seed", 4), ("wake", 0.0),
+     ("lr_decay", 0.8), ("batch", 8), ("time_lr", 1e-3)],
+)  # fmt: skip
+def test_the_checkpoint_of_other_options_is_refused(
+    name: str, value: float, checkpoint: Path
+) -> None:
+    state = load_checkpoint(checkpoint)
+    usual = getattr(TrainOptions(), name)
+    with pytest.raises(ValueError, match=f"options.{name} = {usual:g}, must be {value:g}"):
+        new_trainer(1, **{name: value}).go_on_from(state)
+
+
+def test_older_checkpoints_without_options_go_on(checkpoint: Path) -> None:
+    state = load_checkpoint(checkpoint)
+    assert "epochs" not in state.pop("options")
+    trainer = new_trainer(2)
+    trainer.go_on_from(state)
+    trainer.run()
+    assert len(trainer.history) == 2
 
 
 def test_a_failed_write_leaves_the_checkpoint(checkpoint: Path) -> None:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from os import fspath
+from threading import Timer
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,6 +38,7 @@ _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
 _FIT = 256  # recordings that the first weights are fitted to
+_LONG = 1.0  # what takes longer is told [s]
 
 
 def run_training(
@@ -111,7 +114,8 @@ def _train(
 
     asked = {"dataset": dataset, **given}
     if resume:
-        settings = _stored(run.options(TrainSettings, _LACKING), fspath(run), asked)
+        stored = run.options(TrainSettings, _LACKING)
+        settings = _stored(stored, fspath(run), asked)
     else:
         settings = checked(TrainSettings, asked, whole=False)
         if is_first():
@@ -121,11 +125,17 @@ def _train(
     say = _silent if quiet else _say
     if resume:
         trainer = _continued(settings, parts, run, callbacks)
+        if settings != stored and is_first():  # it is interrupted, perhaps, and goes on again
+            run.write_options(asdict(settings))
         say(f"{plain(settings.dataset, LINE)}: {parts}")
     else:
         _refuse_too_large(settings, parts)
         say(f"{plain(settings.dataset, LINE)}: {parts}")
-        trainer = _started(settings, parts, run, callbacks, overwrite)
+        with _told_if_long(say, "fitting first weights ..."):
+            trainer = _trainer(settings, parts, callbacks, new=True)
+        if is_first():
+            names = parts.train.class_names
+            run.start(asdict(settings), trainer, parts.test.spikes(), names, overwrite)
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
@@ -154,6 +164,17 @@ def _silent(line: str) -> None:
     """Print nothing."""
 
 
+@contextmanager
+def _told_if_long(say: Callable[[str], None], what: str, seconds: float = _LONG) -> Iterator[None]:
+    """Say what is being done, if it is not done within some seconds."""
+    timer = Timer(seconds, say, (what,))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainSettings:
     """Return the settings of a training that goes on; refuse those that can't change."""
     was = asdict(stored)
@@ -165,18 +186,6 @@ def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainS
                 "to go on, or start another run"
             )
     return changed
-
-
-def _started(
-    s: TrainSettings, parts: Parts, run: RunFolder, callbacks: list[Callback], overwrite: bool
-) -> Trainer:
-    """Return a trainer before its first epoch, and fill its folder."""
-    from evsim.gradients.training.processes import is_first
-
-    trainer = _trainer(s, parts, callbacks, new=True)
-    if is_first():
-        run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
-    return trainer
 
 
 def _refuse_too_large(s: TrainSettings, parts: Parts) -> None:
@@ -196,6 +205,13 @@ def _refuse_too_large(s: TrainSettings, parts: Parts) -> None:
             raise ValueError(
                 f"{s.dataset}: has no recordings to {name} with; give more of each class"
             )
+    labels = parts.train.labels
+    if (labels == labels[0]).all():
+        only = plain(parts.train.class_names[labels[0]], LINE)
+        raise ValueError(
+            f"{s.dataset}: all recordings to train with are of one class, {only}; a training "
+            "needs two at least"
+        )
 
 
 def _units(s: TrainSettings) -> str:

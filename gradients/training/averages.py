@@ -6,7 +6,7 @@ around a good place; their average is in the middle of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
@@ -48,13 +48,9 @@ class Averaged(AveragedModel):
     def __init__(self, model: nn.Module, kept: float = USUAL.average) -> None:
         if not 0 <= kept < 1:
             raise ValueError(f"kept = {kept:g}, must be at least 0 and below 1")
-        super().__init__(model, avg_fn=_moving_average(kept))
+        super().__init__(model, avg_fn=partial(_moving_average, kept))
 
 
-def _moving_average(kept: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+def _moving_average(kept: float, before: Tensor, now: Tensor, n: Tensor | int) -> Tensor:
     """Return what an average becomes with its next value; the first values count for more."""
-
-    def average(before: Tensor, now: Tensor, n: Tensor | int) -> Tensor:
-        return before.lerp(now, 1 - min(kept, float((1 + n) / (10 + n))))
-
-    return average
+    return before.lerp(now, 1 - min(kept, float((1 + n) / (10 + n))))

@@ -7,6 +7,7 @@ A `Callback` is asked at the start, after every batch, after every epoch and at 
 
 from __future__ import annotations
 
+from numbers import Integral
 from os import PathLike
 from typing import Any, Protocol
 
@@ -117,13 +118,13 @@ class EarlyStopping(Callback):
     Raises
     ------
     ValueError
-        If ``patience`` is less than 1.
+        If ``patience`` is less than 1, or no whole number.
     """
 
     def __init__(self, patience: int) -> None:
-        if patience < 1:
-            raise ValueError(f"patience = {patience}, must be at least 1")
-        self.patience = patience
+        if not isinstance(patience, Integral) or patience < 1:
+            raise ValueError(f"patience = {patience}, must be at least 1 and whole")
+        self.patience: int = patience
 
     def start(self, trainer: Training) -> None:
         """End a training that had ended."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from evsim.files import FileError, WholeFile
-from evsim.files.hdf5 import reason
+from evsim.files.hdf5 import open_regular, reason
 
 from ..delays import trained_delays
 from .callbacks import Callback, Training
@@ -44,7 +44,8 @@ class CSVLog(Callback):
     Raises
     ------
     FileExistsError
-        When a new training starts, if the file is there.
+        When a new training starts, if the file is there; when one goes on, if the file there is
+        not the log of its epochs so far.
     FileError
         In the training, if the file can't be written.
     """
@@ -59,9 +60,20 @@ class CSVLog(Callback):
         """Write the epochs so far."""
         if not trainer.history and self.path.exists():
             raise FileExistsError(f"{self.path}: exists already; choose another name for the log")
+        if self.path.exists() and not self._is_of(log_of(trainer.history).encode()):
+            raise FileExistsError(
+                f"{self.path}: is not the log of the training that goes on; move it away, or "
+                "choose another name for the log"
+            )
         with WholeFile(self.path, overwrite=True) as temporary:
             Path(temporary).write_text(log_of(trainer.history), encoding="utf-8", newline="")
         self._file = open(self.path, "ab", buffering=0)
+
+    def _is_of(self, wanted: bytes) -> bool:
+        """Whether the file begins as the log does, or the log as the file: one may be behind."""
+        with open_regular(self.path) as file:
+            found: bytes = file.read(len(wanted))
+        return wanted.startswith(found)
 
     def epoch(self, trainer: Training, record: dict[str, float]) -> None:
         """Append a line, in one go."""

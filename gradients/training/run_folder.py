@@ -143,9 +143,7 @@ class RunFolder:
         for events in (self.path / _EVENTS).glob("events.out.tfevents.*"):
             events.unlink(missing_ok=True)
         (self.path / _STARTING).touch()
-        with WholeFile(self.path / "options.json") as temporary:
-            text = json.dumps(options, indent=2) + "\n"
-            Path(temporary).write_text(text, encoding="utf-8", newline="")
+        self.write_options(options)
         save_network(self.path / "initial.h5", to_network(trainer.model))
         with NewHdf5(self.path / "test.h5") as new, new.writing():
             new.h5.attrs["size"], new.h5.attrs["duration"] = test.size, test.duration
@@ -153,6 +151,23 @@ class RunFolder:
             new.h5["labels"] = test.labels
             keys = np.array([name.encode() for name in class_names])
             new.h5.create_group("extra")["keys"] = keys
+
+    def write_options(self, options: dict[str, Any]) -> None:
+        """Write what the training is asked for; what stood there is replaced, whole.
+
+        Parameters
+        ----------
+        options : dict
+            Of plain values.
+
+        Raises
+        ------
+        FileError
+            If the file can't be written.
+        """
+        with WholeFile(self.path / "options.json", overwrite=True) as temporary:
+            text = json.dumps(options, indent=2) + "\n"
+            Path(temporary).write_text(text, encoding="utf-8", newline="")
 
     def callbacks(self, tensorboard: bool = False) -> list[Callback]:
         """Return what keeps a training in the folder as it goes on.

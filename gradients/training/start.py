@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim import train_options as options
@@ -25,6 +25,8 @@ from ..synapses import MAX_DELAY, Spiking
 DELAYS, LOOPS = get_args(options.Delay), get_args(options.Loop)
 _STEPS = 12  # of the search for factors of the weights
 _SPAN = 16.0  # a factor is from 1/16 to 16
+_NEAR = 4.0  # what a loop changes of it, at most
+_LOOPED = 32  # recordings that are enough where there is a loop
 
 
 def delay_model(
@@ -84,12 +86,10 @@ def delay_model(
     for name, value, known in (("delay", delay, DELAYS), ("recurrent", recurrent, LOOPS)):
         if value not in known:
             raise ValueError(f"{name} = {value!r}, must be one of {', '.join(known)}")
-    late: dict[str, Any] = {"delay": None if delay == "none" else delay, "max_delay": max_delay}
+    late = {} if delay == "none" else {"delay": delay, "max_delay": max_delay}
     loop: dict[str, Any] = {}
     if recurrent != "none":
-        loop = {"recurrent": recurrent, "recurrent_max_delay": max_delay}
-        if delay != "none":
-            loop["recurrent_delay"] = delay
+        loop = {"recurrent": recurrent, **{f"recurrent_{name}": late[name] for name in late}}
     sizes = [n_hidden] if isinstance(n_hidden, int) else list(n_hidden)
     if not sizes:
         raise ValueError("n_hidden = [], must be one size or several")
@@ -121,19 +121,29 @@ def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> Non
     -----
     The factor of each unit's input weights is found by bisection between 1/16 and 16, for
     all units of a layer at once; the weights of a unit that sum up to less than 0 change
-    their sign first. The weights of a readout lose their mean, which all classes share, and
+    their sign first. Where there is a loop, of which every spike costs, 32 recordings are
+    taken, and the search is made without the loop, then between a quarter and 4 times of what
+    it found with it. The weights of a readout lose their mean, which all classes share, and
     are scaled so that the values of a recording have a standard deviation of 1 over the
-    classes.
+    classes; those of a single output stay as they are.
     """
     spikes = as_arrays(spikes, "fit_weights")
+    if any(layer.recurrent is not None for layer in spiking_layers(model)):
+        spikes = spikes[:_LOOPED]
     wanted = rate * _active_time(spikes)
     for layer in model:
         if isinstance(layer, Spiking):
             _fit_rates(layer, spikes, wanted)
         elif isinstance(layer, Readout):
-            layer.weight.sub_(layer.weight.mean())
-            layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
+            _fit_spread(layer, spikes)
         spikes = layer(spikes)
+
+
+def _fit_spread(layer: Readout, spikes: Spikes) -> None:
+    if layer.out_features < 2:
+        return  # there are no classes that could differ
+    layer.weight.sub_(layer.weight.mean())
+    layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
 
 
 def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float) -> None:
@@ -141,12 +151,36 @@ def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float) -> None:
     first = layer.weight * torch.where(layer.weight.sum(dim=1) < 0, -1.0, 1.0)[:, None]
     low = torch.full((layer.out_features,), 1 / _SPAN)
     high = torch.full((layer.out_features,), _SPAN)
-    for _ in range(_STEPS):
+    if layer.recurrent is None:
+        _search(layer, spikes, wanted, first, low, high, _STEPS)
+        return
+    # Spikes of a loop make more of them, each of which costs: first without it, then nearby.
+    loop, layer.recurrent = layer.recurrent, None
+    try:
+        found = _search(layer, spikes, wanted, first, low, high, _STEPS)
+    finally:
+        layer.recurrent = loop
+    _search(layer, spikes, wanted, first, found / _NEAR, found * _NEAR, _STEPS // 2)
+
+
+def _search(
+    layer: Spiking,
+    spikes: Spikes,
+    wanted: float,
+    first: Tensor,
+    low: Tensor,
+    high: Tensor,
+    n_steps: int,
+) -> Tensor:
+    """Put the weights ``first`` into a layer, times factors [out], which are returned."""
+    factor = (low * high).sqrt()
+    for _ in range(n_steps):
         factor = (low * high).sqrt()
         layer.weight.copy_(first * factor[:, None])
         counts = torch.from_numpy(layer(spikes).numpy().counts().mean(axis=0))
         low = torch.where(counts < wanted, factor, low)
         high = torch.where(counts < wanted, high, factor)
+    return factor
 
 
 def _active_time(spikes: Spikes) -> float:

@@ -82,6 +82,7 @@ class Checkpoint(Struct, frozen=True):
     history: list
     best: dict
     generator: Tensor
+    options: dict | None = None  # the only one that older checkpoints lack
 
 
 def sound_state(
@@ -112,7 +113,8 @@ def sound_state(
     ValueError
         Names the entry, what it is and what it must be.
     """
-    found = checked(Checkpoint, state)
+    found = checked(Checkpoint, state, whole=False)
+    _check_options(found.options, new["options"])
     history = _sound_history(found.history)
     n_steps = n_batches * len(history)
     parameters = _sound_parameters("model", found.model, new["model"], model)
@@ -133,7 +135,17 @@ def sound_state(
         "history": history,
         "best": _sound_best(found.best, average, new["model"], model, history),
         "generator": _sound_generator(found.generator, new["generator"]),
+        "options": new["options"],
     }  # fmt: skip
+
+
+def _check_options(found: dict[Any, Any] | None, wanted: dict[str, Any]) -> None:
+    if found is None:
+        return
+    _check_names("options", found, list(wanted))
+    for name, value in wanted.items():
+        if type(found[name]) not in (int, float) or found[name] != value:
+            raise ValueError(f"options.{name} = {shown(found[name])}, must be {value!r}")
 
 
 def _sound_history(records: list[Any]) -> list[dict[str, float]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -111,15 +111,18 @@ def train(
 
 
 class Trainer:
-    """A training that can be stopped after any epoch and go on later; see `train`.
+    """A training that can be stopped at any time and go on later; see `train`.
+
+    After a stop, an error or Ctrl-C, `run` goes on from the end of the last whole epoch, with
+    the same bits as a training that was not interrupted.
 
     Attributes
     ----------
     history : list of dict
         For each epoch: ``epoch`` (from 1), ``train_loss``, ``train_accuracy``,
-        ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units,
-        ``silent`` units in a batch, ``seconds`` without those of compiling, ``at_bounds``,
-        the share of delays that lie at one of their limits.
+        ``validation_loss``, ``validation_accuracy``, ``rate`` [Hz] of the spiking units, mean
+        over recordings and layers, ``silent`` units in a batch, ``seconds`` without those of
+        compiling, ``at_bounds``, the share of delays that lie at one of their limits.
     averaged : Module
         A copy of the model with averaged parameters.
     best : dict
@@ -147,7 +150,7 @@ class Trainer:
         for name, part in (("training", training), ("validation", validation)):
             if not len(part):
                 raise ValueError(f"the {name} part has no recordings")
-        self.callbacks = [ProgressBar()] if callbacks is None else list(callbacks)
+        self.callbacks = _sound([ProgressBar()] if callbacks is None else callbacks)
         self.n_batches = -(-len(training) // o.batch)
         self.stopped = ""
         self.optimizer = adam(model, o.lr, o.delay_lr, o.time_lr)
@@ -156,20 +159,29 @@ class Trainer:
         self.averaged: nn.Module = self._average.module
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"epoch": 0, "model": copy.deepcopy(model.state_dict())}
+        # The end of the last whole epoch, while the trainer is not there; see `state`.
+        self._whole: dict[str, Any] | None = None
 
     def run(self) -> None:
         """Train the epochs that are left, then put the best parameters into the model."""
-        callbacks = [one for one in self.callbacks if one.everywhere or is_first()]
+        callbacks = [one for one in _sound(self.callbacks) if one.everywhere or is_first()]
         self.stopped = ""
+        if self._whole is not None:
+            self._put(self._whole)
         with ExitStack() as ends:
             for one in callbacks:
                 ends.callback(one.end, self)
             for one in callbacks:
                 one.start(self)
+            self._whole = self._copied_state()
             while len(self.history) < self.options.epochs and not self.stopped:
                 record = self._epoch(len(self.history), callbacks)
-                for one in callbacks:
-                    one.epoch(self, record)
+                self._whole = None  # callbacks see what there is now, and may change it
+                try:
+                    for one in callbacks:
+                        one.epoch(self, record)
+                finally:
+                    self._whole = self._copied_state()
             self.model.load_state_dict(self.best["model"])
 
     def stop(self, why: str) -> None:
@@ -187,7 +199,15 @@ class Trainer:
         return score(self.model, data, self.options.batch)
 
     def state(self) -> dict[str, Any]:
-        """Return all that the rest of the training depends on."""
+        """Return all that the rest of the training depends on, at the end of a whole epoch.
+
+        Within an epoch, and once the model has its best parameters, it is the state after the
+        last epoch.
+        """
+        return self._state_now() if self._whole is None else self._whole
+
+    def _state_now(self) -> dict[str, Any]:
+        told = asdict(self.options)  # of which a training that goes on may have more epochs
         return {
             "model": self.model.state_dict(),
             "average": self._average.state_dict(),
@@ -195,10 +215,14 @@ class Trainer:
             "history": self.history,
             "best": self.best,
             "generator": torch.get_rng_state(),
+            "options": {name: value for name, value in told.items() if name != "epochs"},
         }
 
     def go_on_from(self, state: dict[str, Any]) -> None:
-        """Go back to a `state`.
+        """Go back to a `state`, that of a training of the same model, data and options.
+
+        The number of epochs alone may be another. Other data of as many recordings, or another
+        ``augment``, can't be told from the state.
 
         Parameters
         ----------
@@ -208,18 +232,30 @@ class Trainer:
         Raises
         ------
         ValueError
-            If it is not that of this model, data and options; names the entry.
+            If it is not that of this model and these options, or of another number of batches;
+            names the entry.
         """
         decay = self.options.lr_decay
         try:
             sound = sound_state(state, self.state(), self.model, self.n_batches, decay)
         except ValueError as error:
-            raise ValueError(f"the checkpoint is not one of this model: {error}") from error
+            raise ValueError(f"the checkpoint is not one of this training: {error}") from error
+        self._put(sound)
+
+    def _copied_state(self) -> dict[str, Any]:
+        """Return the state now, which the next steps leave as it is; records never change."""
+        state = self._state_now()
+        history = state.pop("history")
+        return {**copy.deepcopy(state), "history": list(history)}
+
+    def _put(self, sound: dict[str, Any]) -> None:
+        """Go to a state, which is used up."""
         self.model.load_state_dict(sound["model"])
         self._average.load_state_dict(sound["average"])
         self.optimizer.load_state_dict(sound["optimizer"])
         self.history, self.best = sound["history"], sound["best"]
         torch.set_rng_state(sound["generator"])
+        self._whole = None
 
     def _epoch(self, epoch: int, callbacks: Sequence[Callback]) -> dict[str, float]:
         """Train one epoch, validate, and keep the record."""
@@ -230,19 +266,21 @@ class Trainer:
         rng = np.random.default_rng((o.seed, epoch))
         order = int(rng.integers(2**62))
         sums = np.zeros(3)
-        firing: list[Diagnostics] = []
+        firing: list[tuple[int, Diagnostics]] = []  # and of how many recordings
         for batch in self.training.batches(o.batch, shuffle=True, seed=order):
             if self.augment is not None:
                 batch = self.augment(batch, rng)
-            sums += self._step(batch)
-            layers = spiking_layers(self.model)
-            firing += [layer.diagnostics for layer in layers if layer.diagnostics is not None]
+            *found, size = self._step(batch)
+            sums += *found, size
+            ran = [layer.diagnostics for layer in spiking_layers(self.model)]
+            firing += [(size, one) for one in ran if one is not None and size]
             for one in callbacks:
                 one.batch(self)
         loss, right, n = total(*sums)
-        rates, silent, n_runs = total(
-            sum(d.rate for d in firing), sum(d.silent for d in firing), max(len(firing), 1)
-        )
+        rates, n_recordings, silent, n_runs = total(
+            sum(n * d.rate for n, d in firing), sum(n for n, _ in firing),
+            sum(d.silent for _, d in firing), len(firing),
+        )  # fmt: skip
         validated = score(self.averaged, self.validation, o.batch)
         told = EpochRecord(
             epoch=epoch + 1,
@@ -250,8 +288,8 @@ class Trainer:
             train_accuracy=right / n,
             validation_loss=validated.loss,
             validation_accuracy=validated.accuracy,
-            rate=rates / n_runs,
-            silent=silent / n_runs,
+            rate=rates / max(n_recordings, 1),
+            silent=silent / max(n_runs, 1),
             seconds=time.perf_counter() - start - (watch.seconds() - compiled),
             at_bounds=share_at_limits(self.model),
         )
@@ -313,6 +351,19 @@ class Trainer:
             self.best = {"epoch": record["epoch"], "model": parameters}
 
 
+def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
+    """Return callbacks as a list; refuse what is none."""
+    for i, one in enumerate(callbacks):
+        if isinstance(one, type):
+            raise TypeError(
+                f"callbacks[{i}] is the class {one.__name__}; give an object of it: "
+                f"{one.__name__}(...)"
+            )
+        if not isinstance(one, Callback):
+            raise TypeError(f"callbacks[{i}] is a {type(one).__name__}, must be a Callback")
+    return list(callbacks)
+
+
 @torch.no_grad()
 def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score:
     """Return how well a model tells the classes of some recordings.
@@ -326,19 +377,42 @@ def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score
     batch : int
         Recordings at a time; without influence on the accuracy.
 
+    Notes
+    -----
+    Layers that train otherwise than they are used (dropout, batch normalisation) are used
+    meanwhile, ``model.eval()``, and put back as they were.
+
     Returns
     -------
     Score
         Mean cross-entropy and right answers.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or one is negative; names the recording.
     """
     sums = np.zeros(3)
-    for spikes in _batches(data, batch):
-        mine = share(spikes)
-        labels, values = _labels(mine), model(mine)
-        loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
-        sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
+    with _used(model):
+        for spikes in _batches(data, batch):
+            mine = share(spikes)
+            labels, values = _labels(mine), model(mine)
+            loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
+            sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
     all_loss, right, n = total(*sums)
     return Score(all_loss / max(n, 1), int(right), int(n))
+
+
+@contextmanager
+def _used(model: nn.Module) -> Iterator[None]:
+    """Have all parts of a model in the mode in which it is used, then in that of before."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before:
+            module.training = mode
 
 
 def _batches(data: Recordings | Spikes, size: int) -> Iterable[Spikes]:
@@ -352,4 +426,11 @@ def _batches(data: Recordings | Spikes, size: int) -> Iterable[Spikes]:
 def _labels(batch: Spikes) -> Tensor:
     if batch.labels is None:
         raise ValueError("the recordings have no labels")
-    return torch.as_tensor(batch.labels)
+    labels = torch.as_tensor(batch.labels)
+    if (labels < 0).any():  # cross_entropy passes over some of them without a word
+        first = int((labels < 0).nonzero()[0])
+        raise ValueError(
+            f"recording {first} of a batch has label {int(labels[first])}; labels count classes "
+            "from 0: leave out recordings of no class"
+        )
+    return labels

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,25 +34,27 @@ def waking(model: nn.Module, strength: float = USUAL.wake) -> Iterator[Callable[
     ------
     callable
         Returns what to add to the loss: for units that were silent in the whole batch, how
-        far they stayed below their thresholds, summed over units, mean over recordings.
+        far they stayed below their thresholds, summed over units, mean over recordings. A
+        layer that ran several times is taken as if it had run on all its recordings at once.
     """
-    seen: dict[Spiking, tuple[Spikes, Spikes]] = {}
+    seen: dict[Spiking, list[tuple[Spikes, Spikes]]] = {}
 
-    def remember(layer: Any, inputs: tuple[Spikes], fired: Spikes) -> None:
-        seen[layer] = inputs[0], fired
+    def remember(layer: Any, inputs: tuple[Any, ...], named: dict[str, Any], fired: Spikes) -> None:
+        (spikes,) = (*inputs, *named.values())
+        seen.setdefault(layer, []).append((spikes, fired))
 
     def pull() -> Tensor:
         term = torch.zeros((), dtype=torch.float64)
-        for layer, (spikes, fired) in seen.items():
-            counts = fired.numpy().counts()
+        for layer, runs in seen.items():
+            counts = np.concatenate([fired.numpy().counts() for _, fired in runs])
             silent = in_all(torch.from_numpy(counts.sum(axis=0) == 0))
             if silent.any():
-                peaks = layer.peak_voltage(spikes, fired)
+                peaks = torch.cat([layer.peak_voltage(*run) for run in runs])
                 term = term + strength * silent_loss(peaks[:, silent])
         return term
 
     layers = spiking_layers(model) if strength > 0 else []
-    hooks = [layer.register_forward_hook(remember) for layer in layers]
+    hooks = [layer.register_forward_hook(remember, with_kwargs=True) for layer in layers]
     try:
         yield pull
     finally:
