@@ -49,7 +49,7 @@ def run(folder, **variables):
 def make_package(folder):
     package = folder / "evsim"
     package.mkdir()
-    for name in ("_compile.py", "compiling.py"):
+    for name in ("_compile.py", "compiling.py", "terminal.py"):
         shutil.copy(Path(evsim.__file__).parent / name, package)
     (package / "__init__.py").touch()
     (package / "_caller.py").write_text(KERNELS)
