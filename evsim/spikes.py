@@ -174,8 +174,8 @@ class Spikes:
                 raise IndexError(f"recording {index} of {len(self)}")
             index = [int(index) % len(self)]
         chosen = np.arange(len(self))[index]
-        whole = np.asarray(self.offsets)
-        starts, stops = whole[:-1][chosen], whole[1:][chosen]
+        bounds = np.asarray(self.offsets)
+        starts, stops = bounds[:-1][chosen], bounds[1:][chosen]
         offsets = np.concatenate([[0], np.cumsum(stops - starts)]).astype(np.int64)
         take = np.repeat(starts - offsets[:-1], stops - starts) + np.arange(offsets[-1])
         if not isinstance(self.offsets, np.ndarray):

@@ -64,8 +64,8 @@ def test_an_animation_is_a_gif_the_same_every_time(tmp_path: Path) -> None:
 
 
 def test_the_last_value_so_far_is_the_answer() -> None:
-    for output in ("integral", "max", "last"):
-        readout = evsim.Population("o", "LI", 2, tau_mem=0.02, output=output)
+    for output, tau in (("integral", None), ("integral", 0.05), ("max", None), ("last", None)):
+        readout = evsim.Population("o", "LI", 2, tau_mem=0.02, output=output, tau_output=tau)
         net = evsim.Network(
             [*list(NET.populations.values())[:2], readout],
             [NET.projections["input->hidden"],

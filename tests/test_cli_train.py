@@ -263,6 +263,8 @@ def test_an_existing_folder_is_refused(copied: Path) -> None:
 def test_a_run_goes_on_as_it_began(copied: Path) -> None:
     options = ("spikes.h5", "-o", "run", "--resume", "--hidden", 7)
     assert "was trained with hidden = 6, not 7" in refused(copied, *options)
+    other_seed = ("spikes.h5", "-o", "run", "--resume", "--seed", 12)
+    assert "was trained with seed = " in refused(copied, *other_seed)
     assert "dataset = spikes.h5, not yin-yang" in refused(
         copied, "yin-yang", "-o", "run", "--resume"
     )

@@ -1,6 +1,7 @@
 """Layers and spikes on other devices than the CPU: moved, made there, refused by name."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ import torch
 from evsim import Spikes
 from evsim import gradients as g
 from evsim.gradients import dense
+from evsim.gradients.tensors import refuse_elsewhere
 
 CELLS = {"tau_mem": 0.02, "tau_syn": 0.005}
 LAYERS = {
@@ -29,6 +31,13 @@ def sound():
 def made_on_meta(make):
     with torch.device("meta"):
         return make()
+
+
+def test_what_lies_on_a_gpu_is_refused_with_both_ways_out():
+    # Stands for a tensor on a device that the machine of the tests need not have.
+    elsewhere = SimpleNamespace(is_meta=False, is_cpu=False, device=SimpleNamespace(type="cuda"))
+    with pytest.raises(ValueError, match=r"'cuda'.*CPU; \.to\('cpu'\).*gradients\.dense"):
+        refuse_elsewhere("CubaLIF", "its weight is", elsewhere)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -17,6 +17,7 @@ from small_pictures import small_net, small_run, write_run
 
 import evsim
 from evsim.plots.page import save_page
+from evsim.plots.page_panels import text_of
 
 pytest.importorskip("bokeh")
 FIGURES = "[...Bokeh.documents[0]._all_models.values()].filter(m => m.type == 'Figure')"
@@ -49,6 +50,12 @@ def of_kind(path: Path, kind: str) -> list[dict[str, Any]]:
 
 def titles(path: Path) -> list[str]:
     return [title["text"] for title in of_kind(path, "Title") if "text" in title]
+
+
+def test_text_of_files_is_drawn_as_it_is_and_no_longer_than_there_is_room() -> None:
+    assert text_of("a\x1b[2Jb") == r"a\x1b[2Jb"
+    assert text_of(r"$$x$$ \(y\) \[z") == r"$ $x$ $ \ (y\) \ [z"
+    assert len(text_of("x" * 500, 20)) < 40
 
 
 def test_a_page_shows_rasters_voltages_and_delays_of_the_network_beside(tmp_path: Path) -> None:

@@ -91,6 +91,16 @@ def test_delays_and_time_constants_longer_than_every_recording_are_told():
         evsim.simulate(network(2), spikes)
 
 
+@pytest.mark.parametrize("delay, odd", [(0.5, False), (0.51, True)])
+def test_a_delay_as_long_as_a_recording_is_not_told(delay, odd):
+    spikes = evsim.Spikes([0.1], [0], size=2, duration=0.5)
+    layer = g.CubaLIF(2, 3, 0.02, 0.005, recurrent="dense", recurrent_delay=delay)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        layer(spikes)
+    assert len(told) == odd
+
+
 def test_a_layer_tells_once_of_times_longer_than_every_recording():
     torch.manual_seed(0)
     spikes = evsim.Spikes([0.1, 0.2], [0, 1], size=2, duration=0.5)

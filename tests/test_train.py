@@ -277,6 +277,16 @@ def test_waking_counts_every_run_of_a_layer() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+def test_waking_leaves_units_alone_that_fire_somewhere() -> None:
+    layer = g.CubaLIF(2, 2, 20e-3, 5e-3)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[20.0, 0.0], [0.0, 20.0]]))
+    each_in_one = Spikes([0.01, 0.01], [0, 1], [0, 1, 2], size=2, duration=0.1)
+    with g.waking(layer, 1.0) as wake:
+        assert len(layer(each_in_one).times) >= 2
+        assert float(wake()) == 0.0
+
+
 def test_step_sizes() -> None:
     layer = g.CubaLIF(4, 3, 20e-3, 5e-3, delay="axonal", learn=("tau_mem", "reset"))
     groups = {group["name"]: group for group in parameter_groups(layer, 0.1, 1e-3, 0.01)}

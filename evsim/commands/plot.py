@@ -63,7 +63,6 @@ class PlotOptions:
 
 
 class _Choice(NamedTuple):
-    recording: int
     units: Units
     window: Window
 
@@ -105,7 +104,7 @@ def plot_to_file(path: str | PathLike[str], output: str, options: PlotOptions) -
     held = _contents(path, options) if data is None else _one_of(data, path, options)
     if isinstance(held.data, Network):
         _refuse_choices(path, options)
-    choice = _choice(options, held.recording)
+    choice = _choice(options)
     net = _network(path, held, options, kind)
     sensor = None if data is None else data.sensor
     if kind == ".html":
@@ -178,7 +177,8 @@ def _refuse_choices(path: str | PathLike[str], options: PlotOptions) -> None:
             raise ValueError(f"{path}: is a network, which is drawn whole; leave out {option}")
 
 
-def _choice(options: PlotOptions, recording: int) -> _Choice:
+def _choice(options: PlotOptions) -> _Choice:
+    """Return the units and the stretch of time that are asked for."""
     from evsim.plots.choice import parse_units
 
     units = None if options.units is None else parse_units(options.units)
@@ -186,7 +186,7 @@ def _choice(options: PlotOptions, recording: int) -> _Choice:
     if options.begin is not None or options.end is not None:
         end = float("inf") if options.end is None else options.end
         window = (options.begin or 0.0, end)
-    return _Choice(recording, units, window)
+    return _Choice(units, window)
 
 
 def _draw_figure(held: Contents, output: str, options: PlotOptions, choice: _Choice) -> None:
@@ -208,14 +208,13 @@ def _draw_page(
 
     if isinstance(held.data, Network):
         raise ValueError(f"{path}: is a network; a page shows spikes or a result, see --network")
-    result, recording = held.data, choice.recording
+    result, recording = held.data, held.recording
     if isinstance(result, Spikes):
         result, recording = _as_result(result), 0
-    headline = f"Recording {choice.recording}"
-    of_units, window = choice.units, choice.window
     save_page(
-        output, result, recording, held.classes, of_units, window, net, options.overwrite, headline
-    )
+        output, result, recording, held.classes, choice.units, choice.window, net,
+        options.overwrite, f"Recording {held.recording}",
+    )  # fmt: skip
 
 
 def _draw_animation(
@@ -235,7 +234,7 @@ def _draw_animation(
     if choice.units is not None:
         raise ValueError(f"{path}: an animation shows the units that fire most; leave out --units")
     save_animation(
-        output, held.data, net, choice.recording, held.classes, choice.window, options.overwrite
+        output, held.data, net, held.recording, held.classes, choice.window, options.overwrite
     )
 
 

@@ -129,7 +129,7 @@ def _train(
             run.write_options(asdict(settings))
         say(f"{plain(settings.dataset, LINE)}: {parts}")
     else:
-        _refuse_too_large(settings, parts)
+        _refuse_untrainable(settings, parts)
         say(f"{plain(settings.dataset, LINE)}: {parts}")
         with _told_if_long(say, "fitting first weights ..."):
             trainer = _trainer(settings, parts, callbacks, new=True)
@@ -188,7 +188,8 @@ def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainS
     return changed
 
 
-def _refuse_too_large(s: TrainSettings, parts: Parts) -> None:
+def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
+    """Refuse more weights than fit, parts without recordings, and a single class."""
     n_weights = _n_weights(s, parts)
     if n_weights > _MOST_WEIGHTS:
         raise ValueError(
@@ -234,7 +235,7 @@ def _continued(
             f"{s.dataset}, more than {CHECKPOINT} holds; put the files back as they were, or "
             "start anew with --overwrite"
         )
-    _refuse_too_large(s, parts)
+    _refuse_untrainable(s, parts)
     trainer = _trainer(s, parts, callbacks, new=False)
     if is_first():
         run.resume(trainer, state, parts.test.batches(_FIT))

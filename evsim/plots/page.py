@@ -100,7 +100,7 @@ def save_page(
     at_first: list[CustomJS] = []
     if net is not None:
         check_fits(net, result)
-        places = {name: row for name, row in zip(parts, rows, strict=True)}
+        places = dict(zip(parts, rows, strict=True))
         for row in delay_rows(net, parts, times, ranges):
             at_first.append(row.choose)
             # Beside the raster of the population, if there is room.
@@ -147,8 +147,8 @@ def _as_html(
     said.append(_HELP)
     if without_delays:
         said.append("To see delays, name the network: --network NET.")
-    text = f"<h2>{escape(headline)}</h2><p>{escape('. '.join(said[:1]))}</p>"
-    text += "".join(f"<p>{escape(sentence)}</p>" for sentence in said[1:])
+    text = f"<h2>{escape(headline)}</h2>"
+    text += "".join(f"<p>{escape(sentence)}</p>" for sentence in said)
     grid = gridplot(rows, sizing_mode=None, merge_tools=True, toolbar_location="right")
     grid.sizing_mode, grid.cols = "stretch_width", ["1fr", "max-content"]
     _turn_wheels_on(grid)

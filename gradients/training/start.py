@@ -1,6 +1,6 @@
 """The models that ``evsim train`` trains, and weights to start from.
 
-`delay_model` is a hidden layer and a readout, with delays and a loop where wanted.
+`delay_model` is hidden layers and a readout, with delays and loops where wanted.
 `fit_weights` makes every unit fire from the beginning, for a silent unit has no gradient, and
 the classes differ by about 1, for a cross-entropy of equals or of giants learns slowly.
 """
