@@ -27,6 +27,8 @@ _MAX_DELAY = 0.3
 
 Delay = Literal["none", "axonal", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
+Levels = Literal["learnt", "fixed"]
+TERNARY = 1.58  # bits of a weight of three values, what log2(3) is called
 
 
 def _told(text: str, metavar: str = "N", **more: Any) -> Meta:
@@ -124,6 +126,8 @@ class TrainSettings(Struct, frozen=True):
         See `evsim.gradients.training.start.delay_model`.
     max_delay : float or None
         Longest delay [s]; see `longest_delay`.
+    weight_bits, delay_bits, levels
+        See `evsim.gradients.lowbit.quantise`.
     epochs, batch, seed, lr, delay_lr
         See `TrainOptions`.
     patience : int or None
@@ -157,6 +161,28 @@ class TrainSettings(Struct, frozen=True):
             group=NETWORK,
         ),
     ] = None
+    weight_bits: Annotated[
+        Annotated[float, Meta(ge=TERNARY, le=16)] | None,
+        _told(
+            "Bits of all weights: 1.58 for three values, or 2 to 16.",
+            "B",
+            default="32, floats",
+            group=NETWORK,
+        ),
+    ] = None
+    delay_bits: Annotated[
+        Annotated[int, Meta(ge=1, le=16)] | None,
+        _told(
+            "Bits of all delays: 2^B values from 0 to the longest.",
+            "B",
+            default="32, floats",
+            group=NETWORK,
+        ),
+    ] = None
+    levels: Annotated[
+        Levels,
+        _told("Whether the values that weights of few bits take are trained.", group=NETWORK),
+    ] = "learnt"
     epochs: Epochs = USUAL.epochs
     batch: Batch = USUAL.batch
     seed: Seed = USUAL.seed
@@ -171,6 +197,23 @@ class TrainSettings(Struct, frozen=True):
         ),
     ] = None
     patience: Patience = None
+
+    def __post_init__(self) -> None:
+        """Refuse bits that nothing has."""
+        bits = self.weight_bits
+        if bits is not None and bits != TERNARY and bits != int(bits):
+            raise ValueError(
+                f"weight_bits = {bits:g}, must be {TERNARY:g} or a whole number from 2 to 16"
+            )
+        if self.delay_bits is not None and self.delay == "none":
+            raise ValueError(
+                f"delay_bits = {self.delay_bits}, but there are no delays: delay = none"
+            )
+
+    @property
+    def few_bits(self) -> bool:
+        """Whether weights or delays are on a few levels."""
+        return self.weight_bits is not None or self.delay_bits is not None
 
     @property
     def layers(self) -> tuple[int, ...]:

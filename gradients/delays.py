@@ -85,6 +85,15 @@ class HasDelays(nn.Module):
         odd = warn_of_slow_spikes(spikes) or warn_of_long_times(times, duration)
         _LOOKED_AT[self] = -inf if odd else duration
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Return how to copy or pickle it, with the parametrisations that torch would refuse."""
+        if not parametrize.is_parametrized(self):
+            return super().__reduce_ex__(protocol)
+        kind = type(self).__mro__[1]  # torch made the class of this one object
+        state = dict(self.__dict__)
+        state["_modules"] = {n: m for n, m in self._modules.items() if n != "parametrizations"}
+        return _with_parametrizations, (kind, state, dict(self.parametrizations.items()))
+
     def raise_limits(self) -> None:
         """Let no limit be below a delay; warn where one was."""
         for name, (_, high) in self.delay_limits().items():
@@ -111,6 +120,20 @@ class HasDelays(nn.Module):
             self.check_delays()
         except ValueError as error:
             errors.append(str(error))
+
+
+def _with_parametrizations(
+    kind: type[HasDelays], state: dict[str, Any], chains: dict[str, parametrize.ParametrizationList]
+) -> HasDelays:
+    """Return a layer of a class with these attributes, and its parametrisations put back."""
+    layer = kind.__new__(kind)
+    nn.Module.__init__(layer)
+    layer.__dict__.update(state)
+    for name, chain in chains.items():
+        layer.register_parameter(name, nn.Parameter(torch.empty(0)))
+        parametrize.register_parametrization(layer, name, nn.Identity(), unsafe=True)
+        layer.parametrizations[name] = chain  # type: ignore[operator, index]
+    return layer
 
 
 class Bounded(nn.Module):
@@ -174,6 +197,9 @@ def keep_delays(module: nn.Module, optimizer: torch.optim.Optimizer | None = Non
 def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     """Have an optimiser keep the delays of a module between their limits after each step.
 
+    So does torch with all optimisers; this also clears the momentum of what was put back, and
+    keeps free delays behind a `evsim.gradients.lowbit.DelayGrid` within the grid.
+
     Parameters
     ----------
     module : Module
@@ -186,16 +212,52 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     handle
         Its ``remove()`` undoes it.
     """
-    return optimizer.register_step_post_hook(lambda *_: keep_delays(module, optimizer))
+
+    def hold(*_: Any) -> None:
+        keep_delays(module, optimizer)
+        _hold_free_delays(module, optimizer)
+
+    return optimizer.register_step_post_hook(hold)
+
+
+def free_delay(layer: nn.Module, name: str) -> tuple[Tensor, float]:
+    """Return what an optimiser moves in place of a delay [s], and the most that is used of it.
+
+    That is the free delay behind a grid (`evsim.gradients.lowbit.DelayGrid`); else it is the
+    delay itself, and the most is inf.
+    """
+    chain = parametrize.is_parametrized(layer, name) and layer.parametrizations[name]  # type: ignore[index]
+    if chain and all(getattr(one, "free_is_delay", False) for one in chain):
+        return chain.original, min(one.high for one in chain)
+    delay: Tensor = getattr(layer, name)
+    return delay, inf
+
+
+@torch.no_grad()
+def _hold_free_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Keep free delays behind grids where the grid is: farther out they would come back late."""
+    for part in module.modules():
+        for name, (low, high) in part.delay_limits().items() if isinstance(part, Delayed) else ():
+            free, most = free_delay(part, name)
+            if free is not getattr(part, name) and not free.is_meta:
+                highest = high if most == inf else most
+                outside = (free < low) | (free > highest)
+                if outside.any():
+                    free.clamp_(low, highest)
+                    _forget(optimizer.state.get(free, {}), outside)
 
 
 def trained_delays(module: nn.Module) -> Iterator[tuple[str, Tensor, tuple[float, float]]]:
-    """Yield name, values and limits [s] of every delay of a model that an optimiser may move."""
+    """Yield name, values and limits [s] of every delay of a model that an optimiser may move.
+
+    Behind a grid of delays those are the free ones.
+    """
     for prefix, part in module.named_modules():
         if isinstance(part, Delayed):
-            for name, limits in part.delay_limits().items():
-                delay = getattr(part, name)
+            for name, (low, high) in part.delay_limits().items():
+                delay, most = free_delay(part, name)
                 if delay.requires_grad:
+                    limits = low, high if most == inf else most
                     yield f"{prefix}.{name}" if prefix else name, delay, limits
 
 

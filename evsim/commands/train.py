@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from evsim.gradients.training.trainer import Trainer
 
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
-_LACKING = {"patience": 0}  # what older runs don't tell, and did
+# What older runs don't tell, and did.
+_LACKING = {"patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt"}
+_EXACT_BITS = 8  # more levels than 2^8 are not kept one by one, and need the digits of float64
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
@@ -255,6 +257,7 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
     """Build the model and what trains it; fit its weights if it is ``new``."""
     import torch
 
+    from evsim.gradients.lowbit import quantise
     from evsim.gradients.training.start import delay_model, fit_weights
     from evsim.gradients.training.trainer import Trainer
 
@@ -268,6 +271,10 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
     )  # fmt: skip
     if new:  # before the trainer is made: step sizes are shares of these weights
         fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
+    if s.few_bits:
+        if max(s.weight_bits or 0, s.delay_bits or 0) > _EXACT_BITS:
+            model.double()
+        quantise(model, s.weight_bits, s.delay_bits, s.levels == "learnt")
     augment = varied if s.varies else None
     return Trainer(model, parts.train, parts.validation, options, augment, callbacks)
 

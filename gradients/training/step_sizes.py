@@ -14,7 +14,10 @@ from torch import nn
 from evsim.models import MODELS
 from evsim.train_options import USUAL
 
-from ..delays import Delayed, hold_delays
+from ..delays import Delayed, hold_delays, trained_delays
+from ..lowbit import DelayGrid, Ternary, Uniform
+
+_LEVELS = 0.1  # step of learnt levels, of that of weights; all weights of a layer move with one
 
 
 def parameter_groups(
@@ -33,10 +36,13 @@ def parameter_groups(
         Learning rate of weights, thresholds and all that is not told below, as a share of
         the root mean square that the parameter has now: 0.1 moves weights of about 2 by 0.2.
     delay_lr : float
-        Of delays [s]. With the defaults a delay, counted in ms, takes steps 20 times as
-        large as a weight, counted in usual weights.
+        Of delays [s], free ones behind a `evsim.gradients.lowbit.DelayGrid` and its lowest
+        point included. With the defaults a delay, counted in ms, takes steps 20 times as large
+        as a weight, counted in usual weights.
     time_lr : float
-        Of time constants and refractory periods, as a share like ``lr``.
+        Of time constants and refractory periods, as a share like ``lr``. Learnt levels of
+        weights (`evsim.gradients.lowbit`) move by a tenth of ``lr``, as a share of the
+        level.
 
     Returns
     -------
@@ -54,12 +60,16 @@ def parameter_groups(
     groups = []
     rules = (rule for model in MODELS.values() for rule in model.parameters.items())
     times = {name for name, rule in rules if rule.is_time}
+    free = {id(delay) for _, delay, _ in trained_delays(model)}  # behind a grid, too
     for prefix, module in model.named_modules():
         delays = module.delay_limits() if isinstance(module, Delayed) else {}
+        levels = module.slopes() if isinstance(module, (Ternary, Uniform)) else {}
         for name, parameter in module.named_parameters(recurse=False):
-            # What a parametrisation trains in place of a delay has another name and no unit.
-            if name in delays:
+            # What another parametrisation trains in place of a delay has no unit.
+            if name in delays or id(parameter) in free or isinstance(module, DelayGrid):
                 rate = delay_lr
+            elif name in levels:
+                rate = _LEVELS * lr * levels[name]
             else:
                 usual = 1.0  # unless it has values, which on the device "meta" nothing has
                 if not parameter.is_meta:

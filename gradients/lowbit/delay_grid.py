@@ -1,0 +1,137 @@
+"""Delays on a few values."""
+
+from __future__ import annotations
+
+from math import ceil, inf, log2
+
+import torch
+from torch import Tensor, nn
+
+from evsim.quantities import positive
+
+from ..synapses import SHORTEST_LOOP
+from .through import through
+
+FULL = 32  # bits of a number that is not quantised
+# How near a grid point counts as on it, relative to the delay, by the digits that a type has.
+_NEAR, _NEAR_FLOAT32 = 1e-9, 1e-6
+
+
+class DelayGrid(nn.Module):
+    """Delays on a grid: low, low + step, low + 2 step, ..., and 0 for what lies below low.
+
+    A delay d is first limited to ``high``; then q = floor((d - low) / step) step + low. dL/dd =
+    dL/dq everywhere, so that what was cut can come back. A delay within one part in 10^9 of a
+    grid point (10^6 if it is float32) is on it.
+
+    Parameters
+    ----------
+    step : float
+        [s], > 0.
+    low : float
+        Lowest grid point [s], 0 <= low < high.
+    high : float
+        Longest delay [s]. The layer's own limits don't hold a free delay; this does.
+    learn : bool
+        Whether ``low`` is trained; it is put back into [0, high) before it is used.
+    loop : bool
+        For a ``recurrent_delay``: a loop takes time, so what lies below ``low``, which must be
+        1e-4 s or more, becomes ``low``.
+
+    Attributes
+    ----------
+    low : tensor []
+        [s]; a parameter if it is learnt.
+
+    Raises
+    ------
+    ValueError
+        If one of them is out of its range.
+
+    Notes
+    -----
+    Sun et al., Exploiting heterogeneous delays for efficient computation in low-bit neural
+    networks; there the offset has no gradient in the published program.
+
+    Examples
+    --------
+    >>> grid = DelayGrid(4e-3, low=3e-3, high=20e-3)
+    >>> (1e3 * grid(torch.tensor([1e-3, 3e-3, 6.9e-3, 7e-3, 16.2e-3, 25e-3]))).round().tolist()
+    [0.0, 3.0, 3.0, 7.0, 15.0, 19.0]
+    """
+
+    free_is_delay = True  # what is behind it is in seconds, too
+
+    def __init__(
+        self,
+        step: float,
+        low: float = 0.0,
+        high: float = inf,
+        learn: bool = False,
+        loop: bool = False,
+    ) -> None:
+        super().__init__()
+        self.step = positive("step", step, "s")
+        self.high = positive("high", high, "s", infinite=True)
+        self.loop = bool(loop)
+        if not 0 <= low < self.high:
+            raise ValueError(f"low = {low}, must be at least 0 and below high = {high:g} [s]")
+        if self.loop and low < SHORTEST_LOOP:
+            raise ValueError(
+                f"low = {low}, must be at least {SHORTEST_LOOP:g} s with loop=True: a loop takes "
+                "time"
+            )
+        self.low: Tensor
+        if learn:
+            self.low = nn.Parameter(torch.tensor(low))
+        else:
+            self.register_buffer("low", torch.tensor(low, dtype=torch.float64))
+
+    def forward(self, delay: Tensor) -> Tensor:
+        """Return the delays on the grid."""
+        self._keep_low()
+        low = self.low.double()
+        point = self._points(delay.detach())
+        below = low if self.loop else torch.zeros_like(low)
+        return through(delay, torch.where(point < 0, below, point * self.step + low))
+
+    def right_inverse(self, delay: Tensor) -> Tensor:
+        """Return the free delays of what is assigned: the same."""
+        return delay
+
+    @torch.no_grad()
+    def _keep_low(self) -> None:
+        """Put a learnt lowest point back into its limits."""
+        if isinstance(self.low, nn.Parameter) and not self.low.is_meta:
+            least = SHORTEST_LOOP if self.loop else 0.0
+            if not least <= float(self.low) < self.high:
+                most = torch.tensor(self.high, dtype=self.low.dtype)
+                below = torch.nextafter(most, torch.zeros_like(most))
+                self.low.clamp_(least, float(below))
+
+    def _points(self, delay: Tensor) -> Tensor:
+        """Return the number of each delay's grid point, whole, negative below the lowest."""
+        near = _NEAR_FLOAT32 if delay.dtype == torch.float32 else _NEAR
+        low = self.low.detach().double()
+        d = delay.double().clamp(max=self.high)
+        steps = (d - low) / self.step
+        nearest = steps.round()
+        on = (d - (nearest * self.step + low)).abs() <= near * d.abs()
+        return torch.where(on, nearest, steps.floor())
+
+    def n_values(self) -> float:
+        """Return how many delays it can give, inf without a longest one."""
+        if self.high == inf:
+            return inf
+        low = self.low.detach().double()
+        highest = int(self._points(torch.tensor(self.high, dtype=torch.float64)))
+        return highest + 1 + (float(low) > 0 and not self.loop)
+
+    def n_bits(self) -> float:
+        """Return the bits of a delay."""
+        n = self.n_values()
+        return FULL if n == inf else ceil(log2(n))
+
+    def extra_repr(self) -> str:
+        """Return the grid."""
+        return f"step={self.step:g}, low={self.low.item():g}, high={self.high:g}"
