@@ -33,9 +33,17 @@ class Delay(events.Delay):
         As for `evsim.gradients.Delay`.
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate"}
-        Shift by the nearest number of steps, or share each spike between the two steps that
-        the delay lies between. Rounded delays have no gradient.
+    delays : {"round", "interpolate", "floor"}
+        Shift by the nearest number of steps; or share each spike between the two steps that
+        the delay lies between; or shift by the whole steps in the delay. Rounded delays have
+        no gradient, cut ones have SLAYER's.
+
+    Notes
+    -----
+    With ``"floor"`` a delay within one part in 10^9 of a whole number of steps (10^6 if it is
+    not float64) is that number. SLAYER's gradient stands for a derivative that is 0 almost
+    everywhere: with y the delayed raster, 0 before its first step, and g = dL/dy, a unit's
+    delay gets -1/dt times the sum over recordings and steps of g[t] (y[t] - y[t-1]).
 
     Examples
     --------
@@ -176,7 +184,8 @@ class CubaLIF(_Resets, events.CubaLIF):
     ----------
     dt, delays, surrogate, reset_mode, detach_reset
         Keywords: ``dt`` is the length of a step [s]; ``delays`` are put on the grid by
-        ``"round"`` or ``"interpolate"``; ``surrogate`` is a name or a function, see
+        ``"round"``, ``"interpolate"`` or ``"floor"``, see `Delay` (not ``"floor"`` for synaptic
+        delays, nor for learnt ones of a loop); ``surrogate`` is a name or a function, see
         `evsim.gradients.dense.surrogates`; ``reset_mode`` is ``"hard"`` or ``"soft"``;
         with ``detach_reset`` gradients bypass what a spike does to its own unit.
     in_features, out_features, ...
