@@ -34,6 +34,10 @@ class Steps(NamedTuple):
         """Return the step of the last arrival."""
         return int(self.whole.max()) + (self.share is not None)
 
+    def of(self, *which: int | slice) -> Steps:
+        """Return some of them."""
+        return Steps(self.whole[which], None if self.share is None else self.share[which])
+
 
 def in_steps(delay: Tensor, dt: float, delays: str, least: int = 0) -> Steps:
     """Return delays [s] in steps, ``least`` or more.
@@ -118,7 +122,7 @@ def arrivals(
     weight : tensor [post, pre]
         Weights.
     axonal, synaptic : Steps or None
-        Delays [pre] and [post, pre].
+        Delays [pre] and [post, pre], or [post, 1]: the same for all synapses of a unit.
 
     Returns
     -------
@@ -129,6 +133,8 @@ def arrivals(
         raster = late(raster, axonal)
     if synaptic is None:
         return functional.linear(raster, weight)
+    if synaptic.whole.shape[1] == 1:  # what arrives at a unit may be summed before it waits
+        return late(functional.linear(raster, weight), synaptic.of(slice(None), 0))
     n_taps = synaptic.longest() + 1
     if n_taps > _LONGEST_KERNEL:
         return torch.stack([_row(raster, weight, synaptic, j) for j in range(len(weight))], -1)
@@ -139,8 +145,7 @@ def arrivals(
 
 def _row(raster: Tensor, weight: Tensor, steps: Steps, j: int) -> Tensor:
     """Return what arrives at unit ``j``, [batch, step]: to one unit, any delay is axonal."""
-    share = None if steps.share is None else steps.share[j]
-    return late(raster, Steps(steps.whole[j], share)) @ weight[j]
+    return late(raster, steps.of(j)) @ weight[j]
 
 
 class Loop:
@@ -153,7 +158,7 @@ class Loop:
     weight : tensor [post, pre]
         Weights.
     axonal, synaptic : Steps or None
-        Delays [pre] or [post, pre], at least 1; one of them.
+        Delays [pre] or [post, pre] (or [post, 1]), at least 1; one of them.
     batch : int
         Recordings.
     """

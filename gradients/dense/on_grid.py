@@ -42,7 +42,7 @@ class OnGrid(Synapses):
         if self.delay_kind == "synaptic":
             raise ValueError(
                 f"delays = 'floor' shifts whole units, not synapses: delay='synaptic' can't be cut "
-                f"to steps; give delay='axonal', or {other}"
+                f"to steps; give delay='axonal' or 'dendritic', or {other}"
             )
         if "recurrent_delay" in self.delay_limits():
             raise ValueError(
@@ -94,8 +94,13 @@ class OnGrid(Synapses):
     def steps(
         self, found: dict[str, Tensor | None], prefix: str, least: int
     ) -> tuple[Steps | None, Steps | None]:
-        """Return axonal and synaptic delays of a projection in steps, ``least`` or more."""
+        """Return axonal and synaptic delays of a projection in steps, ``least`` or more.
+
+        Those of post units alone are a column, [post, 1].
+        """
         axonal, synaptic = (found.get(prefix + name) for name in ("axonal_delay", "delay"))
+        if synaptic is not None and getattr(self, f"{prefix}delay_kind") == "dendritic":
+            synaptic = synaptic[:, :1]
         return (
             None if axonal is None else in_steps(axonal, self.dt, self.delays, least),
             None if synaptic is None else in_steps(synaptic, self.dt, self.delays, least),
