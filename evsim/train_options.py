@@ -25,7 +25,7 @@ _LAST_SEED = 2**63 - 1
 _PATIENCE, _PATIENCE_DIGITS = 6, 3
 _MAX_DELAY = 0.3
 
-Delay = Literal["none", "axonal", "synaptic"]
+Delay = Literal["none", "axonal", "dendritic", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
 TERNARY = 1.58  # bits of a weight of three values, what log2(3) is called
@@ -147,7 +147,11 @@ class TrainSettings(Struct, frozen=True):
         _told("Hidden units; several numbers make several layers.", "N...", group=NETWORK),
     ] = 128
     delay: Annotated[
-        Delay, _told("Learnt delays: none, one per input unit, one per synapse.", group=NETWORK)
+        Delay,
+        _told(
+            "Learnt delays: none, one per input unit, per hidden unit, per synapse.",
+            group=NETWORK,
+        ),
     ] = "synaptic"
     recurrent: Annotated[
         Loop, _told("Loop of hidden layers: none, all to all, a shared kernel.", group=NETWORK)

@@ -21,8 +21,8 @@ except ModuleNotFoundError as error:
 from .delays import Bounded, hold_delays, keep_delays
 from .diagnostics import Diagnostics
 from .layers import LI, SRM, CubaLI, CubaLIF, Delay
-from .losses import FirstSpikeCrossEntropy, RelativeTime, TargetTime, first_spikes
-from .regularisers import silent_loss, spike_count_regulariser, spike_counts
+from .losses import FirstSpikeCrossEntropy, RelativeTime, TargetTime, first_spikes, spikemax
+from .regularisers import delay_penalty, silent_loss, spike_count_regulariser, spike_counts
 from .training.averages import Averaged
 from .training.callbacks import Callback, Checkpoint, EarlyStopping
 from .training.checkpoints import load_checkpoint, save_checkpoint
@@ -56,6 +56,7 @@ __all__ = [
     "Trainer",
     "adam",
     "delay_model",
+    "delay_penalty",
     "first_spikes",
     "fit_weights",
     "hold_delays",
@@ -67,6 +68,7 @@ __all__ = [
     "silent_loss",
     "spike_count_regulariser",
     "spike_counts",
+    "spikemax",
     "train",
     "waking",
 ]

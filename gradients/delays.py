@@ -261,6 +261,21 @@ def trained_delays(module: nn.Module) -> Iterator[tuple[str, Tensor, tuple[float
                     yield f"{prefix}.{name}" if prefix else name, delay, limits
 
 
+def free_delay(layer: nn.Module, name: str) -> Tensor:
+    """Return what is trained for a delay, where that is one too [s].
+
+    That is the delay itself, or what is behind parametrisations that say of themselves that
+    they take a delay, by an attribute ``free_is_delay`` that is true.
+    """
+    if parametrize.is_parametrized(layer, name):
+        chain: Any = layer.parametrizations[name]  # type: ignore[index]
+        if all(getattr(part, "free_is_delay", False) for part in chain):
+            free: Tensor = chain.original
+            return free
+    delay: Tensor = getattr(layer, name)
+    return delay
+
+
 @torch.no_grad()
 def share_at_limits(module: nn.Module) -> float:
     """Return the share of a model's trained delays that lie at one of their limits."""

@@ -108,16 +108,16 @@ class CubaLIF(Spiking):
     in_features, out_features : int
         Sizes.
     {cells}
-    delay : {None, "axonal", "synaptic"}
-        Delays of the input, [in] or [out, in]; they start at U(0, max_delay).
+    delay : {None, "axonal", "dendritic", "synaptic"}
+        Delays of the input, [in], [out] or [out, in]; they start at U(0, max_delay).
     max_delay : float or None
         Largest delay [s] that an optimiser makes, see `Delay`; 60 ms if left out. Only with
         ``delay``.
     recurrent : {None, "dense", "conv"}
         Loop of the layer onto itself: [out, out], or a kernel that all units share.
-    recurrent_delay : float, "axonal" or "synaptic"
-        One fixed delay [s], or learnt ones: [out], or one per recurrent weight. Learnt ones
-        stay above 0.1 ms, for a loop takes time.
+    recurrent_delay : float, "axonal", "dendritic" or "synaptic"
+        One fixed delay [s], or learnt ones: [out], of the units that send or that receive, or
+        one per recurrent weight. Learnt ones stay above 0.1 ms, for a loop takes time.
     recurrent_max_delay : float or None
         The largest of the learnt ones [s], 60 ms if left out.
     kernel_size : int
@@ -139,7 +139,7 @@ class CubaLIF(Spiking):
     Attributes
     ----------
     weight : Parameter [out, in]
-    delay : Parameter [in], [out, in] or None
+    delay : Parameter [in], [out], [out, in] or None
     recurrent_weight : Parameter [out, out], [kernel_size] or None
     recurrent_delay : Parameter, buffer or None
     diagnostics : Diagnostics

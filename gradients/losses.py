@@ -1,6 +1,7 @@
-"""Losses on when units fire first: the earliest decides, or fires at a time that is asked for.
+"""Losses on when units fire first, or how often.
 
-Their gradients are exact. They are means over the recordings of a batch. Losses on the output
+The first spike decides, or comes at a time that is asked for: gradients are exact. Or counts
+decide (`spikemax`). All are means over the recordings of a batch. Losses on the output
 of a readout are torch's own, such as
 ``torch.nn.functional.cross_entropy(readout(spikes), labels)``; what keeps units firing neither
 too little nor too much is in `evsim.gradients.regularisers`.
@@ -269,6 +270,61 @@ class RelativeTime(FirstSpikeLoss):
         off = (times - times.gather(1, column) - self.gap * ~is_label) / self.tau
         lost = silent | silent.gather(1, column)
         return torch.where(lost, off.detach(), off).square().sum(dim=1) / 2
+
+
+def spikemax(counts: Tensor, labels: npt.ArrayLike | Tensor, least: float = 1.0) -> Tensor:
+    """Return the cross-entropy of a class that is drawn as often as its unit fires.
+
+    Parameters
+    ----------
+    counts : float tensor [recording, class] or [recording, step, class]
+        Spikes, as `evsim.gradients.spike_counts` or ``raster.sum(1)`` give them; or running
+        counts, over which the mean is taken too.
+    labels : integer array or tensor [recording]
+        Classes.
+    least : float
+        What a smaller count counts as, > 0.
+
+    Returns
+    -------
+    tensor []
+        Mean of -ln p[label], in the type of the counts; 0 if there are none.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit, a count is negative or not finite, a label is not among the
+        classes, or ``least`` is not positive.
+
+    Notes
+    -----
+    p = c / sum of c, c = max(counts, least): there is no exponential. The gradient by a count is
+    (p - y) / c over the number of rows, y 1 for the label, else 0; it goes through the floor,
+    which so wakes units that are silent. Shrestha, Zhu and Sun (2022), Spikemax, IJCNN.
+
+    Examples
+    --------
+    >>> counts = torch.tensor([[4.0, 0.0, 1.0]], requires_grad=True)
+    >>> spikemax(counts, [2]).backward()
+    >>> 6 * counts.grad  # p = (4, 1, 1) / 6
+    tensor([[ 1.,  1., -5.]])
+    """
+    least = positive("least", least)
+    if not (torch.is_tensor(counts) and counts.is_floating_point() and counts.ndim in (2, 3)):
+        what = f"{counts.dtype} {list(counts.shape)}" if torch.is_tensor(counts) else type(counts)
+        raise ValueError(
+            f"counts: {what}, must be a float tensor [recording, class] or [recording, step, class]"
+        )
+    wrong = ~((counts >= 0) & counts.isfinite())
+    if wrong.any():
+        place = wrong.nonzero()[0].tolist()
+        raise ValueError(
+            f"counts{place} = {counts[tuple(place)].item()}, must be a number of spikes, >= 0"
+        )
+    found = _checked_labels(labels, len(counts), counts.shape[-1]).to(counts.device)
+    raised = counts + (counts.clamp(min=least) - counts).detach()
+    of_label = raised[torch.arange(len(found), device=counts.device), ..., found]
+    return batch_mean((raised.sum(dim=-1).log() - of_label.log()).flatten())
 
 
 def places(spikes: Spikes) -> Tensor:

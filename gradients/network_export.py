@@ -19,7 +19,7 @@ from evsim.arrays import FloatArray
 from evsim.projections import Projection
 
 from .layers import Delay, Readout
-from .synapses import Spiking, Synapses
+from .synapses import Spiking, Synapses, banded
 
 
 @torch.no_grad()
@@ -132,33 +132,40 @@ def _population(name: str, layer: Synapses) -> Population:
 def _into(layer: Synapses, shift: FloatArray | None, pre: str, post: str) -> Projection:
     delay = None if layer.delay is None else _array(layer.delay)
     late: dict[str, Any] = {"axonal_delay": shift}
-    if layer.delay_kind == "synaptic":
-        late["delay"] = delay
-    elif delay is not None:
+    if layer.delay_kind == "axonal":
         late["axonal_delay"] = delay if shift is None else shift + delay
+    elif delay is not None:
+        late["delay"] = _of_synapses(delay, layer.in_features)
     return _joined(pre, post, _array(layer.weight), layer.mask, late)
 
 
 def _loop(layer: Spiking, name: str) -> Projection:
-    weight, delay = _array(layer.recurrent_weight), _array(layer.recurrent_delay)
-    n, kind = layer.out_features, layer.recurrent_delay_kind
-    late: dict[str, Any] = {"axonal_delay" if kind == "axonal" else "delay": delay}
-    if layer.recurrent == "dense":
-        return _joined(name, name, weight, layer.recurrent_mask, late)
+    weight: Tensor = layer.recurrent_weight
+    delay: Tensor = layer.recurrent_delay
+    mask, n, kind = layer.recurrent_mask, layer.out_features, layer.recurrent_delay_kind
+    if layer.recurrent == "conv" and (mask is not None or kind == "dendritic"):
+        # What a kernel that all share can't say is said of every synapse.
+        near = banded(torch.ones_like(weight), n)
+        mask = near if mask is None else near * mask
+        weight = banded(weight, n)
+        delay = banded(delay, n) if kind == "synaptic" else delay
+    if weight.ndim == 2:
+        full = _of_synapses(_array(delay), n) if kind == "dendritic" else _array(delay)
+        late: dict[str, Any] = {"axonal_delay" if kind == "axonal" else "delay": full}
+        return _joined(name, name, _array(weight), mask, late)
     taps = (1, 1, len(weight))
-    shared = late | {"delay": delay.reshape(taps)} if kind == "synaptic" else late
-    kernel = Conv1d(
-        pre=name, post=name, kernel=weight.reshape(taps), input_shape=(n,),
-        padding=(len(weight) // 2,), **shared,
+    late = {"axonal_delay": _array(delay)}
+    if kind != "axonal":
+        late = {"delay": _array(delay).reshape(taps if kind == "synaptic" else ())}
+    return Conv1d(
+        pre=name, post=name, kernel=_array(weight).reshape(taps), input_shape=(n,),
+        padding=(len(weight) // 2,), **late,
     )  # fmt: skip
-    if layer.recurrent_mask is None:
-        return kernel
-    synapses = kernel.synapses(n)
-    there = _array(layer.recurrent_mask)[synapses.post, synapses.pre] > 0
-    if kind == "synaptic":
-        late["delay"] = synapses.delay[there]
-    return _listed(name, name, n, synapses.pre[there], synapses.post[there],
-                   synapses.weight[there], late)  # fmt: skip
+
+
+def _of_synapses(delay: FloatArray, n_pre: int) -> FloatArray:
+    """Return the delays of all synapses, [post, pre]; those of post units alone repeated."""
+    return delay if delay.ndim == 2 else np.repeat(delay[:, None], n_pre, axis=1)
 
 
 def _joined(

@@ -1,21 +1,23 @@
-"""Terms that keep units firing neither too little nor too much, to be added to a loss.
+"""Terms to be added to a loss: units fire neither too little nor too much, delays stay short.
 
 `silent_loss` lifts units that don't fire, by an exact gradient. A spike count has none, or
 only 0: `spike_counts` has one made by hand, for `spike_count_regulariser` and any other loss
-on counts. All are means over the recordings of a batch.
+on counts. Both are means over the recordings of a batch. `delay_penalty` is of the model alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evsim import Spikes
 from evsim.quantities import positive
 
+from .delays import Delayed, free_delay
 from .functional import slopes
 from .losses import batch_mean, places
 from .tensors import as_tensors
@@ -140,6 +142,65 @@ def spike_count_regulariser(
     if len(counts) == 0:
         return counts.sum()
     return strength / 2 * (counts.mean(dim=0) - wanted).square().sum()
+
+
+def delay_penalty(model: nn.Module, strength: float | npt.ArrayLike | Tensor) -> Tensor:
+    """Return the squares of a model's delays, which pull them towards 0.
+
+    Parameters
+    ----------
+    model : Module
+        A layer, or a model of layers.
+    strength : float or array [layer]
+        Factor [1/s^2], >= 0: of all layers, or one for each that has learnt delays, in the
+        order of ``model.modules()``. A layer's input and loop count together.
+
+    Returns
+    -------
+    tensor []
+        Sum over layers of strength times the sum of squares of the delays [s^2], without those
+        of synapses that a mask leaves out; 0 if there are none. Where delays lie on a grid
+        (`evsim.gradients.lowbit.DelayGrid`) the free ones behind it are taken.
+
+    Raises
+    ------
+    ValueError
+        If a strength is negative or not finite, or there are not as many as layers.
+
+    Notes
+    -----
+    The regulariser of Sun et al., Exploiting heterogeneous delays for efficient computation in
+    low-bit neural networks (2025), whose delays are in steps: theirs times 1/dt^2.
+
+    Examples
+    --------
+    >>> from evsim import gradients as g
+    >>> layer = g.CubaLI(2, 2, 20e-3, 5e-3, delay="axonal")
+    >>> _ = torch.nn.init.constant_(layer.delay, 10e-3)
+    >>> round(float(delay_penalty(layer, 100.0)), 6)
+    0.02
+    """
+    layers = [part for part in model.modules() if isinstance(part, Delayed) and part.delay_limits()]
+    factors = torch.as_tensor(strength, dtype=torch.float64)
+    if factors.shape not in ((), (len(layers),)):
+        raise ValueError(
+            f"strength: shape {list(factors.shape)}, must be [] or [{len(layers)}], one number per "
+            "layer that has delays"
+        )
+    if not ((factors >= 0) & factors.isfinite()).all():
+        raise ValueError(f"strength = {factors.tolist()}, must be finite and >= 0 [1/s^2]")
+    total = torch.zeros(())
+    for factor, layer in zip(factors.expand(len(layers)).tolist(), layers, strict=True):
+        for delay in _present_delays(layer):
+            total = total + factor * delay.square().sum()
+    return total
+
+
+def _present_delays(layer: Any) -> Iterator[Tensor]:
+    """Yield the delays of a layer, without those of synapses that are not there."""
+    for name in layer.delay_limits():
+        delay, mask = free_delay(layer, name), getattr(layer, name.replace("delay", "mask"), None)
+        yield delay if mask is None or mask.shape != delay.shape else delay[mask]
 
 
 class _Count(torch.autograd.Function):

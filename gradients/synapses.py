@@ -33,6 +33,7 @@ SHORTEST_LOOP = 1e-4  # learnt recurrent delays stay above it: a loop takes time
 MEAN, SPREAD, LOOP_SPREAD = 2.0, 1.0, 0.2  # of first weights, see `reset_parameters`
 
 Value = float | Sequence[float] | Tensor
+_KINDS = ("axonal", "dendritic", "synaptic")  # of learnt delays: per pre unit, post unit, synapse
 
 
 class Synapses(HasDelays):
@@ -77,8 +78,8 @@ class Synapses(HasDelays):
             Sizes.
         cells : dict
             Parameters of the neurons, scalar or [out].
-        delay : {None, "axonal", "synaptic"}
-            Whether the projection has delays, of shape [in] or [out, in].
+        delay : {None, "axonal", "dendritic", "synaptic"}
+            Whether the projection has delays, of shape [in], [out] or [out, in].
         max_delay : float or None
             Their largest value [s], `MAX_DELAY` if left out.
         learn : sequence of str
@@ -89,8 +90,10 @@ class Synapses(HasDelays):
             Of parameters.
         """
         self.in_features, self.out_features = in_features, out_features
-        if delay not in (None, "axonal", "synaptic"):
-            raise ValueError(f"delay = {delay!r}, must be None, 'axonal' or 'synaptic'")
+        if delay not in (None, *_KINDS):
+            raise ValueError(
+                f"delay = {delay!r}, must be None, 'axonal', 'dendritic' or 'synaptic'"
+            )
         self.delay_kind = delay
         self.max_delay = checked_limit("max_delay", max_delay, delay is not None)
         self.learn = (learn,) if isinstance(learn, str) else tuple(learn)
@@ -107,7 +110,7 @@ class Synapses(HasDelays):
         self.weight = nn.Parameter(torch.empty(shape, dtype=dtype))
         self.register_parameter("delay", None)
         if delay is not None:
-            shape_of = {"axonal": shape[1:], "synaptic": shape}
+            shape_of = {"axonal": shape[1:], "dendritic": shape[:1], "synaptic": shape}
             self.delay = nn.Parameter(torch.rand(shape_of[delay], dtype=dtype) * self.max_delay)
         self.mask: Tensor | None
         self.register_buffer("mask", checked_mask("mask", mask, shape))
@@ -166,8 +169,10 @@ class Synapses(HasDelays):
         self.check_delays()
         found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
         found["weight"] = self.weight if self.mask is None else self.weight * self.mask
-        if self.delay_kind is not None:
-            found["axonal_delay" if self.delay_kind == "axonal" else "delay"] = self.delay
+        if self.delay_kind == "axonal":
+            found["axonal_delay"] = self.delay
+        elif self.delay_kind is not None:
+            found["delay"] = of_synapses(self.delay, self.in_features)
         return found
 
     def refuse_illegal_parameters(self) -> None:
@@ -244,8 +249,9 @@ class Spiking(Synapses):
         recurrent : {None, "dense", "conv"}
             Weights of the loop: none, [out, out], or a kernel [kernel_size] that all units
             share.
-        recurrent_delay : float, "axonal" or "synaptic"
-            One fixed delay [s], or learnt ones: [out], or one per weight.
+        recurrent_delay : float, "axonal", "dendritic" or "synaptic"
+            One fixed delay [s], or learnt ones: [out] of the units that send or that receive,
+            or one per weight.
         recurrent_max_delay : float or None
             The largest learnt ones [s], `MAX_DELAY` if left out.
         kernel_size : int
@@ -263,9 +269,10 @@ class Spiking(Synapses):
             raise ValueError(f"recurrent = {recurrent!r}, must be None, 'dense' or 'conv'")
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size = {kernel_size}, must be odd and positive")
-        if isinstance(recurrent_delay, str) and recurrent_delay not in ("axonal", "synaptic"):
+        if isinstance(recurrent_delay, str) and recurrent_delay not in _KINDS:
             raise ValueError(
-                f"recurrent_delay = {recurrent_delay!r}, must be a number, 'axonal' or 'synaptic'"
+                f"recurrent_delay = {recurrent_delay!r}, must be a number, 'axonal', 'dendritic' "
+                "or 'synaptic'"
             )
         self.recurrent, self.kernel_size = recurrent, kernel_size
         self.recurrent_delay_kind = recurrent_delay if isinstance(recurrent_delay, str) else None
@@ -290,7 +297,7 @@ class Spiking(Synapses):
         spread = LOOP_SPREAD * unit / shape[-1] ** 0.5
         self.recurrent_weight = nn.Parameter(torch.randn(shape, dtype=dtype) * spread)
         if isinstance(delay, str):
-            shape = (self.out_features,) if delay == "axonal" else shape
+            shape = shape if delay == "synaptic" else (self.out_features,)
             low, high = SHORTEST_LOOP, self.recurrent_max_delay
             drawn = low + torch.rand(shape, dtype=dtype) * (high - low)
             self.recurrent_delay = nn.Parameter(drawn)
@@ -328,10 +335,12 @@ class Spiking(Synapses):
             delay = banded(delay, n) if kind == "synaptic" else delay
         if kind is None:
             delay = delay.expand(n)
+        elif kind == "dendritic":
+            delay = of_synapses(delay, n)
         if self.recurrent_mask is not None:
             weight = weight * self.recurrent_mask
         found["recurrent_weight"] = weight
-        name = "recurrent_delay" if kind == "synaptic" else "recurrent_axonal_delay"
+        name = "recurrent_axonal_delay" if kind in (None, "axonal") else "recurrent_delay"
         found[name] = delay
         return found
 
@@ -429,6 +438,11 @@ def _full_delay(axonal: Tensor | None, synaptic: Tensor | None, found: dict[str,
     return total
 
 
+def of_synapses(delay: Tensor, n_pre: int) -> Tensor:
+    """Return delays of every synapse, [post, pre], of those of post units, [post], if they are."""
+    return delay if delay.ndim == 2 else delay[:, None].expand(-1, n_pre)
+
+
 def banded(kernel: Tensor, n: int) -> Tensor:
     """Return the matrix [n, n] of a kernel that all units share; 0 away from the diagonal.
 
@@ -454,8 +468,8 @@ def checked_limit(name: str, limit: float | None, learnt: bool) -> float:
         delay = name.replace("max_delay", "delay")
         loop = "recurrent= and " if delay.startswith("recurrent") else ""
         raise ValueError(
-            f"{name} = {limit}, but no delays are learnt: give {loop}{delay}='axonal' or "
-            f"'synaptic', or leave {name} out"
+            f"{name} = {limit}, but no delays are learnt: give {loop}{delay}='axonal', "
+            f"'dendritic' or 'synaptic', or leave {name} out"
         )
     return positive(name, limit, "s")
 

@@ -20,6 +20,7 @@ CELLS = {"tau_mem": 0.02, "tau_syn": 0.005}
 LAYERS = {
     "axonal": lambda **k: g.CubaLIF(3, 4, **CELLS, delay="axonal", **k),
     "synaptic": lambda **k: g.CubaLI(3, 4, **CELLS, delay="synaptic", **k),
+    "dendritic": lambda **k: g.CubaLIF(3, 4, **CELLS, delay="dendritic", **k),
     "loop": lambda **k: g.CubaLIF(
         3, 4, **CELLS, recurrent="dense", recurrent_delay="synaptic",
         **{f"recurrent_{name}": value for name, value in k.items()},
@@ -213,11 +214,11 @@ def test_a_delay_without_an_end_can_not_be_drawn(kind):
 
 
 def test_a_limit_without_delays_is_refused():
-    told = "max_delay = 0.3, but no delays are learnt: give delay='axonal' or 'synaptic', or leave"
+    told = "max_delay = 0.3, but no delays are learnt: give delay='axonal', 'dendritic' or"
     for kind in (g.CubaLIF, g.CubaLI):
         with pytest.raises(ValueError, match=told):
             kind(3, 4, **CELLS, max_delay=0.3)
-    told = "recurrent_max_delay = 0.3, .* give recurrent= and recurrent_delay='axonal' or"
+    told = "recurrent_max_delay = 0.3, .* give recurrent= and recurrent_delay='axonal', 'dend"
     for options in ({}, {"recurrent": "dense"}, {"recurrent_delay": "axonal"}):
         with pytest.raises(ValueError, match=told):
             g.CubaLIF(3, 4, **CELLS, **options, recurrent_max_delay=0.3)

@@ -1,5 +1,7 @@
 """Dense layers by themselves: parameters, delays, surrogates, rasters, conversion, errors."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from torch import nn
 from evsim import Dense, Network, Population, Spikes
 from evsim import gradients as g
 from evsim.gradients import dense
+from evsim.gradients.constructors import arguments_for
 from evsim.gradients.dense import surrogates
 from evsim.gradients.dense.delays import Steps, arrivals, in_steps
 from evsim.gradients.dense.flows import psp
@@ -28,12 +31,14 @@ KINDS = {
     "axonal": (g.CubaLIF, CUBA | {"delay": "axonal"}),
     "synaptic": (g.CubaLIF, CUBA | {"delay": "synaptic", "max_delay": 0.01}),
     "masked": (g.CubaLIF, CUBA | {"delay": "synaptic", "mask": mask(N, N_IN)}),
+    "dendritic": (g.CubaLIF, CUBA | {"delay": "dendritic", "mask": mask(N, N_IN)}),
     "loop": (g.CubaLIF, CUBA | {"recurrent": "dense", "recurrent_delay": 3e-3}),
     "axonal loop": (g.CubaLIF, CUBA | {"recurrent": "dense", "recurrent_delay": "axonal"}),
     "synaptic loop": (
         g.CubaLIF,
         CUBA | {"recurrent": "dense", "recurrent_delay": "synaptic", "recurrent_mask": mask(N, N)},
     ),
+    "dendritic loop": (g.CubaLIF, CUBA | {"recurrent": "dense", "recurrent_delay": "dendritic"}),
     "conv loop": (g.CubaLIF, CUBA | {"recurrent": "conv", "kernel_size": 5}),
     "axonal conv loop": (g.CubaLIF, CUBA | {"recurrent": "conv", "recurrent_delay": "axonal"}),
     "synaptic conv loop": (g.CubaLIF, CUBA | {"recurrent": "conv", "recurrent_delay": "synaptic"}),
@@ -340,6 +345,52 @@ def test_detached_resets(mode):
     assert grads == ([0.0, -1.25 * 0.75] if mode == "hard" else [1.0, 1.0 - 0.75])
 
 
+# --- who fires again ---
+
+
+def fires(layer, spikes):
+    return layer(torch.tensor(spikes, dtype=F64)[None, :, None])[0, :, 0].tolist()
+
+
+@pytest.mark.parametrize("refire", [False, True])
+def test_a_soft_reset_leaves_what_fires_again(refire):
+    """A weight of 3.5 without a leak is worth three spikes, one at a time."""
+    layer = dense.LIF(1, 1, np.inf, reset_mode="soft", refire=refire, dt=DT, dtype=F64)
+    nn.init.constant_(layer.weight, 3.5)
+    again = [1, 1, 1, 0, 0] if refire else [1, 0, 0, 0, 0]
+    assert fires(layer, [1.0, 0, 0, 0, 0]) == again
+    nn.init.constant_(layer.refractory, 2 * DT)
+    assert fires(layer, [1.0, 0, 0, 0, 0]) == ([1, 0, 1, 0, 1] if refire else again)
+
+
+@pytest.mark.parametrize("refire", [False, True])
+def test_srm_fires_at_every_step_above_the_threshold(refire):
+    """Kernels by hand: eps(s) = s e^(1-s), nu(s) = -20 s/2 e^(1-s/2) in steps, threshold 10."""
+    layer = dense.SRM(1, 1, DT, 2 * DT, 10.0, dt=DT, dtype=F64, refire=refire)
+    nn.init.constant_(layer.weight, 40.0)
+    fired, voltage = layer.run(torch.tensor([1.0] + 9 * [0.0], dtype=F64)[None, :, None])
+    s = np.arange(10.0)
+    u, spikes = 40 * s * np.exp(1 - s), np.zeros(10)
+    for n in range(10):
+        spikes[n] = u[n] >= 10 and (refire or u[n - 1] < 10)
+        u += spikes[n] * -20 * np.clip(s - n, 0, None) / 2 * np.exp(1 - (s - n) / 2)
+    np.testing.assert_array_equal(fired[0, :, 0].detach(), spikes)
+    np.testing.assert_allclose(voltage[0, :, 0].detach(), u, rtol=0, atol=1e-12)
+    assert spikes.sum() == (2 if refire else 1)
+
+
+def test_refire_is_kept_and_told():
+    layer = firing(dense.SRM, refire=True)
+    assert repr(layer).endswith("dt=0.001, refire=True)") and "refire" not in repr(firing())
+    assert arguments_for(layer)["refire"] is True
+    assert copy.deepcopy(layer).refire
+    model = nn.Sequential(build("plain"), g.SRM(N, N, 5e-3))
+    assert [a.refire for a in dense.from_events(model, DT, refire=True)] == [False, True]
+    for mode in ("hard", "soft"):
+        lif = dense.from_network(net("LIF", reset_mode=mode, tau_mem=0.02), DT, refire=True)[0]
+        assert (lif.reset_mode, lif.refire) == (mode, mode == "soft")
+
+
 # --- the flow of a step ---
 
 
@@ -411,12 +462,19 @@ def broken(name, value):
     [
         (lambda: firing(dt=0.0), r"dt = 0.0, must be finite and > 0 \[s\]"),
         (lambda: firing(dt=float("inf")), "dt = inf"),
-        (lambda: firing(delays="floor"), "delays = 'floor', must be 'round' or 'interpolate'"),
+        (lambda: firing(delays="cut"), "delays = 'cut', must be 'round', 'interpolate' or 'floor'"),
+        (lambda: firing(delays="floor", delay="synaptic"), "delay='synaptic' can't be cut"),
+        (
+            lambda: dense.from_events(build("axonal loop"), DT, delays="floor"),
+            "delays = 'floor' has no gradient for the learnt delays of a loop",
+        ),
+        (lambda: dense.CubaLI(N, 2, **CUBA, dt=DT, delays="floor", delay="synaptic"), "'floor'"),
         (lambda: firing(surrogate="step"), "surrogate = 'step', must be a function or one of arc"),
         (lambda: firing(reset_mode="none"), "reset_mode = 'none', must be"),
+        (lambda: firing(dense.LIF, refire=True), "reset_mode = 'hard' leaves no voltage above"),
         (lambda: firing(bound=1.0), "bound: surrogate gradients have no costates"),
         (lambda: firing(dense.SRM, reset_mode="hard"), "SRM neurons have no reset"),
-        (lambda: dense.Delay(3, dt=1e-3, delays="floor"), "delays = 'floor'"),
+        (lambda: dense.Delay(3, dt=1e-3, delays="cut"), "delays = 'cut'"),
         (lambda: firing()(raster(N)), r"raster: shape \[3, 60, 7\], must be \[batch, step, 5\]"),
         (lambda: firing()(raster()[:, :0]), r"shape \[3, 0, 5\]"),
         (lambda: dense.Delay(3, dt=DT)(raster()), r"must be \[batch, step, 3\]"),

@@ -241,3 +241,58 @@ def test_wrong_strength_and_targets_are_refused():
         TargetTime([[math.nan]])
     with pytest.raises(ValueError, match="targets of 2 units, but the spikes are of 3"):
         TargetTime([[1.0, 2.0]])(Spikes([0.01], [0], size=3, duration=0.1), [0])
+
+
+# --- losses on counts ---
+
+COUNTS, LABELS = ((4.0, 0, 1), (0, 3, 2)), (2, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_spikemax_by_hand(dtype):
+    counts = torch.tensor(COUNTS, dtype=dtype, requires_grad=True)
+    loss = g.spikemax(counts, LABELS)
+    assert loss.dtype == dtype and abs(loss.item() - (math.log(6) + math.log(2)) / 2) < 1e-6
+    loss.backward()
+    expected = torch.tensor(((1, 1, -5), (1, -1, 1)), dtype=dtype) / 12
+    torch.testing.assert_close(counts.grad, expected)
+    floor = g.spikemax(counts, LABELS, least=2.0)  # c = ((4, 2, 2), (2, 3, 2))
+    assert abs(floor.item() - (math.log(4) + math.log(7 / 3)) / 2) < 1e-6
+
+
+def test_spikemax_of_running_counts_is_the_mean_over_steps():
+    counts = torch.tensor(COUNTS, dtype=torch.float64)
+    steps = torch.stack([counts * n for n in (0, 1, 3)], 1).requires_grad_()
+    loss = g.spikemax(steps, LABELS)
+    expected = sum(g.spikemax(steps[:, n], LABELS) for n in range(3)) / 3
+    torch.testing.assert_close(loss, expected)
+    grads = [torch.autograd.grad(value, steps)[0] for value in (loss, expected)]
+    torch.testing.assert_close(*grads)
+    assert g.spikemax(steps[:0], []).item() == 0
+
+
+def test_spikemax_reaches_a_layer_through_its_counts():
+    layer, spikes = a_layer_and_its_input()
+    g.spikemax(g.spike_counts(layer(spikes)), [0, 2]).backward()
+    assert layer.weight.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "what"),
+    [
+        (
+            torch.zeros(2, 3, dtype=torch.int64),
+            {},
+            r"counts: torch.int64 \[2, 3\], must be a float",
+        ),
+        (torch.zeros(3), {}, r"counts: torch.float32 \[3\]"),
+        (torch.tensor([[0.0, 1], [-1, 0]]), {}, r"counts\[1, 0\] = -1.0, must be a number of sp"),
+        (torch.full((2, 1, 3), math.nan), {}, r"counts\[0, 0, 0\] = nan"),
+        (torch.zeros(2, 3), {"least": 0.0}, "least = 0.0"),
+        (torch.zeros(2, 2), {}, "labels: 2 of recording 1, must be 0 to 1"),
+        (torch.zeros(3, 3), {}, r"labels: shape \[2\], must be \[3\]"),
+    ],
+)
+def test_spikemax_refuses_what_is_no_count(counts, options, what):
+    with pytest.raises(ValueError, match=what):
+        g.spikemax(counts, [0, 2], **options)

@@ -42,6 +42,8 @@ HIDDEN: dict[str, Callable[[], nn.Module]] = {
     "masked": lambda: g.CubaLIF(N_IN, N, **CELLS, mask=mask(N, N_IN)),
     "masked axonal": lambda: g.CubaLIF(N_IN, N, **CELLS, delay="axonal", mask=mask(N, N_IN)),
     "masked synaptic": lambda: g.CubaLIF(N_IN, N, **CELLS, delay="synaptic", mask=mask(N, N_IN)),
+    "dendritic": lambda: g.CubaLIF(N_IN, N, **CELLS, delay="dendritic"),
+    "masked dendritic": lambda: g.CubaLIF(N_IN, N, **CELLS, delay="dendritic", mask=mask(N, N_IN)),
     "cells": lambda: g.CubaLIF(
         N_IN, N, per_unit(10e-3, 30e-3), per_unit(5e-3, 15e-3), per_unit(0.8, 1.2), -0.1,
         per_unit(0.0, 2e-3), v_leak=0.05, learn=("tau_mem", "threshold"),
@@ -54,6 +56,9 @@ HIDDEN: dict[str, Callable[[], nn.Module]] = {
     "dense loop, synaptic": lambda: g.SRM(
         N_IN, N, 4e-3, delay="synaptic", recurrent="dense", recurrent_delay="synaptic"
     ),
+    "dense loop, dendritic": lambda: g.CubaLIF(
+        N_IN, N, **CELLS, recurrent="dense", recurrent_delay="dendritic"
+    ),
     "masked loop": lambda: g.CubaLIF(
         N_IN, N, **CELLS, recurrent="dense", recurrent_delay="synaptic", recurrent_mask=mask(N, N)
     ),
@@ -63,6 +68,9 @@ HIDDEN: dict[str, Callable[[], nn.Module]] = {
     ),
     "conv loop, synaptic": lambda: g.CubaLIF(
         N_IN, N, **CELLS, recurrent="conv", recurrent_delay="synaptic"
+    ),
+    "conv loop, dendritic": lambda: g.CubaLIF(
+        N_IN, N, **CELLS, recurrent="conv", recurrent_delay="dendritic"
     ),
     "masked conv loop": lambda: g.CubaLIF(
         N_IN, N, **CELLS, recurrent="conv", recurrent_delay="synaptic", recurrent_mask=mask(N, N)
@@ -132,7 +140,10 @@ def test_files_keep_a_model(name: str, spikes: Spikes, tmp_path: Path) -> None:
     np.testing.assert_array_equal(model(spikes).detach(), net.to_torch()(spikes).detach())
 
 
-@pytest.mark.parametrize("name", [name for name in HIDDEN if "masked conv" not in name])
+# A masked kernel and dendritic delays come back as synapses, each with its own.
+@pytest.mark.parametrize(
+    "name", [name for name in HIDDEN if "masked conv" not in name and "dendritic" not in name]
+)
 def test_the_way_back_keeps_what_is_learnt(name: str) -> None:
     torch.manual_seed(2)
     model = HIDDEN[name]()

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from evsim import Spikes
 from evsim import gradients as g
@@ -198,3 +199,74 @@ def test_moved_spikes_are_refused():
 def test_wrong_numbers_are_refused(options, what):
     with pytest.raises(ValueError, match=what):
         spike_count_regulariser(Spikes([0.1], [0], size=3, duration=1.0), **options)
+
+
+# --- delays ---
+
+
+class Halved(nn.Module):
+    """A parametrisation of a delay; whether what is behind it is a delay too is said."""
+
+    def __init__(self, says):
+        super().__init__()
+        self.free_is_delay = says
+
+    def forward(self, free):
+        return free / 2
+
+    def right_inverse(self, delay):
+        return delay
+
+
+def late_model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        g.Delay(5),
+        g.CubaLIF(5, 4, 20e-3, 5e-3, recurrent="dense"),
+        g.CubaLIF(4, 3, 20e-3, 5e-3, delay="synaptic", recurrent="conv", recurrent_delay="axonal"),
+        g.LI(3, 2, 20e-3, delay="axonal", dtype=torch.float64),
+    )
+
+
+def test_delay_penalty_of_layers():
+    model = late_model()
+    first, second, third = (
+        model[0].delay.square().sum(),
+        model[2].delay.square().sum() + model[2].recurrent_delay.square().sum(),
+        model[3].delay.square().sum(),
+    )
+    torch.testing.assert_close(g.delay_penalty(model, 2.0), 2 * (first + second + third))
+    found = g.delay_penalty(model, [1.0, 0.0, 3.0])
+    torch.testing.assert_close(found, first + 3 * third)
+    found.backward()
+    torch.testing.assert_close(model[0].delay.grad, 2 * model[0].delay)
+    assert model[2].recurrent_delay.grad.abs().max() == 0
+    assert g.delay_penalty(model[1], 1.0).item() == 0  # its loop's delay is one fixed number
+
+
+def test_delay_penalty_counts_no_synapses_that_are_not_there():
+    mask = torch.tensor([[True, False], [True, True]])
+    layer = g.CubaLI(2, 2, 20e-3, 5e-3, delay="synaptic", mask=mask)
+    torch.testing.assert_close(g.delay_penalty(layer, 1.0), layer.delay[mask].square().sum())
+
+
+@pytest.mark.parametrize("says", [False, True])
+def test_delay_penalty_takes_the_free_delay_where_it_is_one(says):
+    layer = g.Delay(3)
+    nn.utils.parametrize.register_parametrization(layer, "delay", Halved(says))
+    free = layer.parametrizations.delay.original
+    expected = (free if says else free / 2).square().sum()
+    torch.testing.assert_close(g.delay_penalty(layer, 1.0), expected)
+
+
+@pytest.mark.parametrize(
+    ("strength", "what"),
+    [
+        (-1.0, "strength = -1.0, must be finite and >= 0"),
+        (np.nan, "strength = nan"),
+        ([1.0, 2.0], r"strength: shape \[2\], must be \[\] or \[3\]"),
+    ],
+)
+def test_delay_penalty_refuses_wrong_strengths(strength, what):
+    with pytest.raises(ValueError, match=what):
+        g.delay_penalty(late_model(), strength)

@@ -94,7 +94,7 @@ def test_damaged_runs_end_in_one_line_or_in_the_same_training(
         ("seed", 2**70, "seed = an integer of 71 bits, must be a whole number from 0"),
         ("lr", [0.1], "lr = a list, must be a finite number from 0 to 1,000,000"),
         ("lr", float("nan"), "lr = nan"),
-        ("delay", "dendritic", "delay = 'dendritic', must be one of axonal, none, synaptic"),
+        ("delay", "somatic", "delay = 'somatic', must be one of axonal, dendritic, none, synaptic"),
         ("max_delay", 0, "max_delay = 0, must be a finite number above 0"),
         ("max_delay", 0.001, "model.hidden.delay: must be from 0 to 0.001 s"),
         ("batch", 5, "options.batch = 8, must be 5"),
@@ -351,7 +351,7 @@ def test_every_setting_is_an_option_and_has_a_range() -> None:
     options = {option.name: option for option in command.__click_params__}  # type: ignore[attr-defined]
     assert set(options) == set(TrainSettings.__struct_fields__) - {"dataset"}
     assert "[default: 128]" in options["hidden"].help
-    assert list(options["delay"].type.choices) == ["none", "axonal", "synaptic"]
+    assert list(options["delay"].type.choices) == ["none", "axonal", "dendritic", "synaptic"]
     for name, option in options.items():
         if option.type.name in ("integer", "float"):
             for bad in (

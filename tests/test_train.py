@@ -364,8 +364,8 @@ def test_options_that_make_no_sense(options: dict[str, Any]) -> None:
 def test_nothing_to_train_on() -> None:
     with pytest.raises(ValueError, match="validation part has no recordings"):
         Trainer(new_model(), TRAINING, VALIDATION[:0])
-    with pytest.raises(ValueError, match="delay = 'dendritic'"):
-        delay_model(3, 2, 1, delay="dendritic")
+    with pytest.raises(ValueError, match="delay = 'somatic'"):
+        delay_model(3, 2, 1, delay="somatic")
 
 
 # Checkpoints

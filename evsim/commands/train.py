@@ -282,7 +282,7 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
 def _draw_model(s: TrainSettings, parts: Parts) -> None:
     """Refuse a model that is far larger than what it is trained on."""
     n = _n_weights(s, parts) + sum(s.layers)  # a shared kernel is not larger
-    if s.delay == "synaptic":
+    if s.delay in ("dendritic", "synaptic"):  # the engine has one per synapse for both
         n += n - s.layers[-1] * len(parts.train.class_names)
     files = [path for path in inputs_of(s.dataset) if path.is_file()]
     budget = Budget(sum(map(os.path.getsize, files)))

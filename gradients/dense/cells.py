@@ -28,11 +28,15 @@ class Firing:
         Whether a spike subtracts ``threshold - reset`` and does not put V to ``reset``.
     detach_reset : bool
         Whether gradients bypass what a spike does to its own unit.
+    refire : bool
+        Whether every step at or above the threshold is a spike, and not only one that the
+        voltage reaches from below, or at which something arrives.
     """
 
     surrogate: Surrogate
     soft: bool = False
     detach_reset: bool = True
+    refire: bool = False
 
     def spike(self, over: Tensor, may: Tensor) -> tuple[Tensor, Tensor]:
         """Return the spikes of units that may fire, and the same for their own reset.
@@ -133,6 +137,7 @@ class LIFCells(_Resetting):
     release counts, and a unit that is still above the threshold after a soft reset waits
     for the next arrival. So it must know whether there was one: with a soft reset,
     ``arriving`` is twice as wide, and its second half is positive where something arrived.
+    One that fires again by itself, ``firing.refire``, takes ``arriving`` as it is.
     """
 
     def __init__(self, cells: dict[str, Tensor], dt: float, zero: Tensor, firing: Firing) -> None:
@@ -144,7 +149,7 @@ class LIFCells(_Resetting):
         """Go on to the next step; return the spikes."""
         u = torch.where(self.pass_time(), self.u * self.decay_mem, self.u)
         may = self.wait == 0
-        if not self.firing.soft:
+        if not self.firing.soft or self.firing.refire:
             return self.fire(u + arriving * may, may)
         arriving, touched = arriving.chunk(2, dim=1)
         return self.fire(u + arriving * may, may & (touched > 0))
@@ -169,8 +174,9 @@ class CubaLIFCells(_Resetting):
 class SRMCells:
     """Alpha functions for arrivals, (v + i s/tau_syn) e^(-s/tau_syn), and for own spikes.
 
-    A unit fires when u = v + r, which never jumps, comes from below the threshold. The
-    parameters are those of `LIFCells`.
+    A unit fires when u = v + r, which never jumps, comes from below the threshold, or, with
+    ``firing.refire``, at every step at which it is not below. The parameters are those of
+    `LIFCells`.
     """
 
     def __init__(self, cells: dict[str, Tensor], dt: float, zero: Tensor, firing: Firing) -> None:
@@ -184,11 +190,11 @@ class SRMCells:
 
     def step(self, arriving: Tensor) -> Tensor:
         """Go on to the next step; return the spikes."""
-        below = self.u < self.threshold
+        may = torch.ones_like(self.u) if self.firing.refire else self.u < self.threshold
         self.v = self.v * self.decay_syn + self.i * self.gain_syn
         self.r = self.r * self.decay_r + self.k * self.gain_r
         self.u = self.v + self.r
-        fired, jump = self.firing.spike(self.u - self.threshold, below)
+        fired, jump = self.firing.spike(self.u - self.threshold, may)
         self.i = self.i * self.decay_syn + alpha(arriving)
         self.k = self.k * self.decay_r + recovery(self.threshold) * jump
         return fired

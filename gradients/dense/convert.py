@@ -37,6 +37,7 @@ def from_events(
     surrogate: str | Surrogate = "arctan",
     reset_mode: str = "hard",
     detach_reset: bool = True,
+    refire: bool = False,
 ) -> nn.Module:
     """Return a model of dense layers with the parameters of a model of event layers.
 
@@ -48,6 +49,8 @@ def from_events(
         Length of a step [s].
     delays, surrogate, reset_mode, detach_reset
         As for `evsim.gradients.dense.CubaLIF`; each layer is given what concerns it.
+    refire : bool
+        As for `evsim.gradients.dense.SRM`, the only layer here that it concerns.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def from_events(
       (1): LI(4, 2, tau_mem=0.02, dt=0.001)
     )
     """
-    makers = _makers(dt, delays, surrogate, reset_mode, detach_reset)
+    makers = _makers(dt, delays, surrogate, reset_mode, detach_reset, refire)
     return _converted(model, makers, "the model")
 
 
@@ -80,6 +83,7 @@ def from_network(
     delays: str = "round",
     surrogate: str | Surrogate = "arctan",
     detach_reset: bool = True,
+    refire: bool = False,
 ) -> nn.Sequential:
     """Return the model of dense layers that a network is.
 
@@ -91,6 +95,8 @@ def from_network(
         Length of a step [s].
     delays, surrogate, detach_reset
         As for `evsim.gradients.dense.CubaLIF`. The reset mode is that of the network.
+    refire : bool
+        Of `SRM`, and of `LIF` with a soft reset.
 
     Returns
     -------
@@ -113,16 +119,22 @@ def from_network(
       (cells): LIF(1, 2, tau_mem=0.02, dt=0.001)
     ), 'soft')
     """
-    makers = _makers(dt, delays, surrogate, "hard", detach_reset)
+    makers = _makers(dt, delays, surrogate, "hard", detach_reset, refire)
     model = chain_of_layers(net, makers)
     for name, layer in model.named_children():
         if isinstance(layer, (CubaLIF, LIF)):
             layer.reset_mode = net.populations[name].reset_mode
+            layer.refire = refire and isinstance(layer, LIF) and layer.reset_mode == "soft"
     return model
 
 
 def _makers(
-    dt: float, delays: str, surrogate: str | Surrogate, reset_mode: str, detach_reset: bool
+    dt: float,
+    delays: str,
+    surrogate: str | Surrogate,
+    reset_mode: str,
+    detach_reset: bool,
+    refire: bool,
 ) -> dict[str, Make]:
     """Return what makes the dense layer of each name."""
     grid: dict[str, Any] = {"dt": dt, "delays": delays}
@@ -131,7 +143,7 @@ def _makers(
         "Delay": partial(Delay, **grid),
         "CubaLIF": partial(CubaLIF, **firing, reset_mode=reset_mode),
         "LIF": partial(LIF, **firing, reset_mode=reset_mode),
-        "SRM": partial(SRM, **firing),
+        "SRM": partial(SRM, **firing, refire=refire),
         "CubaLI": partial(CubaLI, **grid),
         "LI": partial(LI, **grid),
     }

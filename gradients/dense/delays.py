@@ -1,4 +1,4 @@
-"""Delays on a grid: rounded to steps, or spread over the two steps that they lie between.
+"""Delays on a grid: rounded to steps, cut to whole ones, or shared between two steps.
 
 `arrivals` is what a projection makes of a whole raster at once. `Loop` is the projection of
 a population onto itself: a line of as many steps as the longest delay has.
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-DELAYS = ("round", "interpolate")
+DELAYS = ("round", "interpolate", "floor")
 _LONGEST_KERNEL = 400  # steps; a convolution with longer ones is slower than row after row
 
 
@@ -24,7 +24,7 @@ class Steps(NamedTuple):
     whole : int64 tensor
         Step at which a spike arrives.
     share : tensor or None
-        Part of it that arrives one step later; None if all are 0.
+        Part of it that arrives one step later; None if all are 0, and have no gradient.
     """
 
     whole: Tensor
@@ -33,6 +33,10 @@ class Steps(NamedTuple):
     def longest(self) -> int:
         """Return the step of the last arrival."""
         return int(self.whole.max()) + (self.share is not None)
+
+    def of(self, *which: int | slice) -> Steps:
+        """Return some of them."""
+        return Steps(self.whole[which], None if self.share is None else self.share[which])
 
 
 def in_steps(delay: Tensor, dt: float, delays: str, least: int = 0) -> Steps:
@@ -44,17 +48,32 @@ def in_steps(delay: Tensor, dt: float, delays: str, least: int = 0) -> Steps:
         [s].
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate"}
-        Take the nearest step, or share a spike between two by linear interpolation: then
-        the shares have a gradient by the delay, which is exact where what arrives is linear.
+    delays : {"round", "interpolate", "floor"}
+        Take the nearest step; or share a spike between two by linear interpolation: then
+        the shares have a gradient by the delay, which is exact where what arrives is linear;
+        or cut what is left of the last whole step, with SLAYER's gradient (which is that of
+        shares, taken where they are 0). A delay within one part in 10^9 of a whole number of
+        steps, 10^6 if it is not float64, is that number.
     least : int
         The shortest delay [steps].
     """
+    if delays == "floor":
+        return _cut(delay, dt, least)
     steps = (delay / dt).clamp(min=least)
     if delays == "round":
         return Steps(steps.detach().round().long(), None)
     whole = steps.detach().floor()
     return Steps(whole.long(), steps - whole)
+
+
+def _cut(delay: Tensor, dt: float, least: int) -> Steps:
+    # 5 ms are a little less than 5 steps of 1 ms in float32, whose user meant 5.
+    near = 1e-9 if delay.dtype == torch.float64 else 1e-6
+    steps = (delay.double() / dt).clamp(min=least)
+    nearest = steps.detach().round()
+    meant = (steps.detach() - nearest).abs() <= near * nearest
+    whole = torch.where(meant, nearest, steps.detach().floor()).long()
+    return Steps(whole, steps - steps.detach() if steps.requires_grad else None)
 
 
 def late(raster: Tensor, steps: Steps) -> Tensor:
@@ -103,7 +122,7 @@ def arrivals(
     weight : tensor [post, pre]
         Weights.
     axonal, synaptic : Steps or None
-        Delays [pre] and [post, pre].
+        Delays [pre] and [post, pre], or [post, 1]: the same for all synapses of a unit.
 
     Returns
     -------
@@ -114,6 +133,8 @@ def arrivals(
         raster = late(raster, axonal)
     if synaptic is None:
         return functional.linear(raster, weight)
+    if synaptic.whole.shape[1] == 1:  # what arrives at a unit may be summed before it waits
+        return late(functional.linear(raster, weight), synaptic.of(slice(None), 0))
     n_taps = synaptic.longest() + 1
     if n_taps > _LONGEST_KERNEL:
         return torch.stack([_row(raster, weight, synaptic, j) for j in range(len(weight))], -1)
@@ -124,8 +145,7 @@ def arrivals(
 
 def _row(raster: Tensor, weight: Tensor, steps: Steps, j: int) -> Tensor:
     """Return what arrives at unit ``j``, [batch, step]: to one unit, any delay is axonal."""
-    share = None if steps.share is None else steps.share[j]
-    return late(raster, Steps(steps.whole[j], share)) @ weight[j]
+    return late(raster, steps.of(j)) @ weight[j]
 
 
 class Loop:
@@ -138,7 +158,7 @@ class Loop:
     weight : tensor [post, pre]
         Weights.
     axonal, synaptic : Steps or None
-        Delays [pre] or [post, pre], at least 1; one of them.
+        Delays [pre] or [post, pre] (or [post, 1]), at least 1; one of them.
     batch : int
         Recordings.
     """

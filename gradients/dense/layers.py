@@ -33,9 +33,17 @@ class Delay(events.Delay):
         As for `evsim.gradients.Delay`.
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate"}
-        Shift by the nearest number of steps, or share each spike between the two steps that
-        the delay lies between. Rounded delays have no gradient.
+    delays : {"round", "interpolate", "floor"}
+        Shift by the nearest number of steps; or share each spike between the two steps that
+        the delay lies between; or shift by the whole steps in the delay. Rounded delays have
+        no gradient, cut ones have SLAYER's.
+
+    Notes
+    -----
+    With ``"floor"`` a delay within one part in 10^9 of a whole number of steps (10^6 if it is
+    not float64) is that number. SLAYER's gradient stands for a derivative that is 0 almost
+    everywhere: with y the delayed raster, 0 before its first step, and g = dL/dy, a unit's
+    delay gets -1/dt times the sum over recordings and steps of g[t] (y[t] - y[t-1]).
 
     Examples
     --------
@@ -86,6 +94,7 @@ class _Fires(OnGrid, Spiking):
 
     cells_of_model: type[LIFCells] | type[CubaLIFCells] | type[SRMCells]
     reset_mode = "hard"
+    refire = False
 
     def __init__(
         self,
@@ -132,8 +141,9 @@ class _Fires(OnGrid, Spiking):
         """Return spikes and voltages above v_leak."""
         raster, found = self.checked(raster)
         cells: dict[str, Any] = {name: found[name] for name in self.cells}
-        firing = Firing(self.surrogate, self.reset_mode == "soft", self.detach_reset)
-        if firing.soft and self.model == "LIF":
+        soft = self.reset_mode == "soft"
+        firing = Firing(self.surrogate, soft, self.detach_reset, self.refire)
+        if soft and self.model == "LIF" and not self.refire:
             found = counting_arrivals(found)
         batch = len(raster)
         units = self.cells_of_model(
@@ -149,6 +159,10 @@ class _Fires(OnGrid, Spiking):
                 loop.send(fired[-1])
             voltages.append(units.u)
         return torch.stack(fired, 1), torch.stack(voltages, 1)
+
+    def extra_repr(self) -> str:
+        """Return sizes, what is not as usual, and the step."""
+        return super().extra_repr() + (", refire=True" if self.refire else "")
 
 
 class _Resets(_Fires):
@@ -176,7 +190,8 @@ class CubaLIF(_Resets, events.CubaLIF):
     ----------
     dt, delays, surrogate, reset_mode, detach_reset
         Keywords: ``dt`` is the length of a step [s]; ``delays`` are put on the grid by
-        ``"round"`` or ``"interpolate"``; ``surrogate`` is a name or a function, see
+        ``"round"``, ``"interpolate"`` or ``"floor"``, see `Delay` (not ``"floor"`` for synaptic
+        delays, nor for learnt ones of a loop); ``surrogate`` is a name or a function, see
         `evsim.gradients.dense.surrogates`; ``reset_mode`` is ``"hard"`` or ``"soft"``;
         with ``detach_reset`` gradients bypass what a spike does to its own unit.
     in_features, out_features, ...
@@ -211,10 +226,23 @@ class LIF(_Resets):
         As for `evsim.gradients.CubaLIF`.
     dt, delays, surrogate, reset_mode, detach_reset
         As for `CubaLIF`.
+    refire : bool
+        Keyword, for ``reset_mode="soft"``: a unit that is still at or above the threshold fires
+        again at the next step; without it, as in the engine, it waits for the next arrival. A
+        hard reset leaves nothing above the threshold.
     """
 
     model = "LIF"
     cells_of_model = LIFCells
+
+    def __init__(self, *synapses: Any, refire: bool = False, **options: Any) -> None:
+        super().__init__(*synapses, **options)
+        if refire and self.reset_mode != "soft":
+            raise ValueError(
+                "refire = True, but reset_mode = 'hard' leaves no voltage above the threshold: "
+                "give reset_mode='soft', or leave refire out"
+            )
+        self.refire = refire
 
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1: 1."""
@@ -230,11 +258,15 @@ class SRM(_Fires, events.SRM):
         As for `evsim.gradients.SRM`.
     dt, delays, surrogate, detach_reset
         As for `CubaLIF`; gradients bypass the refractory kernel with ``detach_reset``.
+    refire : bool
+        Keyword: fire at every step at or above the threshold, as SLAYER does. Without it, as
+        in the engine, a unit fires where its voltage comes from below the threshold only.
     """
 
     cells_of_model = SRMCells
 
-    def __init__(self, *synapses: Any, **options: Any) -> None:
+    def __init__(self, *synapses: Any, refire: bool = False, **options: Any) -> None:
         if "reset_mode" in options:
             raise ValueError("reset_mode: SRM neurons have no reset")
         super().__init__(*synapses, **options)
+        self.refire = refire

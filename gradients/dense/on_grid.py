@@ -22,7 +22,7 @@ class OnGrid(Synapses):
     ----------
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate"}
+    delays : {"round", "interpolate", "floor"}
         What becomes of delays that are no multiples of ``dt``. Rounded ones have no gradient.
     *synapses, **options
         As the layer takes them.
@@ -33,6 +33,22 @@ class OnGrid(Synapses):
         if self.tick is not None:
             raise ValueError("tick: times of a grid are counted in steps of dt")
         self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
+        if delays == "floor":
+            self._refuse_cut_delays()
+
+    def _refuse_cut_delays(self) -> None:
+        """Refuse ``delays="floor"`` where SLAYER has no gradient for what is learnt."""
+        other = "take delays='round' or 'interpolate'"
+        if self.delay_kind == "synaptic":
+            raise ValueError(
+                f"delays = 'floor' shifts whole units, not synapses: delay='synaptic' can't be cut "
+                f"to steps; give delay='axonal' or 'dendritic', or {other}"
+            )
+        if "recurrent_delay" in self.delay_limits():
+            raise ValueError(
+                "delays = 'floor' has no gradient for the learnt delays of a loop: give one number "
+                f"as recurrent_delay [s], or {other}"
+            )
 
     def checked(self, raster: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Return the raster in the type of the weights, and the `tensors` of the layer.
@@ -78,8 +94,13 @@ class OnGrid(Synapses):
     def steps(
         self, found: dict[str, Tensor | None], prefix: str, least: int
     ) -> tuple[Steps | None, Steps | None]:
-        """Return axonal and synaptic delays of a projection in steps, ``least`` or more."""
+        """Return axonal and synaptic delays of a projection in steps, ``least`` or more.
+
+        Those of post units alone are a column, [post, 1].
+        """
         axonal, synaptic = (found.get(prefix + name) for name in ("axonal_delay", "delay"))
+        if synaptic is not None and getattr(self, f"{prefix}delay_kind") == "dendritic":
+            synaptic = synaptic[:, :1]
         return (
             None if axonal is None else in_steps(axonal, self.dt, self.delays, least),
             None if synaptic is None else in_steps(synaptic, self.dt, self.delays, least),
@@ -93,7 +114,7 @@ class OnGrid(Synapses):
 def checked_delays(delays: str) -> str:
     """Return how delays are put on the grid."""
     if delays not in DELAYS:
-        raise ValueError(f"delays = {delays!r}, must be 'round' or 'interpolate'")
+        raise ValueError(f"delays = {delays!r}, must be 'round', 'interpolate' or 'floor'")
     return delays
 
 

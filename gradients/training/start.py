@@ -52,7 +52,7 @@ def delay_model(
         Sizes.
     n_hidden : int or sequence of int
         Units of the hidden layer, or of each of several.
-    delay : {"none", "axonal", "synaptic"}
+    delay : {"none", "axonal", "dendritic", "synaptic"}
         Learnt delays of every hidden layer's input, and of its loop.
     recurrent : {"none", "dense", "conv"}
         The loop of every hidden layer.
