@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim.arrays import FloatArray, entry, same_bits
+from evsim.words import count
 
 MOST_BITS = 32
 MOST_VALUES = 256
@@ -109,7 +110,7 @@ class Levels:
     def __repr__(self) -> str:
         """Return the shape, and what tells two of them apart at a glance."""
         worth = f"{self.n_values} values" if self.step is None else f"step {self.step}"
-        return f"Levels({list(self.shape)}, {self.bits} bits, {worth})"
+        return f"Levels({list(self.shape)}, {count(self.bits, 'bit')}, {worth})"
 
     def __eq__(self, other: object) -> bool:
         """Whether levels, bits and what they stand for are the same, to the last bit."""
@@ -200,15 +201,14 @@ def _least_bits(low: int, high: int) -> int:
 
 def _wrong(whole: npt.NDArray[Any], bits: int) -> str:
     """Tell of the entry that doesn't fit."""
-    low, high = int(whole.min()), int(whole.max())
+    low, high, room = int(whole.min()), int(whole.max()), count(bits, "bit")
     if low >= 0:
-        return (
-            f"{entry('levels', whole, whole.argmax())}, must be at most {2**bits - 1} ({bits} bits)"
-        )
-    half = 2 ** (bits - 1)
-    at = whole.argmin() if low < -half else whole.argmax()
-    beside = f" beside {low}" if low >= -half and high < 2 * half else ""
-    return f"{entry('levels', whole, at)}{beside}, must be from {-half} to {half - 1} ({bits} bits)"
+        at, rule = whole.argmax(), f"must be at most {2**bits - 1}"
+    else:
+        half = 2 ** (bits - 1)
+        at = whole.argmin() if low < -half else whole.argmax()
+        rule = f"must be from {-half} to {half - 1} (there are levels below 0)"
+    return f"{entry('levels', whole, at)}, {rule}, with {room}"
 
 
 def _smallest(bits: int, low: int, kind: str) -> np.dtype[Any]:
