@@ -201,7 +201,7 @@ def _least_bits(low: int, high: int) -> int:
 
 def _wrong(whole: npt.NDArray[Any], bits: int) -> str:
     """Tell of the entry that doesn't fit."""
-    low, high, room = int(whole.min()), int(whole.max()), count(bits, "bit")
+    low, room = int(whole.min()), count(bits, "bit")
     if low >= 0:
         at, rule = whole.argmax(), f"must be at most {2**bits - 1}"
     else:
