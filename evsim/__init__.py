@@ -23,6 +23,7 @@ from evsim.files import (
     save_spikes,
 )
 from evsim.files.demo import demo_path
+from evsim.levels import Levels
 from evsim.network import Network, Population
 from evsim.projections import Conv1d, Conv2d, Dense, Sparse
 from evsim.result import Result
@@ -37,6 +38,7 @@ __all__ = [
     "Conv2d",
     "Dense",
     "FileError",
+    "Levels",
     "Network",
     "NotFiniteError",
     "Population",

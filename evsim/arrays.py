@@ -1,4 +1,4 @@
-"""The types of arrays, for annotations: float64, int64 and bool, of any shape; equality."""
+"""Arrays of float64, int64 and bool: their types for annotations, equality, one entry told."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def same_bits(one: Any, other: Any) -> bool:
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return one.tobytes() == other.tobytes()
+
+
+def entry(name: str, array: npt.NDArray[Any], flat: Any) -> str:
+    """Name one entry of an array and its value: ``delay[3, 17] = -0.002``."""
+    index = ", ".join(str(int(i)) for i in np.unravel_index(int(flat), array.shape))
+    return f"{name}{f'[{index}]' if index else ''} = {array.ravel()[int(flat)]}"

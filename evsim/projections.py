@@ -8,13 +8,14 @@ Shapes and geometry are checked here; the network checks them against the popula
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from evsim.arrays import FloatArray, IntArray, same_bits
+from evsim.arrays import FloatArray, IntArray, entry, same_bits
+from evsim.levels import Levels
 
 LONGEST_SIDE = 1 << 30  # of a convolution: products of two fit into 64 bits
 
@@ -43,6 +44,11 @@ class Projection:
         Scalar or [pre]; added to ``delay`` [s]; >= 0.
     name : str
         Unique in the network; ``"pre->post"`` if left out.
+
+    Notes
+    -----
+    Weights and delays may be given as `evsim.Levels`. The attribute is then the float64 array,
+    and `levels` has what was given.
     """
 
     pre: str
@@ -50,6 +56,9 @@ class Projection:
     delay: FloatArray = 0.0  # type: ignore[assignment]
     axonal_delay: FloatArray | None = None
     name: str = ""
+    # Levels, and the very array they became: by it `dataclasses.replace` tells an array that is
+    # handed on from one that replaces it.
+    _told: dict[str, tuple[Levels, FloatArray]] = field(default_factory=dict)
 
     kind = ""
     weights_name = "weight"
@@ -57,10 +66,20 @@ class Projection:
     def __post_init__(self) -> None:
         """Convert and check what does not depend on the populations."""
         self._set("name", self.name or f"{self.pre}->{self.post}")
-        self._set(self.weights_name, self._floats(self.weights_name, self.weights))
-        self._set("delay", self._delays("delay", self.delay))
-        if self.axonal_delay is not None:
-            self._set("axonal_delay", self._delays("axonal_delay", self.axonal_delay))
+        told = {}
+        for name in (self.weights_name, "delay", "axonal_delay"):
+            given = getattr(self, name)
+            if given is None:  # an axonal delay
+                continue
+            levels, from_levels = self._told.get(name, (None, None))
+            if given is not from_levels:
+                levels = given if isinstance(given, Levels) else None
+            convert = self._floats if name == self.weights_name else self._delays
+            array = convert(name, given)
+            self._set(name, array)
+            if levels is not None:
+                told[name] = levels, array
+        self._set("_told", told)
 
     def __repr__(self) -> str:
         """Return the ends and the shape of the weights."""
@@ -68,10 +87,13 @@ class Projection:
         return f"{type(self).__name__}({self.pre!r} -> {self.post!r}, {self.weights_name} {shape})"
 
     def __eq__(self, other: object) -> bool:
-        """Whether kind, ends, name and numbers are the same, to the last bit."""
+        """Whether kind, ends, name and numbers are the same, to the last bit.
+
+        Numbers that come from `levels` equal the same numbers without: they do the same.
+        """
         if not isinstance(other, type(self)) or type(self) is not type(other):
             return NotImplemented
-        names = [f.name for f in fields(self)]
+        names = ("name", "pre", "post", *payload(self))
         return all(same_bits(getattr(self, name), getattr(other, name)) for name in names)
 
     def __hash__(self) -> int:
@@ -82,6 +104,18 @@ class Projection:
     def where(self) -> str:
         """How messages name this projection."""
         return f"projection {self.name!r}"
+
+    @property
+    def levels(self) -> dict[str, Levels]:
+        """The `Levels` that weights and delays were given as, by the name of the attribute.
+
+        An array that was replaced, or changed in place, has none.
+        """
+        return {
+            name: levels
+            for name, (levels, array) in self._told.items()
+            if same_bits(levels.array(), array)
+        }
 
     @property
     def synaptic(self) -> FloatArray | None:
@@ -137,14 +171,16 @@ class Projection:
         array = np.ascontiguousarray(values, dtype=np.float64).reshape(np.shape(values))
         wrong = np.flatnonzero(~np.isfinite(array.ravel()))
         if len(wrong):
-            raise ValueError(f"{self.where}: {_entry(name, array, wrong[0])}, must be finite")
+            raise ValueError(f"{self.where}: {entry(name, array, wrong[0])}, must be finite")
         return array
 
     def _delays(self, name: str, values: npt.ArrayLike) -> FloatArray:
+        if isinstance(values, Levels) and values.step is not None and values.step < 0:
+            raise ValueError(f"{self.where}: {name} has step = {values.step}, must be > 0 [s]")
         array = np.ascontiguousarray(values, dtype=np.float64).reshape(np.shape(values))
         wrong = np.flatnonzero(~((array.ravel() >= 0) & np.isfinite(array.ravel())))
         if len(wrong):
-            what = _entry(name, array, wrong[0])
+            what = entry(name, array, wrong[0])
             raise ValueError(f"{self.where}: {what}, must be finite and >= 0 [s]")
         return array
 
@@ -235,7 +271,7 @@ class Sparse(Projection):
         wrong = np.flatnonzero((self.indices < 0) | (self.indices >= post_size))
         if len(wrong):
             raise ValueError(
-                f"{self.where}: {_entry('indices', self.indices, wrong[0])} is outside "
+                f"{self.where}: {entry('indices', self.indices, wrong[0])} is outside "
                 f"{self.post!r} of size {post_size}"
             )
 
@@ -403,11 +439,5 @@ KINDS: dict[str, type[Projection]] = {cls.kind: cls for cls in (Dense, Sparse, C
 
 def payload(projection: Projection) -> dict[str, Any]:
     """Return the constructor arguments that describe ``projection``, name and ends left out."""
-    skip = {"name", "pre", "post"}
+    skip = {"name", "pre", "post", "_told"}
     return {f.name: getattr(projection, f.name) for f in fields(projection) if f.name not in skip}
-
-
-def _entry(name: str, array: npt.NDArray[Any], flat: int) -> str:
-    """Name one entry of an array and its value: ``delay[3, 17] = -0.002``."""
-    index = ", ".join(str(int(i)) for i in np.unravel_index(int(flat), array.shape))
-    return f"{name}{f'[{index}]' if index else ''} = {array.ravel()[int(flat)]}"

@@ -216,15 +216,16 @@ def million_units(path):
 
 
 def zero_weights(path, n_post, n_pre, synaptic):
-    def change(file):
-        file["populations/in"].attrs["size"] = n_pre
-        file["populations/p"].attrs["size"] = n_post
-        group = file["projections/in->p"]
-        for name in ("weight", *(["delay"] if synaptic else [])):
-            del group[name]
-            zeros(group, name, (n_post, n_pre), "u1", 1)
+    small_network(path, lambda file: zero_weights_of(file, n_post, n_pre, synaptic))
 
-    small_network(path, change)
+
+def zero_weights_of(file, n_post, n_pre, synaptic=False):
+    file["populations/in"].attrs["size"] = n_pre
+    file["populations/p"].attrs["size"] = n_post
+    group = file["projections/in->p"]
+    for name in ("weight", *(["delay"] if synaptic else [])):
+        del group[name]
+        zeros(group, name, (n_post, n_pre), "u1", 1)
 
 
 def hundred_million_weights(path):
@@ -233,6 +234,15 @@ def hundred_million_weights(path):
 
 def four_million_weights(path):
     zero_weights(path, 200_000, 20, True)
+
+
+def seven_million_levels(path):
+    def change(file):
+        zero_weights_of(file, 100_000, 70)
+        file.attrs["version"] = 2
+        file["projections/in->p/weight"].attrs["step"] = 0.1
+
+    small_network(path, change)
 
 
 def wide_convolution(path, loop=False):
@@ -410,7 +420,7 @@ SPIKES = (
 CAMERAS = (large_camera, fair_camera, many_camera, empty_camera)
 NETWORKS = (
     forty_populations, million_units, hundred_million_weights, four_million_weights,
-    wide_convolution, looped_convolution,
+    seven_million_levels, wide_convolution, looped_convolution,
 )  # fmt: skip
 RESULTS = (large_voltage, wide_readout, thirty_readouts)
 SOUNDS = (flac, untold_flac, wav, odd_wav, some_seconds)

@@ -32,7 +32,8 @@ SHARES = {
     "foreign": 0.1,
     "packed": 0.15,
     "sonata": 0.1,
-    "network": 0.25,
+    "network": 0.15,
+    "levels": 0.1,
     "result": 0.15,
     "nir": 0.1,
 }
@@ -80,6 +81,22 @@ def network():
     )
 
 
+def quantised():
+    """Return a small network whose arrays are integers in its file."""
+    return evsim.Network(
+        [evsim.Population("in", "Input", 4), evsim.Population("p", "LIF", 3, tau_mem=0.02)],
+        [
+            evsim.Dense(
+                pre="in",
+                post="p",
+                weight=evsim.Levels(np.arange(12).reshape(3, 4), 0.1, offset=-0.5, bits=4),
+                delay=evsim.Levels([3, 0, 1, 1], values=[0.0, 0.004, 0.005, 0.006]),
+                axonal_delay=evsim.Levels(300, step=1e-5),
+            )
+        ],
+    )
+
+
 def result():
     rng = np.random.default_rng(3)
     out = {"out": rng.random((6, 3))}
@@ -105,6 +122,8 @@ def make_base(kind, path):
     """Write a sound file of this kind."""
     if kind == "network":
         save_network(path, network())
+    elif kind == "levels":
+        save_network(path, quantised())
     elif kind == "nir":
         save_nir(path, nir_network())
     elif kind == "result":
@@ -146,6 +165,7 @@ def read(kind, path):
     """Read a file in every way there is; return what went wrong, or None."""
     readers = {
         "network": [(load_network, evsim.Network)],
+        "levels": [(load_network, evsim.Network)],
         "nir": [(load_nir, evsim.Network)],
         "crash": [(crash, int)],
         "nonsense": [(str, int)],
@@ -390,7 +410,8 @@ def base(request, tmp_path_factory):
 def test_sound_files_are_read(base):
     kind, path = base
     assert read(kind, path) is None
-    reader = {"network": load_network, "nir": load_nir}.get(kind, evsim.load_spikes)
+    networks = {"network": load_network, "levels": load_network, "nir": load_nir}
+    reader = networks.get(kind, evsim.load_spikes)
     assert reader(path)
 
 

@@ -81,7 +81,7 @@ def test_network_written_by_another_program(tmp_path):
 @pytest.mark.parametrize(
     "edit, parts",
     [
-        (set_attribute("/", "version", 2), ("/: is of version 2", "newer evsim")),
+        (set_attribute("/", "version", 3), ("/: is of version 3", "newer evsim")),
         (set_attribute("/", "version", 0), ("'version' is 0",)),
         (set_attribute("/", "version", "one"), ("'version' is 'one', must be a number",)),
         (set_attribute("/", "format", "evsim-result"), ("'evsim-result', must be 'evsim-net",)),

@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from evsim.arrays import IntArray
+from evsim.bits import network_bits
 from evsim.budget import UNIT
 from evsim.commands.networks import read_network, refuse_nir_options
 from evsim.commands.tally import Answers, Tally
 from evsim.files import SpikeFile, network_digest
 from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.files.kinds import class_names, identify, refuse_population
+from evsim.files.network_files import stored_bits
 from evsim.files.spike_layouts import ShdRecordings, read_recordings, stretches
+from evsim.levels import Levels
 from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import Projection, payload
 from evsim.spikes import Spikes
-from evsim.words import LINE, count, milliseconds, plain, span, text_histogram
+from evsim.words import LINE, count, milliseconds, number, plain, span, text_histogram
 
 if TYPE_CHECKING:
     from evsim.datasets import Dataset
@@ -62,7 +65,11 @@ def describe(path: str | PathLike[str], population: str | None = None, **nir: fl
     if kind != "nir":
         refuse_nir_options(path, **nir)
     if kind in ("network", "nir"):
-        lines = _describe_network(read_network(path, **nir))
+        net = read_network(path, **nir)
+        size = str(network_bits(net))
+        if kind == "network":
+            size += f"; the file spends {number(stored_bits(path) / 1e6)} Mbit"
+        lines = _describe_network(net, size)
         notes["sha256"] = network_digest(path)
     elif kind == "result":
         lines = _describe_result(path)
@@ -218,9 +225,9 @@ def _tally_recorded(folder: Folder, duration: float) -> Tally:
     return tally
 
 
-def _describe_network(net: Network) -> list[str]:
+def _describe_network(net: Network, size: str) -> list[str]:
     ends = f"  input {plain(repr(net.input))}, output {plain(repr(net.output))}"
-    lines = [ends, "", "populations"]
+    lines = [ends, f"  {size}", "", "populations"]
     for population in net.populations.values():
         lines += _population_lines(population)
     lines += ["", "projections"]
@@ -248,7 +255,7 @@ def _population_lines(population: Population) -> list[str]:
 
 
 def _projection_lines(projection: Projection, pre_size: int) -> list[str]:
-    data = payload(projection)
+    data, levels = payload(projection), projection.levels
     weights = data.pop(projection.weights_name)
     shape = " x ".join(str(n) for n in weights.shape)
     n_synapses = projection.n_synapses
@@ -256,13 +263,34 @@ def _projection_lines(projection: Projection, pre_size: int) -> list[str]:
         f"  {plain(projection.name)}: {projection.kind}, {projection.weights_name} {shape}, "
         f"{n_synapses:,} synapses ({n_synapses / pre_size:.1f} per pre unit)",
         f"    {projection.weights_name:<14} {span(weights.ravel(), '')}",
+        *_level_lines(levels.get(projection.weights_name)),
     ]
     for name in ("axonal_delay", "delay"):
         if data[name] is None:
             continue
         delay, unit = milliseconds(data[name].ravel())
+        told = _level_lines(levels.get(name), unit)
         if name == "delay" and data[name].ndim:
             name = "axonal delay" if projection.synaptic is None else "synaptic delay"
         lines.append(f"    {name.replace('_', ' '):<14} {span(delay, unit)}")
+        lines += told
         lines += text_histogram(delay, unit, "synapses" if "synaptic" in name else "axons")
     return lines
+
+
+def _level_lines(levels: Levels | None, unit: str = "") -> list[str]:
+    """Tell of quantised weights, or of delays in a unit, in a line."""
+    if levels is None:
+        return []
+    array = levels.array()
+    scale, unit = 1e3 if unit == "ms" else 1.0, f" {unit}" if unit else ""
+    if levels.step is not None:
+        worth = f"step {number(scale * levels.step)}{unit}"
+        worth += f" from {number(scale * levels.offset)}{unit} on" if levels.offset else ""
+    else:
+        worth = f"{count(levels.n_values, 'value')} in a table"
+    low, high = (number(scale * v) for v in (array.min(initial=np.inf), array.max(initial=-np.inf)))
+    told = [count(levels.bits, "bit"), count(levels.n_levels, "distinct level"), worth]
+    if array.size:
+        told += [f"range {low} to {high}{unit}", f"{(array == 0).mean():.1%} zeros"]
+    return [f"    {'  levels':<14} {', '.join(told)}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -13,6 +14,10 @@ from evsim.network import Network
 from evsim.words import plain
 
 _SUFFIXES = {".h5": "network", ".hdf5": "network", ".nir": "nir"}
+_NO_INTEGERS = (
+    "NIR has no integers with a step; weights and delays are written as the numbers that the "
+    "levels stand for"
+)
 
 
 def read_network(path: str | PathLike[str], **nir: float | None) -> Network:
@@ -150,6 +155,8 @@ def convert(
         from evsim.interop import save_nir
 
         save_nir(target, net, overwrite)
+        if any(projection.levels for projection in net.projections.values()):
+            warnings.warn(f"{target}: {_NO_INTEGERS}", stacklevel=2)
     else:
         net.save(target, overwrite)
     return repr(net)

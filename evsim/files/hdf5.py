@@ -200,6 +200,7 @@ class Folder:
     ----------
     file : InputFile
     group : h5py.Group
+        Or a data set, see `notes`.
     path : str
         Where the group stands in the file, as messages name it.
     """
@@ -304,6 +305,10 @@ class Folder:
     def attribute(self, name: str) -> Any:
         """Return an attribute as h5py gives it, None if there is none."""
         return read_attribute(self.file, self.group, name, self.where())
+
+    def notes(self, name: str) -> Folder:
+        """Return the data set ``name`` for what it shares with a group: attributes."""
+        return Folder(self.file, self.dataset(name), f"{self.path}/{name}")
 
     def text(self, name: str, default: str | None = None) -> str | None:
         """Return an attribute that must be a string."""

@@ -1,8 +1,11 @@
-"""Network files: format "evsim-network", version 1.
+"""Network files: format "evsim-network", versions 1 and 2.
 
     /                      format, version, input, output
     /populations/<name>    model, size, ...; one data set per parameter
     /projections/<name>    pre, post, kind, ...; weight or kernel, delay, ...
+
+Version 2 is for files with weights or delays as integers (`evsim.files.stored_levels`); all
+others are written as version 1.
 
 In populations and projections whatever is not known is refused: to ignore it could
 change what the network does. Anything else in the root is the user's own.
@@ -32,12 +35,13 @@ from evsim.files.hdf5 import (
 )
 from evsim.files.new_hdf5 import NewHdf5, check_group_name
 from evsim.files.spike_layouts import MAX_UNITS
+from evsim.files.stored_levels import VERSION, read_numbers, refuse_levels, write_levels
+from evsim.levels import Levels
 from evsim.models import MODELS
 from evsim.network import Network, Population
 from evsim.projections import KINDS, Projection, payload
 
 FORMAT = "evsim-network"
-VERSION = 1
 
 _SHARED = ("delay", "axonal_delay")
 _DATASETS = {
@@ -62,7 +66,7 @@ def load_network(path: str | PathLike[str]) -> Network:
     -------
     Network
         Populations and projections in the order in which they were written; the same
-        bits.
+        bits, and the same `evsim.Levels`.
 
     Raises
     ------
@@ -73,12 +77,12 @@ def load_network(path: str | PathLike[str]) -> Network:
     """
     with InputFile(path) as file:
         root = file.root
-        _check_format(root)
-        populations = [_read_population(f) for f in _members(root, "populations")]
+        version = _check_format(root)
+        populations = [_read_population(f, version) for f in _members(root, "populations")]
         n_units = sum(population.size for population in populations)
         if n_units > MAX_UNITS:
             raise root.error("populations", f"have {n_units} units; at most {MAX_UNITS} are read")
-        projections = [_read_projection(f) for f in _members(root, "projections")]
+        projections = [_read_projection(f, version) for f in _members(root, "projections")]
         ends = {name: root.text(name) for name in ("input", "output")}
         _draw_axons(root, populations, projections)
         _draw_expanded(root, projections)
@@ -96,8 +100,8 @@ def save_network(path: str | PathLike[str], net: Network, overwrite: bool = Fals
     path : path
         Of the file.
     net : Network
-        Weights and delays are written as float64, all bits kept. A parameter that is the
-        same for all units is written as a scalar.
+        Weights and delays are written as float64, all bits kept; those with `evsim.Levels` as
+        integers. A parameter that is the same for all units is written as a scalar.
     overwrite : bool
         Whether an existing file may be replaced.
 
@@ -142,8 +146,33 @@ def network_digest(net: str | PathLike[str] | Network) -> str:
         return network_digest(path)
 
 
-def check_version(root: Folder, newest: int) -> None:
-    """Refuse files of another version than 1 to ``newest``, by number."""
+def stored_bits(path: str | PathLike[str]) -> int:
+    """Return the bits that a network file spends on weights and delays, as they lie in it.
+
+    A delay that is one for all synapses does not count, as in `evsim.bits.network_bits`.
+
+    Parameters
+    ----------
+    path : path
+        Of the file.
+
+    Raises
+    ------
+    FileError
+        If it is not sound.
+    """
+    n_bytes = 0
+    with InputFile(path) as file:
+        for folder in _members(file.root, "projections"):
+            for name in {"weight", "kernel", *_SHARED}.intersection(folder.names()):
+                data = folder.dataset(name)
+                with library_errors(folder.where(name)):
+                    n_bytes += data.id.get_storage_size() if data.ndim else 0
+    return 8 * n_bytes
+
+
+def check_version(root: Folder, newest: int) -> int:
+    """Return the version of a file; refuse any but 1 to ``newest``, by number."""
     version = root.integer("version")
     if version is None:
         raise root.error("", "attribute 'version' is missing")
@@ -153,9 +182,10 @@ def check_version(root: Folder, newest: int) -> None:
         )
     if version < 1:
         raise root.error("", f"attribute 'version' is {version}, must be at least 1")
+    return version
 
 
-def _check_format(root: Folder) -> None:
+def _check_format(root: Folder) -> int:
     found = root.text("format")
     if found != FORMAT:
         hint = ""
@@ -165,7 +195,7 @@ def _check_format(root: Folder) -> None:
             hint = "; it looks like a spike or result file"
         what = "is missing" if found is None else f"is {found!r}"
         raise root.error("", f"attribute 'format' {what}, must be {FORMAT!r}{hint}")
-    check_version(root, VERSION)
+    return check_version(root, VERSION)
 
 
 def _members(root: Folder, name: str) -> list[Folder]:
@@ -173,7 +203,7 @@ def _members(root: Folder, name: str) -> list[Folder]:
     return [folder.folder(member) for member in folder.names()]
 
 
-def _read_population(folder: Folder) -> Population:
+def _read_population(folder: Folder, version: int) -> Population:
     name = folder.path.rpartition("/")[2]
     model = folder.text("model")
     if model not in MODELS:
@@ -191,14 +221,17 @@ def _read_population(folder: Folder) -> Population:
     parameters = MODELS[model].parameters
     _refuse_unknown(folder, ("model", "size", *options), tuple(parameters))
     folder.keep("", size * (1 + len(parameters)), NUMBER, f"numbers of {size:,} units")
-    values = {key: as_floats(folder, key, (0, 1)) for key in parameters if key in folder}
+    given = [key for key in parameters if key in folder]
+    for key in given:
+        refuse_levels(folder, key, version)
+    values = {key: as_floats(folder, key, (0, 1)) for key in given}
     try:
         return Population(name, model, size, **(options | values))
     except ValueError as error:
         raise folder.error("", str(error)) from error
 
 
-def _read_projection(folder: Folder) -> Projection:
+def _read_projection(folder: Folder, version: int) -> Projection:
     name = folder.path.rpartition("/")[2]
     kind = folder.text("kind")
     if kind not in KINDS:
@@ -214,9 +247,11 @@ def _read_projection(folder: Folder) -> Projection:
     if geometry and "input_shape" not in values:
         raise folder.error("", "attribute 'input_shape' is missing")
     for key in _DATASETS[kind]:
-        if key in folder or key in _REQUIRED:
-            indices = key in ("indptr", "indices")
-            values[key] = as_integers(folder, key) if indices else as_floats(folder, key, range(5))
+        if key in ("indptr", "indices"):
+            refuse_levels(folder, key, version)
+            values[key] = as_integers(folder, key)
+        elif key in folder or key in _REQUIRED:
+            values[key] = read_numbers(folder, key, version)
     try:
         return KINDS[kind](name=name, **ends, **values)
     except (ValueError, MemoryError) as error:
@@ -279,9 +314,10 @@ def _check_names(net: Network) -> None:
 
 
 def _write(file: h5py.File, net: Network) -> None:
+    levels = {name: projection.levels for name, projection in net.projections.items()}
     for key, value in (
         ("format", FORMAT),
-        ("version", VERSION),
+        ("version", VERSION if any(levels.values()) else 1),
         ("input", net.input),
         ("output", net.output),
     ):
@@ -290,8 +326,8 @@ def _write(file: h5py.File, net: Network) -> None:
     for population in net.populations.values():
         _write_population(populations.create_group(population.name), population)
     projections = file.create_group("projections", track_order=True)
-    for projection in net.projections.values():
-        _write_projection(projections.create_group(projection.name), projection)
+    for name, projection in net.projections.items():
+        _write_projection(projections.create_group(name), projection, levels[name])
 
 
 def _write_population(group: h5py.Group, population: Population) -> None:
@@ -307,12 +343,14 @@ def _write_population(group: h5py.Group, population: Population) -> None:
         group[name] = values[0] if (bits == bits[0]).all() else values
 
 
-def _write_projection(group: h5py.Group, projection: Projection) -> None:
+def _write_projection(group: h5py.Group, projection: Projection, levels: dict[str, Levels]) -> None:
     group.attrs["pre"] = projection.pre
     group.attrs["post"] = projection.post
     group.attrs["kind"] = projection.kind
     for name, value in payload(projection).items():
         if name in _GEOMETRY:
             group.attrs[name] = np.array(value, np.int64)
+        elif name in levels:
+            write_levels(group, name, levels[name])
         elif value is not None:
             group[name] = value
