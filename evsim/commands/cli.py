@@ -358,7 +358,6 @@ def _list_studies(context: click.Context, _: click.Parameter, wanted: bool) -> N
     "--jobs", type=int, metavar="N", help="Processes that compute.  [default: one per core]"
 )
 @click.option("--dask", metavar="ADDRESS", help="Let the workers of this Dask scheduler compute.")
-@_memory
 @_quiet
 @click.option("--resume", is_flag=True, help="Go on with the study in FOLDER.")
 @click.option(
@@ -376,10 +375,10 @@ def study(name: str, data: str, output: str, **options: Any) -> None:
     folder of every training. A study that was interrupted or killed goes on with --resume, and
     ends as if it had not been (docs/studies.md).
     """
-    from evsim.commands.study import run_named_study
+    from evsim.commands.study import named, run_study_on
 
     try:
-        run_named_study(name, data, output, **options)
+        run_study_on(named(name), data, output, **options)
     except KeyboardInterrupt:
         if os.path.exists(os.path.join(output, "options.json")):
             click.echo(f"evsim: {plain(output, LINE)} can go on: --resume", err=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -11,14 +11,35 @@ from evsim.commands.extras import need_torch
 from evsim.commands.parts import open_parts
 from evsim.commands.train import run_training
 
+if TYPE_CHECKING:
+    from evsim.gradients.studies import Study
 
-def run_named_study(name: str, data: str, folder: str, quiet: bool = False, **asked: Any) -> None:
+
+def named(name: str) -> Study:
+    """Return the study of a name; see `evsim.gradients.studies.find`."""
+    need_torch("a study")
+    from evsim.gradients.studies import find
+
+    return find(name)
+
+
+def listed() -> str:
+    """Return the names of all studies, with paper and figure."""
+    need_torch("a study")
+    from evsim.gradients.studies import studies
+
+    found = studies()
+    wide = max((len(study.name) for study in found), default=0)
+    return "\n".join(f"{one.name:{wide}}  {one.paper}: {one.title}" for one in found)
+
+
+def run_study_on(study: Study, data: str, folder: str, quiet: bool = False, **asked: Any) -> None:
     """Compute a study in a folder, or go on with it, and print how it goes.
 
     Parameters
     ----------
-    name : str
-        Of the study.
+    study : Study
+        Of evsim, or one's own.
     data : str
         See `TrainSettings`.
     folder : str
@@ -33,25 +54,13 @@ def run_named_study(name: str, data: str, folder: str, quiet: bool = False, **as
     FileError, FileExistsError, ValueError, ModuleNotFoundError
         If something is wrong with what was asked for, or points failed.
     """
-    need_torch("a study")
-    from evsim.gradients.studies import Tools, find
+    from evsim.gradients.studies import Tools
     from evsim.gradients.studies.runner import run_study
 
-    study = find(name)
     open_parts(data)  # refuses now what every point would refuse
     say = _silent if quiet else _say
     report = run_study(study, data, folder, Tools(run_training, open_parts), say=say, **asked)
     say(f"\n{report}")
-
-
-def listed() -> str:
-    """Return the names of all studies, with paper and figure."""
-    need_torch("a study")
-    from evsim.gradients.studies import studies
-
-    found = studies()
-    wide = max((len(study.name) for study in found), default=0)
-    return "\n".join(f"{one.name:{wide}}  {one.paper}: {one.title}" for one in found)
 
 
 def _say(line: str) -> None:

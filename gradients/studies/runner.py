@@ -91,7 +91,7 @@ def run_study(
     if jobs is not None and jobs < 1:
         raise ValueError(f"jobs = {jobs}, must be at least 1")
     n_workers = useful_threads(jobs)
-    with StudyFolder(folder) as home:
+    with StudyFolder(folder, resume) as home:
         start = home.resume if resume else home.begin
         options = start(study.name, data, seeds, quick)
         with PointsFile(home.path / "points.jsonl", points) as file:
@@ -141,7 +141,8 @@ class _Run:
                     self.running[pool.submit(compute, self.study, self._work(*job))] = job
                 if not self.running:
                     break  # what is left needs points that failed
-                for done in wait(self.running, return_when=FIRST_COMPLETED).done:
+                ended = wait(self.running, return_when=FIRST_COMPLETED).done
+                for done in sorted(ended, key=lambda one: one.exception() is not None):
                     self._take(done, self.running.pop(done))
                     bar.update()
         self._refuse_failures()
@@ -173,8 +174,8 @@ class _Run:
             outcome = done.result()
         except BrokenProcessPool as error:
             raise OSError(
-                f"{name}: a worker was ended by the system, which has too little memory perhaps; "
-                "take fewer with --jobs and go on with --resume"
+                "a worker was ended by the system, for lack of memory perhaps; take fewer with "
+                "--jobs, and go on with --resume"
             ) from error
         except Exception as error:  # of a scheduler, or of what can't be sent to a worker
             outcome = Outcome({}, error=f"{type(error).__name__}: {error}")

@@ -49,6 +49,8 @@ class StudyFolder:
     ----------
     path : path
         Of the folder, which need not exist yet.
+    resume : bool
+        Whether there must be a study in it, to go on with.
 
     Attributes
     ----------
@@ -56,8 +58,8 @@ class StudyFolder:
         Of the folder, absolute, for workers may stand elsewhere.
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
-        self.name = os.fspath(path)
+    def __init__(self, path: str | PathLike[str], resume: bool = False) -> None:
+        self.name, self._resume = os.fspath(path), resume
         self.path = Path(path).absolute()
         self._lock = -1
 
@@ -65,6 +67,10 @@ class StudyFolder:
         """Make the folder if it is not there, and take its lock."""
         if self.path.exists() and not self.path.is_dir():
             raise FileError(f"{self.name}: is a file; a study needs a folder")
+        if self._resume and not self.begun():
+            raise FileError(
+                f"{self.name}: holds no study to go on with; leave --resume out to start one"
+            )
         if not self.path.parent.is_dir():
             raise FileError(f"{self.name}: the folder {self.path.parent} does not exist")
         try:
@@ -125,7 +131,7 @@ class StudyFolder:
         Raises
         ------
         FileError
-            If there is no study in the folder, or its options are not sound.
+            If its options are not sound.
         ValueError
             If it was asked for with others.
         """
@@ -180,10 +186,6 @@ class StudyFolder:
 
     def _read_options(self) -> StudyOptions:
         path = self.path / _OPTIONS
-        if not path.exists():
-            raise FileError(
-                f"{self.name}: holds no study to go on with; leave --resume out to start one"
-            )
         try:
             return checked(StudyOptions, msgspec.json.decode(path.read_bytes()))
         except (OSError, ValueError, RecursionError) as error:
