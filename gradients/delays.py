@@ -220,31 +220,47 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     return optimizer.register_step_post_hook(hold)
 
 
-def free_delay(layer: nn.Module, name: str) -> tuple[Tensor, float]:
-    """Return what an optimiser moves in place of a delay [s], and the most that is used of it.
+def free_delay(layer: nn.Module, name: str) -> Tensor:
+    """Return what is trained for a delay, where that is one too [s].
 
-    That is the free delay behind a grid (`evsim.gradients.lowbit.DelayGrid`); else it is the
-    delay itself, and the most is inf.
+    That is the delay itself, or what is behind parametrisations that say of themselves that
+    they take a delay, by an attribute ``free_is_delay`` that is true.
     """
-    chain = parametrize.is_parametrized(layer, name) and layer.parametrizations[name]  # type: ignore[index]
-    if chain and all(getattr(one, "free_is_delay", False) for one in chain):
-        return chain.original, min(one.high for one in chain)
-    delay: Tensor = getattr(layer, name)
-    return delay, inf
+    found: Tensor = _chain(layer, name).original if _is_free(layer, name) else getattr(layer, name)
+    return found
+
+
+def _is_free(layer: Any, name: str) -> bool:
+    """Whether there is a free delay behind a delay."""
+    chain = _chain(layer, name)
+    return bool(chain) and all(getattr(part, "free_is_delay", False) for part in chain)
+
+
+def _chain(layer: Any, name: str) -> Any:
+    """Return the parametrisations of a tensor."""
+    return layer.parametrizations[name] if parametrize.is_parametrized(layer, name) else ()
+
+
+def _limits(layer: Delayed, name: str) -> tuple[float, float]:
+    """Return the limits of what is trained for a delay: where there is a grid, that says."""
+    low, high = layer.delay_limits()[name]
+    chain: Any = _chain(layer, name)
+    ends = [part.high for part in chain if getattr(part, "high", inf) < inf]
+    return low, min(ends, default=high)
 
 
 @torch.no_grad()
 def _hold_free_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Keep free delays behind grids where the grid is: farther out they would come back late."""
     for part in module.modules():
-        for name, (low, high) in part.delay_limits().items() if isinstance(part, Delayed) else ():
-            free, most = free_delay(part, name)
-            if free is not getattr(part, name) and not free.is_meta:
-                highest = high if most == inf else most
-                outside = (free < low) | (free > highest)
-                if outside.any():
-                    free.clamp_(low, highest)
-                    _forget(optimizer.state.get(free, {}), outside)
+        for name in part.delay_limits() if isinstance(part, Delayed) else ():
+            if not _is_free(part, name):
+                continue
+            free, (low, high) = free_delay(part, name), _limits(part, name)
+            outside = (free < low) | (free > high)
+            if not free.is_meta and outside.any():
+                free.clamp_(low, high)
+                _forget(optimizer.state.get(free, {}), outside)
 
 
 def trained_delays(module: nn.Module) -> Iterator[tuple[str, Tensor, tuple[float, float]]]:
@@ -254,26 +270,10 @@ def trained_delays(module: nn.Module) -> Iterator[tuple[str, Tensor, tuple[float
     """
     for prefix, part in module.named_modules():
         if isinstance(part, Delayed):
-            for name, (low, high) in part.delay_limits().items():
-                delay, most = free_delay(part, name)
+            for name in part.delay_limits():
+                delay = free_delay(part, name)
                 if delay.requires_grad:
-                    limits = low, high if most == inf else most
-                    yield f"{prefix}.{name}" if prefix else name, delay, limits
-
-
-def free_delay(layer: nn.Module, name: str) -> Tensor:
-    """Return what is trained for a delay, where that is one too [s].
-
-    That is the delay itself, or what is behind parametrisations that say of themselves that
-    they take a delay, by an attribute ``free_is_delay`` that is true.
-    """
-    if parametrize.is_parametrized(layer, name):
-        chain: Any = layer.parametrizations[name]  # type: ignore[index]
-        if all(getattr(part, "free_is_delay", False) for part in chain):
-            free: Tensor = chain.original
-            return free
-    delay: Tensor = getattr(layer, name)
-    return delay
+                    yield f"{prefix}.{name}" if prefix else name, delay, _limits(part, name)
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ ALLOWED = {
     "evsim.commands.augmentation": ("evsim.datasets",),
     "evsim.commands.parts": ("evsim.datasets",),
     "evsim.commands.plot": ("evsim.datasets",),
+    "evsim.commands.study": ("evsim.gradients",),
     "evsim.commands.train": ("evsim.datasets", "evsim.gradients", "torch"),
     "evsim.network": ("evsim.gradients", "torch"),
     "evsim.spikes": ("evsim.gradients",),

@@ -335,6 +335,56 @@ def train(dataset: str, output: str, **options: Any) -> None:
         raise
 
 
+def _list_studies(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    """Print what can be studied and leave, if that is asked for."""
+    if wanted:
+        from evsim.commands.study import listed
+
+        click.echo(listed())
+        context.exit()
+
+
+@cli.command(short_help="Compute a figure or table of a paper anew.")
+@click.argument("name")
+@click.argument("data")
+@click.option("-o", "--output", required=True, metavar="FOLDER", help="For all that is made.")
+@click.option(
+    "--quick", is_flag=True, help="Fewer epochs, recordings and points: minutes on one core."
+)
+@click.option(
+    "--seeds", type=int, metavar="N", help="Seeds 0 to N - 1.  [default: 3, with --quick 1]"
+)
+@click.option(
+    "--jobs", type=int, metavar="N", help="Processes that compute.  [default: one per core]"
+)
+@click.option("--dask", metavar="ADDRESS", help="Let the workers of this Dask scheduler compute.")
+@_quiet
+@click.option("--resume", is_flag=True, help="Go on with the study in FOLDER.")
+@click.option(
+    "--list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_studies,
+    help="Print the names of all studies with paper and figure, and exit.",
+)
+def study(name: str, data: str, output: str, **options: Any) -> None:
+    """Compute the study NAME on DATA: a figure or table of a paper, with controls.
+
+    DATA is what evsim train takes. FOLDER then holds table.csv, figure.png, report.txt, and a run
+    folder of every training. A study that was interrupted or killed goes on with --resume, and
+    ends as if it had not been (docs/studies.md).
+    """
+    from evsim.commands.study import named, run_study_on
+
+    try:
+        run_study_on(named(name), data, output, **options)
+    except KeyboardInterrupt:
+        if os.path.exists(os.path.join(output, "options.json")):
+            click.echo(f"evsim: {plain(output, LINE)} can go on: --resume", err=True)
+        raise
+
+
 @cli.command(cls=Command, epilog=_DEMO, short_help="Compare events with a grid of time steps.")
 @click.argument("model")
 @click.argument("spikes")

@@ -30,7 +30,7 @@ from evsim.words import LINE, count, plain
 if TYPE_CHECKING:
     from evsim.gradients.training.callbacks import Callback
     from evsim.gradients.training.run_folder import RunFolder
-    from evsim.gradients.training.trainer import Trainer
+    from evsim.gradients.training.trainer import Score, Trainer
 
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
 # What older runs don't tell, and did.
@@ -52,7 +52,7 @@ def run_training(
     log: str = "csv",
     quiet: bool = False,
     **given: Any,
-) -> None:
+) -> tuple[Score, Trainer]:
     """Train a network, or go on with it, keep everything in a folder, and print how it goes.
 
     Under ``torchrun`` all processes train one network; the first one writes and prints.
@@ -77,6 +77,11 @@ def run_training(
     **given
         `TrainSettings` that are not the defaults.
 
+    Returns
+    -------
+    Score, Trainer
+        How well the best epoch does on the test part, and the training that has ended.
+
     Raises
     ------
     FileError, FileExistsError, ValueError
@@ -99,7 +104,7 @@ def run_training(
             watch.show(quiet=True)
         run = RunFolder(folder)
         with run if first else nullcontext():
-            _train(dataset, run, resume, overwrite, log, quiet or not first, given)
+            return _train(dataset, run, resume, overwrite, log, quiet or not first, given)
 
 
 def _train(
@@ -110,7 +115,7 @@ def _train(
     log: str,
     quiet: bool,
     given: dict[str, Any],
-) -> None:
+) -> tuple[Score, Trainer]:
     """Train in a folder that is locked."""
     from evsim.gradients.training.processes import is_first
 
@@ -143,6 +148,7 @@ def _train(
     if is_first():
         for line in _told(trainer, tested, run, parts):
             say(line)
+    return tested, trainer
 
 
 def _callbacks(s: TrainSettings, run: RunFolder, log: str, quiet: bool) -> list[Callback]:

@@ -1,0 +1,60 @@
+"""What figures of studies share: points of a table with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from evsim.plots.style import BLUE, SHORT
+from evsim.words import drawn
+
+from .tables import Row, cell
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def interval_of(row: Row, measure: str = "accuracy") -> tuple[float, float] | None:
+    """Return the interval of a row: over seeds, or of a single network; None if there is none."""
+    for low, high in ((f"{measure}_low", f"{measure}_high"), ("wilson_low", "wilson_high")):
+        if row.get(low) is not None and (low != "wilson_low" or measure == "accuracy"):
+            return row[low], row[high]
+    return None
+
+
+def draw_intervals(
+    axes: Axes, x: Sequence[float], rows: Sequence[Row], measure: str = "accuracy", **look: Any
+) -> None:
+    """Draw rows as dots at some places, with their intervals as bars.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    x : sequence of float
+        A place for each row.
+    rows : sequence of dict
+        Of a `Table`; those without the measure are left out.
+    measure : str
+        What to draw.
+    **look
+        Of ``Axes.errorbar``, such as ``label``.
+    """
+    kept = [(at, row) for at, row in zip(x, rows, strict=True) if row.get(measure) is not None]
+    y = [row[measure] for _, row in kept]
+    ends = [interval_of(row, measure) or (row[measure], row[measure]) for _, row in kept]
+    bars = [[max(0.0, v - low) for v, (low, _) in zip(y, ends, strict=True)],
+            [max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)]]  # fmt: skip
+    axes.errorbar([at for at, _ in kept], y, bars, **{"fmt": "o", "capsize": 3, **look})
+    axes.set_ylabel(measure)
+
+
+def draw_rows(axes: Axes, rows: Sequence[Row], measure: str = "accuracy") -> None:
+    """Draw all rows side by side, each under its settings."""
+    draw_intervals(axes, range(len(rows)), rows, measure, color=BLUE)
+    names = [list(row)[: list(row).index("seeds")] for row in rows]
+    labels = [
+        "\n".join(drawn(f"{name} {cell(row[name])}", SHORT) for name in own)
+        for row, own in zip(rows, names, strict=True)
+    ]
+    axes.set_xticks(range(len(rows)), labels, rotation=90)

@@ -1,0 +1,114 @@
+"""Intervals of 95 %: of one network, of several seeds, of a difference from a control."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import NormalDist, mean, stdev
+from typing import NamedTuple
+
+LEVEL = 0.95  # of all intervals
+
+
+class Spread(NamedTuple):
+    """Mean, deviation (n - 1) and 95 % interval of the mean; of one value only the mean."""
+
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+def wilson(right: float, n: int) -> tuple[float, float]:
+    """Return the Wilson interval of a share: what one network tells of its accuracy.
+
+    Parameters
+    ----------
+    right : float
+        Recordings that were right, or their mean over networks.
+    n : int
+        Recordings that were tested.
+
+    Returns
+    -------
+    low, high : float
+        Shares from 0 to 1.
+
+    Examples
+    --------
+    >>> print("{:.3f} to {:.3f}".format(*wilson(191, 200)))
+    0.917 to 0.976
+    """
+    z = NormalDist().inv_cdf((1 + LEVEL) / 2)
+    share, grown = right / n, 1 + z * z / n
+    middle = (share + z * z / (2 * n)) / grown
+    half = z / grown * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # At none or all right the limits are 0 and 1, but for rounding.
+    low = 0.0 if right == 0 else max(0.0, middle - half)
+    return low, 1.0 if right == n else min(1.0, middle + half)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return mean, deviation and the interval by Student's t of some seeds' values.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One of each seed.
+
+    Returns
+    -------
+    Spread
+        NaN but for the mean if there is only one seed.
+
+    Examples
+    --------
+    >>> print("{:g} {:g} {:.4f} {:.4f}".format(*spread([1.0, 2.0, 3.0])))
+    2 1 -0.4841 4.4841
+    """
+    n, middle = len(values), float(mean(values))
+    if n == 1:
+        return Spread(middle, math.nan, math.nan, math.nan)
+    from scipy.special import stdtrit
+
+    deviation = stdev(values)
+    half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(n)
+    return Spread(middle, deviation, middle - half, middle + half)
+
+
+def difference(values: Sequence[float], control: Sequence[float]) -> Spread:
+    """Return the spread of differences from a control, paired by seed.
+
+    Parameters
+    ----------
+    values, control : sequence of float
+        Of the same seeds, in the same order.
+    """
+    return spread([one - other for one, other in zip(values, control, strict=True)])
+
+
+def comparison(found: Spread, more_is_better: bool = True) -> str:
+    """Return what a difference from a control says: better, worse, or nothing.
+
+    Parameters
+    ----------
+    found : Spread
+        Of the difference.
+    more_is_better : bool
+        Whether more of what was measured is better.
+
+    Returns
+    -------
+    str
+        "better" or "worse" only if the interval does not hold 0.
+
+    Examples
+    --------
+    >>> comparison(difference([0.9, 0.8], [0.5, 0.4])), comparison(difference([0.9], [0.5]))
+    ('better', 'one seed')
+    """
+    if math.isnan(found.low):
+        return "one seed"
+    if found.low <= 0 <= found.high:
+        return "no difference seen"
+    return "better" if (found.mean > 0) == more_is_better else "worse"
