@@ -7,19 +7,23 @@ A `Delay` is the axonal delay of the projection that follows it. The way back is
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from evsim import Conv1d, Dense, Network, Population, Sparse
+from evsim import Conv1d, Dense, Levels, Network, Population, Sparse
 from evsim.arrays import FloatArray
 from evsim.projections import Projection
 
 from .layers import Delay, Readout
 from .synapses import Spiking, Synapses, banded
+
+Numbers = FloatArray | Levels
 
 
 @torch.no_grad()
@@ -72,17 +76,18 @@ def to_network(model: nn.Module) -> Network:
     return Network(populations, projections)
 
 
-def _with_shifts(model: nn.Module) -> list[tuple[Synapses, FloatArray | None]]:
+def _with_shifts(model: nn.Module) -> list[tuple[Synapses, Numbers | None]]:
     """Return the layers of neurons, each with the delays of the `Delay`s before it."""
-    found: list[tuple[Synapses, FloatArray | None]] = []
-    shift: FloatArray | None = None
+    found: list[tuple[Synapses, Numbers | None]] = []
+    shift: Numbers | None = None
     for module in _flat(model):
         if isinstance(module, Delay):
             module.check_delays()
-            late = _array(module.delay)
+            late = _numbers(module, "delay")
             if shift is not None and shift.shape != late.shape:
-                raise ValueError(f"two Delays in a row, of {len(shift)} and {len(late)} units")
-            shift = late if shift is None else shift + late
+                sizes = f"{shift.shape[0]} and {late.shape[0]}"
+                raise ValueError(f"two Delays in a row, of {sizes} units")
+            shift = late if shift is None else np.add(shift, late)
             continue
         if not isinstance(module, Synapses):
             raise ValueError(
@@ -90,9 +95,9 @@ def _with_shifts(model: nn.Module) -> list[tuple[Synapses, FloatArray | None]]:
             )
         if found and isinstance(found[-1][0], Readout):
             raise ValueError("a readout sends no spikes; nothing may follow it")
-        if shift is not None and len(shift) != module.in_features:
+        if shift is not None and shift.shape != (module.in_features,):
             raise ValueError(
-                f"a Delay of {len(shift)} units stands before a layer of {module.in_features} "
+                f"a Delay of {shift.shape[0]} units stands before a layer of {module.in_features} "
                 "inputs"
             )
         found.append((module, shift))
@@ -129,47 +134,77 @@ def _population(name: str, layer: Synapses) -> Population:
     return Population(name, layer.model, layer.out_features, reset_mode=mode, **cells)
 
 
-def _into(layer: Synapses, shift: FloatArray | None, pre: str, post: str) -> Projection:
-    delay = None if layer.delay is None else _array(layer.delay)
+def _into(layer: Synapses, shift: Numbers | None, pre: str, post: str) -> Projection:
+    delay = None if layer.delay is None else _numbers(layer, "delay")
     late: dict[str, Any] = {"axonal_delay": shift}
     if layer.delay_kind == "axonal":
-        late["axonal_delay"] = delay if shift is None else shift + delay
+        late["axonal_delay"] = delay if shift is None else np.add(shift, delay)
     elif delay is not None:
         late["delay"] = _of_synapses(delay, layer.in_features)
-    return _joined(pre, post, _array(layer.weight), layer.mask, late)
+    return _joined(pre, post, _numbers(layer, "weight"), layer.mask, late)
 
 
 def _loop(layer: Spiking, name: str) -> Projection:
-    weight: Tensor = layer.recurrent_weight
-    delay: Tensor = layer.recurrent_delay
+    weights, delays = (_numbers(layer, f"recurrent_{what}") for what in ("weight", "delay"))
     mask, n, kind = layer.recurrent_mask, layer.out_features, layer.recurrent_delay_kind
     if layer.recurrent == "conv" and (mask is not None or kind == "dendritic"):
         # What a kernel that all share can't say is said of every synapse.
-        near = banded(torch.ones_like(weight), n)
+        near = banded(torch.ones(weights.shape), n)
         mask = near if mask is None else near * mask
-        weight = banded(weight, n)
-        delay = banded(delay, n) if kind == "synaptic" else delay
-    if weight.ndim == 2:
-        full = _of_synapses(_array(delay), n) if kind == "dendritic" else _array(delay)
+        weights = _mapped(weights, lambda a: _banded(a, n))
+        if kind == "synaptic":
+            delays = _mapped(delays, lambda a: _banded(a, n))
+    if weights.ndim == 2:
+        full = _of_synapses(delays, n) if kind == "dendritic" else delays
         late: dict[str, Any] = {"axonal_delay" if kind == "axonal" else "delay": full}
-        return _joined(name, name, _array(weight), mask, late)
-    taps = (1, 1, len(weight))
-    late = {"axonal_delay": _array(delay)}
+        return _joined(name, name, weights, mask, late)
+    taps = (1, 1, *weights.shape)
+    late = {"axonal_delay": delays}
     if kind != "axonal":
-        late = {"delay": _array(delay).reshape(taps if kind == "synaptic" else ())}
+        shape = taps if kind == "synaptic" else ()
+        late = {"delay": _mapped(delays, lambda a: a.reshape(shape))}
     return Conv1d(
-        pre=name, post=name, kernel=_array(weight).reshape(taps), input_shape=(n,),
-        padding=(len(weight) // 2,), **late,
+        pre=name, post=name, kernel=_mapped(weights, lambda a: a.reshape(taps)),
+        input_shape=(n,), padding=(taps[-1] // 2,), **late,
     )  # fmt: skip
 
 
-def _of_synapses(delay: FloatArray, n_pre: int) -> FloatArray:
+def _banded(kernel: npt.NDArray[Any], n: int) -> npt.NDArray[Any]:
+    """Return the matrix [n, n] of a kernel; what is away from the diagonal is no synapse."""
+    return banded(torch.from_numpy(kernel.astype(np.float64)), n).numpy().astype(kernel.dtype)
+
+
+def _numbers(layer: nn.Module, name: str) -> Numbers:
+    """Return a tensor of a layer as an array, or as levels if it is on a few."""
+    array = _array(getattr(layer, name))
+    if not is_parametrized(layer, name):
+        return array
+    chain: Any = layer.parametrizations[name]  # type: ignore[index]
+    if not hasattr(chain[-1], "levels"):
+        return array
+    free = [chain.original] if chain.is_tensor else [
+        getattr(chain, f"original{i}") for i in range(chain.ntensors)
+    ]  # fmt: skip
+    for part in list(chain)[:-1]:
+        free = [part(*free)]
+    levels: Levels | None = chain[-1].levels(*free)
+    return array if levels is None else levels
+
+
+def _mapped(numbers: Any, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Any:
+    """Return an array, or the integers of levels, changed."""
+    return numbers.mapped(function) if isinstance(numbers, Levels) else function(numbers)
+
+
+def _of_synapses(delay: Any, n_pre: int) -> Any:
     """Return the delays of all synapses, [post, pre]; those of post units alone repeated."""
-    return delay if delay.ndim == 2 else np.repeat(delay[:, None], n_pre, axis=1)
+    if delay.ndim == 2:
+        return delay
+    return _mapped(delay, lambda a: np.repeat(a[:, None], n_pre, axis=1))
 
 
 def _joined(
-    pre: str, post: str, weight: FloatArray, mask: Tensor | None, late: dict[str, Any]
+    pre: str, post: str, weight: Any, mask: Tensor | None, late: dict[str, Any]
 ) -> Projection:
     """Return a projection with the synapses that the mask leaves."""
     if mask is None:
@@ -181,7 +216,7 @@ def _joined(
 
 
 def _listed(
-    pre: str, post: str, n: int, from_: Any, to: Any, weight: FloatArray, late: dict[str, Any]
+    pre: str, post: str, n: int, from_: Any, to: Any, weight: Any, late: dict[str, Any]
 ) -> Projection:
     indptr = np.searchsorted(from_, np.arange(n + 1))
     return Sparse(pre=pre, post=post, indptr=indptr, indices=to, weight=weight, **late)

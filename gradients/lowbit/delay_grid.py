@@ -7,9 +7,11 @@ from math import ceil, inf, log2
 import torch
 from torch import Tensor, nn
 
+from evsim import Levels
 from evsim.quantities import positive
 
 from ..synapses import SHORTEST_LOOP
+from .table import from_table
 from .through import through
 
 FULL = 32  # bits of a number that is not quantised
@@ -119,13 +121,32 @@ class DelayGrid(nn.Module):
         on = (d - (nearest * self.step + low)).abs() <= near * d.abs()
         return torch.where(on, nearest, steps.floor())
 
+    @torch.no_grad()
+    def levels(self, delay: Tensor) -> Levels | None:
+        """Return whole numbers that stand for the delays on the grid, to the last bit.
+
+        None if they are too many to list, which is needed of float32 delays and of a lowest
+        point that is not 0.
+        """
+        point, low = self._points(delay), self.low.double()
+        bits = max(1, int(self.n_bits()))
+        if delay.dtype == torch.float64 and low == 0:
+            return Levels(point.clamp(min=0).long().numpy(), self.step, bits=bits)
+        n = int(point.max()) + 1 if self.high == inf and point.numel() else self._n_points()
+        values = torch.arange(n, dtype=torch.float64) * self.step + low
+        if not self.loop and low > 0:  # what lies below is 0
+            point, values = point + 1, torch.cat([torch.zeros(1, dtype=torch.float64), values])
+        return from_table(point.clamp(min=0), values, delay.dtype, bits)
+
     def n_values(self) -> float:
         """Return how many delays it can give, inf without a longest one."""
         if self.high == inf:
             return inf
-        low = self.low.detach().double()
-        highest = int(self._points(torch.tensor(self.high, dtype=torch.float64)))
-        return highest + 1 + (float(low) > 0 and not self.loop)
+        return self._n_points() + (self.low.item() > 0 and not self.loop)
+
+    def _n_points(self) -> int:
+        """Return how many points the grid has, if it has an end."""
+        return 1 + int(self._points(torch.tensor(self.high, dtype=torch.float64)))
 
     def n_bits(self) -> float:
         """Return the bits of a delay."""

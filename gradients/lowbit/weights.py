@@ -7,8 +7,10 @@ from math import inf, log2
 import torch
 from torch import Tensor, nn
 
+from evsim import Levels
 from evsim.quantities import positive as checked_positive
 
+from .table import from_table
 from .through import through
 
 _MOST = 16  # bits of a level
@@ -158,6 +160,21 @@ class Uniform(_Levels):
         largest = largest * scale
         return (n * share).round(), 2 * largest / n, -largest
 
+    @torch.no_grad()
+    def levels(self, weight: Tensor) -> Levels | None:
+        """Return whole numbers that stand for the quantised weights, to the last bit.
+
+        None if there are none of few bits: of float32 weights with more than 8 bits.
+        """
+        scale = self.scale.to(weight.dtype)
+        level, step, offset = self._on_levels(torch.tanh(weight / scale), scale)
+        if step == 0:
+            return Levels(level.long().numpy(), step=1.0, bits=self.bits)
+        if weight.dtype == torch.float64:
+            return Levels(level.long().numpy(), step.item(), offset.item(), self.bits)
+        every = torch.arange(2**self.bits, dtype=torch.float64)
+        return from_table(level, every * step + offset, weight.dtype, self.bits)
+
     def n_bits(self) -> float:
         """Return the bits of a weight."""
         return self.bits
@@ -275,6 +292,15 @@ class Ternary(_Levels):
         """Return where weights are above the threshold, and where below minus it."""
         delta = self.ratio * weight.abs().mean() if weight.numel() else 0.0
         return weight > delta, weight < -delta
+
+    @torch.no_grad()
+    def levels(self, weight: Tensor) -> Levels | None:
+        """Return whole numbers that stand for the quantised weights, to the last bit."""
+        up, down = self._sides(weight)
+        level = 1 + up.double() - down.double()
+        nothing = torch.zeros_like(self.positive)
+        values = torch.stack([-self.negative, nothing, self.positive])
+        return from_table(level, values, weight.dtype, 2)
 
     def n_bits(self) -> float:
         """Return the bits of a weight."""
