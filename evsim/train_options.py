@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, Struct
 
 from evsim.schema import NotNegative, check_fields
@@ -19,6 +20,8 @@ MOST = 10**9  # of what is counted
 MOST_HIDDEN = 2**24
 MOST_LAYERS = 16
 DATA, NETWORK, OPTIMISER = "Data", "Network", "Optimiser"  # groups of options
+# What older runs don't tell, and did.
+LACKING = {"patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt"}
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
 # Defaults that depend on the data; recordings may be too short for the delay [s].
@@ -213,6 +216,10 @@ class TrainSettings(Struct, frozen=True):
             raise ValueError(
                 f"delay_bits = {self.delay_bits}, but there are no delays: delay = none"
             )
+
+    def at_full_precision(self) -> TrainSettings:
+        """Return the same settings without few bits."""
+        return msgspec.structs.replace(self, weight_bits=None, delay_bits=None, levels="learnt")
 
     @property
     def few_bits(self) -> bool:

@@ -20,12 +20,13 @@ from evsim.budget import Budget
 from evsim.commands.augmentation import varied
 from evsim.commands.extras import need_torch
 from evsim.commands.parts import Parts, inputs_of, open_parts
+from evsim.commands.train_report import full_precision, report_lines
 from evsim.compiling import watch
 from evsim.files import FileError
 from evsim.schema import checked
 from evsim.threads import useful_threads
-from evsim.train_options import CHECKPOINT, TrainOptions, TrainSettings
-from evsim.words import LINE, count, plain
+from evsim.train_options import CHECKPOINT, LACKING, TrainOptions, TrainSettings
+from evsim.words import LINE, plain
 
 if TYPE_CHECKING:
     from evsim.gradients.training.callbacks import Callback
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from evsim.gradients.training.trainer import Score, Trainer
 
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
-# What older runs don't tell, and did.
-_LACKING = {"patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt"}
 _EXACT_BITS = 8  # more levels than 2^8 are not kept one by one, and need the digits of float64
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
@@ -121,7 +120,7 @@ def _train(
 
     asked = {"dataset": dataset, **given}
     if resume:
-        stored = run.options(TrainSettings, _LACKING)
+        stored = run.options(TrainSettings, LACKING)
         settings = _stored(stored, fspath(run), asked)
     else:
         settings = checked(TrainSettings, asked, whole=False)
@@ -146,7 +145,7 @@ def _train(
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
-        for line in _told(trainer, tested, run, parts):
+        for line in report_lines(trainer, tested, run, parts, full_precision(run, settings, parts)):
             say(line)
     return tested, trainer
 
@@ -295,28 +294,3 @@ def _draw_model(s: TrainSettings, parts: Parts) -> None:
     budget.lend(
         n * _TRAINED, s.dataset, f"{n:,} weights and delays of {parts.train.size:,} input units"
     )
-
-
-def _told(trainer: Trainer, tested: Any, run: RunFolder, parts: Parts) -> list[str]:
-    """Draw the pictures and return the rest of the report."""
-    names = parts.train.class_names
-    best = trainer.history[trainer.best["epoch"] - 1]
-    seconds = sum(record["seconds"] for record in trainer.history)
-    lines = []
-    if trainer.stopped:
-        lines.append(f"stopped after epoch {len(trainer.history)}: {trainer.stopped}")
-    lines += [
-        f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
-        f"validation accuracy {best['validation_accuracy']:.1%}",
-        f"test accuracy {tested}",
-        f"trained in {seconds:.3g} s",
-    ]
-    try:
-        pictures = run.draw(trainer, parts.test[:1].spikes(), names)
-        paths = ", ".join(plain(run.path / name, LINE) for name in pictures)
-        lines.append(f"pictures in {paths}")
-    except ModuleNotFoundError as error:
-        lines.append(f"no pictures: {error}")
-    net, test = (plain(run.path / name, LINE) for name in ("network.h5", "test.h5"))
-    lines.append(f"network in {net}; to run it: evsim simulate {net} {test} -o out.h5")
-    return lines

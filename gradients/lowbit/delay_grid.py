@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Levels
+from evsim.bits import FULL
 from evsim.quantities import positive
 
 from ..synapses import SHORTEST_LOOP
 from .table import from_table
 from .through import through
 
-FULL = 32  # bits of a number that is not quantised
 # How near a grid point counts as on it, relative to the delay, by the digits that a type has.
 _NEAR, _NEAR_FLOAT32 = 1e-9, 1e-6
 

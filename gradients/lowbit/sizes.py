@@ -9,9 +9,10 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
+from evsim.bits import FULL
+
 from ..delays import HasDelays
 from ..synapses import Synapses
-from .delay_grid import FULL
 
 _WEIGHTS, _DELAYS = ("weight", "recurrent_weight"), ("delay", "recurrent_delay")
 

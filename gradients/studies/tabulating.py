@@ -57,6 +57,7 @@ def _measure(study: Study, found: list[Measured]) -> Row:
     values, name, row = _values(study, found), study.measure, {}
     if values is not None:
         row = dict(zip(_named(name), spread(values), strict=True))
+        row[f"{name}_of_seeds"] = values
     if all("right" in one for one in found):
         right, n = mean(one["right"] for one in found), round(mean(one["n"] for one in found))
         row["wilson_low"], row["wilson_high"] = wilson(min(right, n), n)

@@ -1,0 +1,101 @@
+"""What ``evsim train`` tells when a training has ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from evsim.bits import network_bits
+from evsim.commands.parts import Parts
+from evsim.files import FileError
+from evsim.network import Network
+from evsim.train_options import LACKING, TrainSettings
+from evsim.words import LINE, count, plain
+
+if TYPE_CHECKING:
+    from evsim.gradients.training.run_folder import RunFolder
+    from evsim.gradients.training.trainer import Score, Trainer
+
+_MOST = 1000  # folders beside a run that are looked at
+
+
+def report_lines(
+    trainer: Trainer, tested: Score, run: RunFolder, parts: Parts, full: str | None
+) -> list[str]:
+    """Draw the pictures of a training that has ended, and return the rest of its report.
+
+    Parameters
+    ----------
+    trainer : Trainer
+        After its last epoch.
+    tested : Score
+        Of the best epoch, on the test part.
+    run : RunFolder
+        Where everything is.
+    parts : Parts
+        The data.
+    full : str or None
+        A line on the same training at full precision, see `full_precision`; then there are few
+        bits, which are told, too.
+    """
+    from evsim.gradients.lowbit import size
+
+    names = parts.train.class_names
+    best = trainer.history[trainer.best["epoch"] - 1]
+    seconds = sum(record["seconds"] for record in trainer.history)
+    lines = []
+    if trainer.stopped:
+        lines.append(f"stopped after epoch {len(trainer.history)}: {trainer.stopped}")
+    lines += [
+        f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
+        f"validation accuracy {best['validation_accuracy']:.1%}",
+        f"test accuracy {tested}",
+        *([str(size(trainer.model)), full] if full else []),
+        f"trained in {seconds:.3g} s",
+    ]
+    try:
+        pictures = run.draw(trainer, parts.test[:1].spikes(), names)
+        paths = ", ".join(plain(run.path / name, LINE) for name in pictures)
+        lines.append(f"pictures in {paths}")
+    except ModuleNotFoundError as error:
+        lines.append(f"no pictures: {error}")
+    net, test = (plain(run.path / name, LINE) for name in ("network.h5", "test.h5"))
+    lines.append(f"network in {net}; to run it: evsim simulate {net} {test} -o out.h5")
+    return lines
+
+
+def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str | None:
+    """Return a line on the same training at full precision, if this one is on few bits.
+
+    It is looked for among the folders beside the run's; all its options must be the same.
+
+    Parameters
+    ----------
+    run : RunFolder
+        Of the training on few bits.
+    settings : TrainSettings
+        Of that training.
+    parts : Parts
+        The data that both are tested on.
+    """
+    from evsim.gradients.training.run_checks import read_options
+    from evsim.gradients.training.trainer import score
+
+    if not settings.few_bits:
+        return None
+    beside = sorted(run.path.absolute().parent.iterdir())[:_MOST]
+    for folder in (path for path in beside if (path / "options.json").is_file()):
+        try:
+            if read_options(folder / "options.json", TrainSettings, LACKING) != (
+                settings.at_full_precision()
+            ):
+                continue
+            net = Network.load(folder / "network.h5")
+        except FileError:  # whatever it is, it is not that training
+            continue
+        tested = score(net.to_torch(), parts.test)
+        bits = network_bits(net)
+        return f"at full precision {tested}, {bits} ({plain(folder.name, LINE)})"
+    return (
+        "at full precision: not told, for no folder beside this one has that training; it is "
+        "the same command without few bits"
+    )

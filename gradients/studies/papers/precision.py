@@ -1,0 +1,127 @@
+"""Whether delays lower the cost of ternary weights."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evsim.plots.style import BLUE, GREEN, ORANGE
+
+from ...lowbit import size
+from ..drawing import draw_intervals
+from ..interface import Measured, Point, Study, Work
+from ..statistics import Spread, difference
+from ..tables import Table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DELAYS = ("none", "axonal", "synaptic")
+WEIGHTS: dict[str, dict[str, Any]] = {
+    "full": {},
+    "ternary": {"weight_bits": 1.58, "levels": "fixed"},
+    "learnt levels": {"weight_bits": 1.58, "levels": "learnt"},
+}
+_COLOURS = (BLUE, ORANGE, GREEN)
+# Paper A, Supplementary Tables 1 and 2, SHD: without delays, with axonal ones [%].
+_PUBLISHED = {"full": (48.60, 90.98), "ternary": (36.44, 87.89), "learnt levels": (44.41, 90.89)}
+
+
+class Precision(Study):
+    """Delays x precision of weights."""
+
+    name = "precision"
+    paper = "A: Suppl Tables 1, 2"
+    title = "whether delays lower the cost of ternary weights"
+
+    def points(self, quick: bool) -> list[Point]:
+        """Return delays x weights."""
+        delays = DELAYS[:2] if quick else DELAYS
+        return [{"delays": d, "weights": w} for d in delays for w in WEIGHTS]
+
+    def compute(self, point: Point, work: Work) -> Measured:
+        """Train a network of one hidden layer, all epochs."""
+        trained = work.train(
+            hidden=32 if work.quick else 64, epochs=4 if work.quick else 20, patience=0,
+            delay=point["delays"], **WEIGHTS[point["weights"]],
+        )  # fmt: skip
+        kept, model = size(trained.trainer.model), trained.trainer.model
+        zeros = [float((layer.weight == 0).double().mean()) for layer in model]
+        return {
+            "right": trained.right, "n": trained.n, "numbers": kept.weights + kept.delays,
+            "mbit": kept.bits / 1e6, "zeros": sum(zeros) / len(zeros),
+            "train_accuracy": trained.trainer.history[-1]["train_accuracy"],
+        }  # fmt: skip
+
+    def control(self, point: Point) -> Point | None:
+        """Return the same delays with full weights."""
+        return None if point["weights"] == "full" else {**point, "weights": "full"}
+
+    def published(self, point: Point) -> str | None:
+        """Return the paper's accuracy on SHD; it has no synaptic delays."""
+        if point["delays"] == "synaptic":
+            return None
+        return f"{_PUBLISHED[point['weights']][point['delays'] != 'none']} % (SHD)"
+
+    def figure(self, figure: Figure, table: Table) -> None:
+        """Draw accuracies by delays, weights side by side."""
+        axes = figure.subplots()
+        for k, weights in enumerate(WEIGHTS):
+            rows = table.where(weights=weights)
+            at = [i + 0.15 * (k - 1) for i in range(len(rows))]
+            draw_intervals(axes, at, rows, color=_COLOURS[k], label=weights)
+        names = [row["delays"] for row in table.where(weights="full")]
+        axes.set_xticks(range(len(names)), [f"{name} delays" for name in names])
+        axes.legend(loc="lower right")
+
+    def verdict(self, table: Table) -> list[str]:
+        """Compare the costs of few bits with delays and without, seed by seed."""
+        lines, lower = [], []
+        for weights in list(WEIGHTS)[1:]:
+            without = _cost(table, "none", weights)
+            lines.append(
+                f"{weights}, no delays: costs {_points(difference(without, _zero(without)))}"
+            )
+            for delays in dict.fromkeys(row["delays"] for row in table.rows):
+                if delays == "none":
+                    continue
+                own = _cost(table, delays, weights)
+                less = difference(without, own)
+                lines.append(
+                    f"{weights}, {delays} delays: costs {_points(difference(own, _zero(own)))}, "
+                    f"{_points(less)} less than without delays"
+                )
+                lower.append(less)
+        seen = [less.low > 0 for less in lower]
+        if all(seen):
+            lines.append(
+                "as published: delays lower the cost of few bits, with every kind of delay"
+            )
+        else:
+            why = "one seed has no interval" if all(less.low != less.low for less in lower) else (
+                f"{sum(seen)} of {len(seen)} differences have an interval above 0"
+            )  # fmt: skip
+            lines.append(f"differs: because {why}")
+        return lines
+
+
+def _cost(table: Table, delays: str, weights: str) -> list[float]:
+    """Return what ternary weights cost, of each seed."""
+    full, few = (
+        table.row(delays=delays, weights=w)["accuracy_of_seeds"] for w in ("full", weights)
+    )
+    return [a - b for a, b in zip(full, few, strict=True)]
+
+
+def _zero(values: list[float]) -> list[float]:
+    return [0.0] * len(values)
+
+
+def _points(found: Spread) -> str:
+    """Return a difference in points of percent, with its interval."""
+    interval = (
+        "" if found.low != found.low else f" ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    )
+    return f"{100 * found.mean:.1f}{interval} points"
+
+
+STUDY = Precision()
