@@ -40,6 +40,7 @@ UPSTAIRS = {
     "evsim.reference": ("evsim.commands", "evsim.files", "evsim.plots", "evsim.simulate"),
     "evsim.gradients.dense": ("evsim.gradients.reference", "evsim.gradients.cross_check"),
     "evsim.gradients.reference": ("evsim.gradients.cross_check", "evsim.gradients.training"),
+    "evsim.gradients.studies": ("evsim.commands",),
     "evsim.datasets.formats": ("evsim.datasets.sets", "evsim.datasets.cochlea"),
     "evsim.datasets.cochlea": ("evsim.datasets.sets", "evsim.datasets.formats"),
 }
