@@ -3,8 +3,9 @@
 Layers take and return `evsim.Spikes`: `CubaLIF` and `SRM` spike, `CubaLI` and `LI` read out,
 `Delay` delays. `Trainer` is the loop of ``evsim train``; `fit_weights`, `adam`, `waking` and
 `Averaged` are its pieces, for loops of one's own. The rooms: `evsim.gradients.dense` (the
-same layers on a time grid, with surrogate gradients), `evsim.gradients.cross_check` (both engines
-compared) and `evsim.gradients.reference` (a witness for the adjoint).
+same layers on a time grid, with surrogate gradients), `evsim.gradients.methods` (published networks
+and their settings), `evsim.gradients.cross_check` (both engines compared) and
+`evsim.gradients.reference` (a witness for the adjoint).
 """
 
 if __name__ != "evsim.gradients":  # else every module and class would be there twice
@@ -72,7 +73,7 @@ __all__ = [
     "waking",
 ]
 
-_ROOMS = ("cross_check", "dense", "reference")
+_ROOMS = ("cross_check", "dense", "methods", "reference")
 _ABSENT = {
     "LIF": "spike times of a LIF do not move smoothly, so there are no exact gradients; use CubaLIF"
     " or SRM, or evsim.gradients.dense.LIF with surrogate gradients"
