@@ -4,8 +4,9 @@ Layers take and return `evsim.Spikes`: `CubaLIF` and `SRM` spike, `CubaLI` and `
 `Delay` delays. `Trainer` is the loop of ``evsim train``; `fit_weights`, `adam`, `waking` and
 `Averaged` are its pieces, for loops of one's own. The rooms: `evsim.gradients.dense` (the
 same layers on a time grid, with surrogate gradients), `evsim.gradients.lowbit` (weights and delays
-of few bits), `evsim.gradients.cross_check` (both engines compared) and `evsim.gradients.reference`
-(a witness for the adjoint).
+of few bits), `evsim.gradients.methods` (published networks and their settings),
+`evsim.gradients.cross_check` (both engines compared) and `evsim.gradients.reference` (a witness for
+the adjoint).
 """
 
 if __name__ != "evsim.gradients":  # else every module and class would be there twice
@@ -73,7 +74,7 @@ __all__ = [
     "waking",
 ]
 
-_ROOMS = ("cross_check", "dense", "lowbit", "reference")
+_ROOMS = ("cross_check", "dense", "lowbit", "methods", "reference")
 _ABSENT = {
     "LIF": "spike times of a LIF do not move smoothly, so there are no exact gradients; use CubaLIF"
     " or SRM, or evsim.gradients.dense.LIF with surrogate gradients"

@@ -38,7 +38,12 @@ UPSTAIRS = {
     "evsim.interop": ("evsim.commands", "evsim.plots", "evsim.simulate"),
     "evsim.plots": ("evsim.commands", "evsim.simulate"),
     "evsim.reference": ("evsim.commands", "evsim.files", "evsim.plots", "evsim.simulate"),
-    "evsim.gradients.dense": ("evsim.gradients.reference", "evsim.gradients.cross_check"),
+    "evsim.gradients.dense": (
+        "evsim.gradients.cross_check",
+        "evsim.gradients.methods",
+        "evsim.gradients.reference",
+    ),
+    "evsim.gradients.methods": ("evsim.gradients.cross_check", "evsim.gradients.reference"),
     "evsim.gradients.reference": ("evsim.gradients.cross_check", "evsim.gradients.training"),
     "evsim.gradients.studies": ("evsim.commands",),
     "evsim.datasets.formats": ("evsim.datasets.sets", "evsim.datasets.cochlea"),
