@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from evsim.arrays import FloatArray
 from evsim.levels import Levels
 from evsim.network import Network
-from evsim.words import number
 
 FULL = 32  # bits of a number that is not quantised
 
@@ -37,7 +36,7 @@ class Bits:
 
     def __str__(self) -> str:
         """Return the sum in Mbit (10^6 bits), and what is saved by few bits."""
-        told = f"{number(self.bits / 1e6)} Mbit of weights and delays"
+        told = f"{self.bits / 1e6:.3g} Mbit of weights and delays"
         full = FULL * (self.weights + self.delays)
         if self.bits == full:
             return told

@@ -240,7 +240,7 @@ def test_bits_are_counted_by_number_and_not_by_synapse():
     assert found.delay_bits == 3 * 32 + 6 * 7 + 2 * 2
     saved = 52 * 32 / found.bits
     assert str(found) == (
-        f"{found.bits / 1e6:.4g} Mbit of weights and delays, {saved:.1f} times smaller than at "
+        f"{found.bits / 1e6:.3g} Mbit of weights and delays, {saved:.1f} times smaller than at "
         "32 bits"
     )
 

@@ -385,7 +385,7 @@ def test_size_counts_numbers_and_bits():
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     assert lowbit.size(model) == found
-    assert str(found).startswith("0.000 Mbit: 61 weights of 1.58 bits, 20 delays of 3 bits")
+    assert str(found).startswith("0.000157 Mbit: 61 weights of 1.58 bits, 20 delays of 3 bits")
 
 
 def test_a_grid_without_an_end_counts_32_bits():

@@ -267,7 +267,7 @@ def test_info_tells_bits_levels_and_mbit_of_lowbit_files(path):
     stored = 8 * (36 * 1 + 36 * 2 + 6 * 4 + 6 * 8 + 8 + 8 + 6)
     assert stored_bits(path) == stored
     size = network_bits(lowbit_network())
-    assert f"  {size}; the file spends {stored / 1e6:.4g} Mbit\n" in told
+    assert f"  {size}; the file spends {stored / 1e6:.3g} Mbit\n" in told
     assert "times smaller than at 32 bits; the file" in told
 
 
@@ -278,7 +278,7 @@ def test_info_of_a_network_without_levels_tells_mbit_alone(tmp_path):
     assert size.bits == 32 * (size.weights + size.delays)
     stored = 2 * size.bits / 1e6
     assert (
-        f"  {size.bits / 1e6:.4g} Mbit of weights and delays; the file spends {stored:.4g}" in told
+        f"  {size.bits / 1e6:.3g} Mbit of weights and delays; the file spends {stored:.3g}" in told
     )
     assert "smaller" not in told and "levels" not in told
 

@@ -68,7 +68,7 @@ def describe(path: str | PathLike[str], population: str | None = None, **nir: fl
         net = read_network(path, **nir)
         size = str(network_bits(net))
         if kind == "network":
-            size += f"; the file spends {number(stored_bits(path) / 1e6)} Mbit"
+            size += f"; the file spends {stored_bits(path) / 1e6:.3g} Mbit"
         lines = _describe_network(net, size)
         notes["sha256"] = network_digest(path)
     elif kind == "result":

@@ -77,7 +77,7 @@ class Size:
                 (self.delays, "delays", self.delay_bits),
             )
         ]
-        return f"{self.bits / 1e6:.3f} Mbit: {', '.join(each)}; {self.others:,} other numbers"
+        return f"{self.bits / 1e6:.3g} Mbit: {', '.join(each)}; {self.others:,} other numbers"
 
 
 def size(model: nn.Module) -> Size:
@@ -104,7 +104,7 @@ def size(model: nn.Module) -> Size:
     >>> quantised = Ternary.fit(layer.weight)
     >>> _ = parametrize.register_parametrization(layer, "weight", quantised)
     >>> print(size(layer))
-    0.005 Mbit: 1,000 weights of 1.58 bits, 100 delays of 32 bits; 0 other numbers
+    0.00478 Mbit: 1,000 weights of 1.58 bits, 100 delays of 32 bits; 0 other numbers
     """
     weights = delays = 0
     weight_bits = delay_bits = 0.0

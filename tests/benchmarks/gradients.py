@@ -2,6 +2,7 @@
 
     python tests/benchmarks/gradients.py           # all
     python tests/benchmarks/gradients.py --quick   # fewer repetitions
+    python tests/benchmarks/gradients.py --few-bits  # what few bits cost, alone
 
 One step is forward, loss, backward; 700 -> 256 -> 20 with learnt axonal delays, 64 recordings
 of 8,000 input spikes in one second. The dense network does the same in steps of 1 ms with a
@@ -163,6 +164,39 @@ def yin_yang(repetitions):
     return [step(batches[k % len(batches)]) for k in range(3 + repetitions)][3:]
 
 
+def few_bits(repetitions, threads):
+    """Print what few bits cost a step and a simulation, beside the same numbers as floats."""
+    import torch
+
+    import evsim
+    from evsim.gradients import lowbit
+
+    torch.set_num_threads(threads)
+    spikes = make_spikes()
+    for weight_bits, delay_bits in ((1.58, 3), (4, 3), (16, 6)):
+        few, plain = event_model(), event_model()
+        lowbit.quantise(few, weight_bits, delay_bits)
+        with torch.no_grad():
+            for name, tensor in plain.named_parameters():
+                layer, _, own = name.partition(".")
+                tensor.copy_(getattr(few[int(layer)], own))
+        nets = [evsim.Network.from_torch(model) for model in (few, plain)]
+        runs = [lambda m=m: event_step(m, spikes) for m in (few, plain)]
+        runs += [lambda n=n: evsim.simulate(n, spikes, threads=threads) for n in nets]
+        seconds = [[] for _ in runs]
+        for k in range(1 + repetitions):  # alternately; the first one warms up
+            for run_one, found in zip(runs, seconds, strict=True):
+                start = time.perf_counter()
+                run_one()
+                found += [time.perf_counter() - start] if k else []
+        step, step_plain, run_few, run_plain = map(statistics.median, seconds)
+        print(
+            f"weights of {weight_bits} bits, delays of {delay_bits}, {threads} thread(s): a step "
+            f"{step / step_plain:.3f} times that of floats (goal 1.15), a simulation "
+            f"{run_few / run_plain:.3f} (goal 1.05); {step_plain:.2f} s, {run_plain:.2f} s"
+        )
+
+
 def measure(what, repetitions, threads):
     """Measure one thing in this process and print it as JSON."""
     import torch
@@ -213,6 +247,7 @@ def ratio(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--few-bits", action="store_true")
     parser.add_argument("--measure")
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
@@ -221,6 +256,9 @@ def main():
         measure(arguments.measure, arguments.repetitions, arguments.threads)
         return
     n = 3 if arguments.quick else 7
+    if arguments.few_bits:
+        few_bits(3 * n, 1)
+        return
     for threads in (1, 2):
         event, dense, plain = (run(what, n, threads) for what in ("event", "dense", "dense-plain"))
         print(f"700 -> 256 -> 20, {BATCH} recordings, {threads} thread(s), median of {n} steps")
@@ -245,6 +283,7 @@ def main():
         f"Yin-Yang 5-120-3, batch 150, 1 thread: {1e3 * small['step']:.1f} ms a step "
         f"(best {1e3 * small['best']:.1f}; goal 10), backward / forward {ratio(small):.2f}"
     )
+    few_bits(3 * n, 1)
 
 
 if __name__ == "__main__":
