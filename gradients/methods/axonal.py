@@ -64,8 +64,8 @@ AXONAL_SHD = Recipe(
         "8 steps.",
         "One step size of 0.01 for all: of a weight, and of a delay in steps. The program has a "
         "schedule that it never steps.",
-        "Delays have no upper limit; one longer than a recording has no effect, and longer ones "
-        "are put back there.",
+        "Delays have no upper limit; here they end at a recording's length, beyond which they have "
+        "no effect. The momentum of a delay that is put back between its limits is cleared.",
         "The published accuracy is that of the best epoch on the test recordings; take a "
         "validation part instead.",
     ),

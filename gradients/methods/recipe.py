@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from ..delays import Delayed, free_delay
+from ..delays import hold_delays, trained_delays
+from ..lowbit import DelayGrid
 
 
 @dataclass(frozen=True)
@@ -78,12 +79,14 @@ class Recipe:
         Parameters
         ----------
         model : Module
-            As `evsim.gradients.methods.build` makes it; parametrised layers too.
+            As `evsim.gradients.methods.build` makes it; layers of few bits
+            (`evsim.gradients.lowbit`) too.
 
         Returns
         -------
         Optimizer
-            Of torch. Steps leave the delays between their limits.
+            Of torch. Its steps leave the delays between their limits, and their momentum is
+            cleared there (`evsim.gradients.hold_delays`).
 
         Examples
         --------
@@ -93,17 +96,17 @@ class Recipe:
         >>> [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
         [54, 7]
         """
-        delays = [
-            free_delay(layer, name)
-            for layer in model.modules()
-            if isinstance(layer, Delayed)
-            for name in layer.delay_limits()
-        ]
-        others = [p for p in model.parameters() if not any(p is delay for delay in delays)]
+        delays = [delay for _, delay, _ in trained_delays(model)]
+        for part in model.modules():
+            if isinstance(part, DelayGrid):
+                delays += part.parameters()  # its lowest point, in seconds too
+        known = {id(delay) for delay in delays}
+        others = [p for p in model.parameters() if p.requires_grad and id(p) not in known]
         groups = [
             {"params": others, "lr": self.lr, "eps": self.eps},
             {"params": delays, "lr": self.delay_lr, "eps": self.delay_eps},
         ]
         make = getattr(torch.optim, self.optimiser)
         found: torch.optim.Optimizer = make(groups, weight_decay=self.weight_decay)
+        hold_delays(model, found)
         return found
