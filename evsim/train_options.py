@@ -21,7 +21,10 @@ MOST_HIDDEN = 2**24
 MOST_LAYERS = 16
 DATA, NETWORK, OPTIMISER = "Data", "Network", "Optimiser"  # groups of options
 # What older runs don't tell, and did.
-LACKING = {"patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt"}
+LACKING = {
+    "patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt",
+    "full_readout": False, "fit": "unit",
+}  # fmt: skip
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
 # Defaults that depend on the data; recordings may be too short for the delay [s].
@@ -31,6 +34,7 @@ _MAX_DELAY = 0.3
 Delay = Literal["none", "axonal", "dendritic", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
+Fit = Literal["unit", "layer"]
 TERNARY = 1.58  # bits of a weight of three values, what log2(3) is called
 
 
@@ -129,7 +133,9 @@ class TrainSettings(Struct, frozen=True):
         See `evsim.gradients.training.start.delay_model`.
     max_delay : float or None
         Longest delay [s]; see `longest_delay`.
-    weight_bits, delay_bits, levels
+    fit : str
+        See ``per_unit`` of `evsim.gradients.fit_weights`.
+    weight_bits, delay_bits, levels, full_readout
         See `evsim.gradients.lowbit.quantise`.
     epochs, batch, seed, lr, delay_lr
         See `TrainOptions`.
@@ -168,6 +174,10 @@ class TrainSettings(Struct, frozen=True):
             group=NETWORK,
         ),
     ] = None
+    fit: Annotated[
+        Fit,
+        _told("What gets a factor of its own when first weights are fitted.", group=NETWORK),
+    ] = "unit"
     weight_bits: Annotated[
         Annotated[float, Meta(ge=TERNARY, le=16)] | None,
         _told(
@@ -190,6 +200,13 @@ class TrainSettings(Struct, frozen=True):
         Levels,
         _told("Whether the values that weights of few bits take are trained.", group=NETWORK),
     ] = "learnt"
+    full_readout: Annotated[
+        bool,
+        _told(
+            "Leave the weights of the readout as they are: --weight-bits is for the others.",
+            group=NETWORK,
+        ),
+    ] = False
     epochs: Epochs = USUAL.epochs
     batch: Batch = USUAL.batch
     seed: Seed = USUAL.seed
@@ -219,7 +236,8 @@ class TrainSettings(Struct, frozen=True):
 
     def at_full_precision(self) -> TrainSettings:
         """Return the same settings without few bits."""
-        return msgspec.structs.replace(self, weight_bits=None, delay_bits=None, levels="learnt")
+        usual = {"levels": "learnt", "full_readout": False}
+        return msgspec.structs.replace(self, weight_bits=None, delay_bits=None, **usual)
 
     @property
     def few_bits(self) -> bool:

@@ -92,7 +92,8 @@ class HasDelays(nn.Module):
         kind = type(self).__mro__[1]  # torch made the class of this one object
         state = dict(self.__dict__)
         state["_modules"] = {n: m for n, m in self._modules.items() if n != "parametrizations"}
-        return _with_parametrizations, (kind, state, dict(self.parametrizations.items()))
+        chains: Any = self.parametrizations
+        return _with_parametrizations, (kind, state, dict(chains.items()))
 
     def raise_limits(self) -> None:
         """Let no limit be below a delay; warn where one was."""
@@ -126,14 +127,15 @@ def _with_parametrizations(
     kind: type[HasDelays], state: dict[str, Any], chains: dict[str, parametrize.ParametrizationList]
 ) -> HasDelays:
     """Return a layer of a class with these attributes, and its parametrisations put back."""
-    layer = kind.__new__(kind)
+    layer: Any = kind.__new__(kind)
     nn.Module.__init__(layer)
     layer.__dict__.update(state)
     for name, chain in chains.items():
         layer.register_parameter(name, nn.Parameter(torch.empty(0)))
         parametrize.register_parametrization(layer, name, nn.Identity(), unsafe=True)
-        layer.parametrizations[name] = chain  # type: ignore[operator, index]
-    return layer
+        layer.parametrizations[name] = chain
+    made: HasDelays = layer
+    return made
 
 
 class Bounded(nn.Module):
@@ -220,7 +222,7 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     return optimizer.register_step_post_hook(hold)
 
 
-def free_delay(layer: nn.Module, name: str) -> Tensor:
+def free_delay(layer: Any, name: str) -> Tensor:
     """Return what is trained for a delay, where that is one too [s].
 
     That is the delay itself, or what is behind parametrisations that say of themselves that
@@ -241,7 +243,7 @@ def _chain(layer: Any, name: str) -> Any:
     return layer.parametrizations[name] if parametrize.is_parametrized(layer, name) else ()
 
 
-def _limits(layer: Delayed, name: str) -> tuple[float, float]:
+def _limits(layer: Any, name: str) -> tuple[float, float]:
     """Return the limits of what is trained for a delay: where there is a grid, that says."""
     low, high = layer.delay_limits()[name]
     chain: Any = _chain(layer, name)

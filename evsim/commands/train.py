@@ -275,11 +275,12 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
         tau_output=min(_TAU_OUTPUT, duration / 4),
     )  # fmt: skip
     if new:  # before the trainer is made: step sizes are shares of these weights
-        fit_weights(model, next(parts.train.batches(_FIT, shuffle=True, seed=s.seed)))
+        batch = next(parts.train.batches(_FIT, shuffle=True, seed=s.seed))
+        fit_weights(model, batch, per_unit=s.fit == "unit")
     if s.few_bits:
         if max(s.weight_bits or 0, s.delay_bits or 0) > _EXACT_BITS:
             model.double()
-        quantise(model, s.weight_bits, s.delay_bits, s.levels == "learnt")
+        quantise(model, s.weight_bits, s.delay_bits, s.levels == "learnt", not s.full_readout)
     augment = varied if s.varies else None
     return Trainer(model, parts.train, parts.validation, options, augment, callbacks)
 

@@ -9,6 +9,7 @@ from torch.nn.utils.parametrize import register_parametrization
 from evsim.train_options import TERNARY
 
 from ..delays import Delayed
+from ..layers import Readout
 from ..synapses import SHORTEST_LOOP, Synapses
 from .delay_grid import DelayGrid
 from .weights import Ternary, Uniform
@@ -19,6 +20,7 @@ def quantise(
     weight_bits: float | None = None,
     delay_bits: int | None = None,
     learn: bool = True,
+    readouts: bool = True,
 ) -> None:
     """Put all weights of a model, or all its delays, or both, on few bits, in place.
 
@@ -30,13 +32,16 @@ def quantise(
     model : Module
         Of layers, of events or of a grid.
     weight_bits : float or None
-        1.58 for `Ternary` weights, 2 to 16 for `Uniform` ones, None to leave them.
+        1.58 for `Ternary` weights, with a threshold for each unit; 2 to 16 for `Uniform` ones;
+        None to leave them.
     delay_bits : int or None
         1 to 16: as many values, 2^bits, evenly from 0 (of a loop: from 0.1 ms) to the layer's
         longest delay, see `DelayGrid`. None to leave them.
     learn : bool
         Whether the levels of weights are trained with them. Where they are not, a layer can
         never have a larger effect than at first.
+    readouts : bool
+        Whether the weights of readouts, too. They are few, and the decision is a sum of them.
 
     Raises
     ------
@@ -54,7 +59,8 @@ def quantise(
     layers = list(model.modules())
     if weight_bits is not None:
         for layer in layers:
-            for name in ("weight", "recurrent_weight") if isinstance(layer, Synapses) else ():
+            few = isinstance(layer, Synapses) and (readouts or not isinstance(layer, Readout))
+            for name in ("weight", "recurrent_weight") if few else ():
                 if getattr(layer, name, None) is not None:
                     levels = _levels(getattr(layer, name), weight_bits, learn)
                     register_parametrization(layer, name, levels)
@@ -73,7 +79,7 @@ def quantise(
 
 def _levels(weight: torch.Tensor, bits: float, learn: bool) -> nn.Module:
     if bits == TERNARY:
-        return Ternary.fit(weight, learn)
+        return Ternary.fit(weight, learn, per_unit=True)
     if bits != int(bits):
         raise ValueError(
             f"weight_bits = {bits:g}, must be {TERNARY} or a whole number from 2 to 16"

@@ -189,7 +189,7 @@ class Ternary(_Levels):
     """Weights of three values: positive, 0, and -negative; log2(3) = 1.58 bits.
 
     q = positive where w > Delta, -negative where w < -Delta, else 0, with Delta = ratio times
-    the mean |w| of the tensor. dL/dw = dL/dq everywhere.
+    the mean |w| of the tensor, or of each unit's own weights. dL/dw = dL/dq everywhere.
 
     Parameters
     ----------
@@ -200,6 +200,9 @@ class Ternary(_Levels):
         ``raw_negative``, of shape [].
     ratio : float
         Of the threshold Delta, >= 0.
+    per_unit : bool
+        Whether every receiving unit, a row of the weights, has a threshold of its own. Units of
+        small weights then keep some; the levels are those of the layer in any case.
 
     Attributes
     ----------
@@ -228,23 +231,30 @@ class Ternary(_Levels):
         negative: float = 1.0,
         learn: bool = False,
         ratio: float = _RATIO,
+        per_unit: bool = False,
     ) -> None:
         super().__init__()
-        self.learn, self.ratio = bool(learn), float(ratio)
+        self.learn, self.ratio, self.per_unit = bool(learn), float(ratio), bool(per_unit)
         if not 0 <= self.ratio < inf:
             raise ValueError(f"ratio = {ratio}, must be finite and >= 0")
         self._add_size("positive", positive)
         self._add_size("negative", negative)
 
     @classmethod
-    def fit(cls, weight: Tensor, learn: bool = False, ratio: float = _RATIO) -> Ternary:
+    def fit(
+        cls,
+        weight: Tensor,
+        learn: bool = False,
+        ratio: float = _RATIO,
+        per_unit: bool = False,
+    ) -> Ternary:
         """Return a `Ternary` whose levels suit some weights.
 
         Parameters
         ----------
         weight : tensor
             As they are before anything is quantised.
-        learn, ratio
+        learn, ratio, per_unit
             As for `Ternary`.
 
         Returns
@@ -261,13 +271,13 @@ class Ternary(_Levels):
         (0.5, 0.475)
         """
         w = weight.detach().double()
-        up, down = cls(ratio=ratio)._sides(w)
+        up, down = cls(ratio=ratio, per_unit=per_unit)._sides(w)
         means = [
             float(w[up].mean()) if up.any() else 0.0,
             float(-w[down].mean()) if down.any() else 0.0,
         ]
         larger = max(means) or 1.0
-        return cls(*(mean or larger for mean in means), learn=learn, ratio=ratio)
+        return cls(means[0] or larger, means[1] or larger, learn, ratio, per_unit)
 
     @property
     def positive(self) -> Tensor:
@@ -290,7 +300,11 @@ class Ternary(_Levels):
 
     def _sides(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return where weights are above the threshold, and where below minus it."""
-        delta = self.ratio * weight.abs().mean() if weight.numel() else 0.0
+        size = weight.abs()
+        if self.per_unit and weight.ndim > 1:
+            delta = self.ratio * size.mean(dim=1, keepdim=True)
+        else:
+            delta = self.ratio * size.mean() if weight.numel() else size.new_zeros(())
         return weight > delta, weight < -delta
 
     @torch.no_grad()
@@ -308,10 +322,9 @@ class Ternary(_Levels):
 
     def extra_repr(self) -> str:
         """Return the levels."""
-        learnt = ", learn=True" if self.learn else ""
-        return (
-            f"{self.positive.item():.4g}, {self.negative.item():.4g}{learnt}, ratio={self.ratio:g}"
-        )
+        more = (", learn=True" if self.learn else "") + f", ratio={self.ratio:g}"
+        more += ", per_unit=True" if self.per_unit else ""
+        return f"{self.positive.item():.4g}, {self.negative.item():.4g}{more}"
 
 
 def _checked_bits(bits: int, least: int) -> int:

@@ -54,7 +54,8 @@ def _values(study: Study, found: list[Measured]) -> list[float] | None:
 
 
 def _measure(study: Study, found: list[Measured]) -> Row:
-    values, name, row = _values(study, found), study.measure, {}
+    values, name = _values(study, found), study.measure
+    row: Row = {}
     if values is not None:
         row = dict(zip(_named(name), spread(values), strict=True))
         row[f"{name}_of_seeds"] = values

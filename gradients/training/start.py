@@ -104,7 +104,9 @@ def delay_model(
 
 
 @torch.no_grad()
-def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> None:
+def fit_weights(
+    model: nn.Sequential, spikes: Spikes, rate: float = 15.0, per_unit: bool = True
+) -> None:
     """Scale the weights of a new model to the data that it is going to be trained on.
 
     Parameters
@@ -116,6 +118,8 @@ def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> Non
     rate : float
         Wanted of every spiking unit [Hz], on average over the batch, from 0 to the last
         input spike of each recording.
+    per_unit : bool
+        Whether every unit gets a factor of its own; else all of a layer the same one.
 
     Notes
     -----
@@ -133,7 +137,7 @@ def fit_weights(model: nn.Sequential, spikes: Spikes, rate: float = 15.0) -> Non
     wanted = rate * _active_time(spikes)
     for layer in model:
         if isinstance(layer, Spiking):
-            _fit_rates(layer, spikes, wanted)
+            _fit_rates(layer, spikes, wanted, per_unit)
         elif isinstance(layer, Readout):
             _fit_spread(layer, spikes)
         spikes = layer(spikes)
@@ -146,21 +150,21 @@ def _fit_spread(layer: Readout, spikes: Spikes) -> None:
     layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
 
 
-def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float) -> None:
+def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float, per_unit: bool) -> None:
     # What inhibits more than it excites would never fire.
     first = layer.weight * torch.where(layer.weight.sum(dim=1) < 0, -1.0, 1.0)[:, None]
     low = torch.full((layer.out_features,), 1 / _SPAN)
     high = torch.full((layer.out_features,), _SPAN)
     if layer.recurrent is None:
-        _search(layer, spikes, wanted, first, low, high, _STEPS)
+        _search(layer, spikes, wanted, first, low, high, _STEPS, per_unit)
         return
     # Spikes of a loop make more of them, each of which costs: first without it, then nearby.
     loop, layer.recurrent = layer.recurrent, None
     try:
-        found = _search(layer, spikes, wanted, first, low, high, _STEPS)
+        found = _search(layer, spikes, wanted, first, low, high, _STEPS, per_unit)
     finally:
         layer.recurrent = loop
-    _search(layer, spikes, wanted, first, found / _NEAR, found * _NEAR, _STEPS // 2)
+    _search(layer, spikes, wanted, first, found / _NEAR, found * _NEAR, _STEPS // 2, per_unit)
 
 
 def _search(
@@ -171,6 +175,7 @@ def _search(
     low: Tensor,
     high: Tensor,
     n_steps: int,
+    per_unit: bool,
 ) -> Tensor:
     """Put the weights ``first`` into a layer, times factors [out], which are returned."""
     factor = (low * high).sqrt()
@@ -178,6 +183,8 @@ def _search(
         factor = (low * high).sqrt()
         layer.weight.copy_(first * factor[:, None])
         counts = torch.from_numpy(layer(spikes).numpy().counts().mean(axis=0))
+        if not per_unit:
+            counts = counts.mean().expand_as(counts)
         low = torch.where(counts < wanted, factor, low)
         high = torch.where(counts < wanted, high, factor)
     return factor

@@ -52,7 +52,8 @@ class Bits(Study):
             longest = work.needed.measured["longest_delay"]
             net = rounded(net, point["delays"], longest)
             test = work.parts().test.spikes()
-            right = int((simulate(net, test, threads=1).output.argmax(1) == test.labels).sum())
+            values = simulate(net, test, threads=1).output[net.output]
+            right = int((values.argmax(axis=1) == test.labels).sum())
             return {"right": right, "n": len(test), **_kept(point, net, longest)}
         trained = work.train(
             hidden=32 if work.quick else 64, epochs=4 if work.quick else 10, patience=0,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evsim.plots.style import BLUE, GREEN, ORANGE
+import numpy as np
+
+from evsim.plots.style import CYCLE, DARK
 
 from ...lowbit import size
 from ..drawing import draw_intervals
@@ -16,12 +18,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DELAYS = ("none", "axonal", "synaptic")
+_FIXED: dict[str, Any] = {"weight_bits": 1.58, "levels": "fixed"}
+_LEARNT: dict[str, Any] = {"weight_bits": 1.58, "levels": "learnt"}
 WEIGHTS: dict[str, dict[str, Any]] = {
     "full": {},
-    "ternary": {"weight_bits": 1.58, "levels": "fixed"},
-    "learnt levels": {"weight_bits": 1.58, "levels": "learnt"},
+    "full, one scale": {"fit": "layer"},  # of first weights, a layer, as levels have
+    "ternary": _FIXED,
+    "learnt levels": _LEARNT,
+    # As the published program: the weights of the output layer stay in full precision.
+    "ternary, full readout": {**_FIXED, "full_readout": True},
+    "learnt levels, full readout": {**_LEARNT, "full_readout": True},
 }
-_COLOURS = (BLUE, ORANGE, GREEN)
 # Paper A, Supplementary Tables 1 and 2, SHD: without delays, with axonal ones [%].
 _PUBLISHED = {"full": (48.60, 90.98), "ternary": (36.44, 87.89), "learnt levels": (44.41, 90.89)}
 
@@ -45,11 +52,13 @@ class Precision(Study):
             delay=point["delays"], **WEIGHTS[point["weights"]],
         )  # fmt: skip
         kept, model = size(trained.trainer.model), trained.trainer.model
+        labels = work.parts().test.labels
         zeros = [float((layer.weight == 0).double().mean()) for layer in model]
         return {
             "right": trained.right, "n": trained.n, "numbers": kept.weights + kept.delays,
             "mbit": kept.bits / 1e6, "zeros": sum(zeros) / len(zeros),
             "train_accuracy": trained.trainer.history[-1]["train_accuracy"],
+            "chance": float(np.bincount(labels).max() / len(labels)),
         }  # fmt: skip
 
     def control(self, point: Point) -> Point | None:
@@ -60,23 +69,27 @@ class Precision(Study):
         """Return the paper's accuracy on SHD; it has no synaptic delays."""
         if point["delays"] == "synaptic":
             return None
-        return f"{_PUBLISHED[point['weights']][point['delays'] != 'none']} % (SHD)"
+        weights = point["weights"].removesuffix(", full readout")
+        if weights not in _PUBLISHED or weights == point["weights"] != "full":
+            return None  # the paper's output layer is not ternary
+        return f"{_PUBLISHED[weights][point['delays'] != 'none']} % (SHD)"
 
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw accuracies by delays, weights side by side."""
         axes = figure.subplots()
         for k, weights in enumerate(WEIGHTS):
             rows = table.where(weights=weights)
-            at = [i + 0.15 * (k - 1) for i in range(len(rows))]
-            draw_intervals(axes, at, rows, color=_COLOURS[k], label=weights)
+            at = [i + 0.12 * (k - 2.5) for i in range(len(rows))]
+            draw_intervals(axes, at, rows, color=(DARK, *CYCLE)[k], label=weights)
         names = [row["delays"] for row in table.where(weights="full")]
         axes.set_xticks(range(len(names)), [f"{name} delays" for name in names])
         axes.legend(loc="lower right")
 
     def verdict(self, table: Table) -> list[str]:
         """Compare the costs of few bits with delays and without, seed by seed."""
-        lines, lower = [], []
-        for weights in list(WEIGHTS)[1:]:
+        lines = [f"chance: {table.rows[0]['chance']:.1%}"]
+        lower = []
+        for weights in (name for name in WEIGHTS if not name.startswith("full")):
             without = _cost(table, "none", weights)
             lines.append(
                 f"{weights}, no delays: costs {_points(difference(without, _zero(without)))}"
