@@ -358,7 +358,7 @@ def test_every_setting_is_an_option_and_has_a_range() -> None:
                 -1,
                 float("nan"),
                 "1",
-                None if name not in ("max_delay", "patience") else "",
+                "" if name in ("max_delay", "patience", "weight_bits", "delay_bits") else None,
                 [0],
                 2**70,
             ):
