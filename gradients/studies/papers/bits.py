@@ -11,6 +11,7 @@ import numpy as np
 from evsim import Network, simulate
 from evsim.bits import FULL
 from evsim.plots.style import BLUE, CYCLE, GREY, ORANGE
+from evsim.train_options import TrainSettings
 
 from ...lowbit import delay_bit_fraction
 from ..drawing import draw_intervals
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 
 WEIGHTS = (1.58, 2, 3, 4, 8, 32)
 DELAYS = (0, 1, 2, 3, 4, 5, 6)  # and "full"
-_BINS = 16  # of histograms
+_BINS = 16
+_HISTOGRAMS = {
+    "delays_histogram": "delays [ms]",
+    "weights_1": "hidden weights / largest",
+    "weights_2": "readout weights / largest",
+}
 
 
 class Bits(Study):
@@ -59,7 +65,7 @@ class Bits(Study):
             hidden=32 if work.quick else 64, epochs=4 if work.quick else 10, patience=0,
             **_settings(point),
         )  # fmt: skip
-        longest = work.parts().train.duration / 8
+        longest = TrainSettings(work.data).longest_delay(work.parts().train.duration)
         net = Network.load(trained.folder / "network.h5")
         return {"right": trained.right, "n": trained.n, **_kept(point, net, longest)}
 
@@ -91,18 +97,17 @@ class Bits(Study):
 
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw the landscape, accuracy by bits of delays, the front, and histograms."""
-        left, middle, right = figure.subplots(1, 3, width_ratios=[1.1, 1.1, 1])
-        _landscape(left, table)
-        _by_delay_bits(middle, table)
-        _front(right, table)
+        above, below = figure.subplots(2, 3, height_ratios=[2.2, 1])
+        _landscape(above[0], table)
+        _by_delay_bits(above[1], table)
+        _front(above[2], table)
+        for axes, name in zip(below, _HISTOGRAMS, strict=True):
+            _histograms(axes, table, name)
 
     def verdict(self, table: Table) -> list[str]:
         """Tell from how many bits on nothing is seen to be lost, and the cheapest good point."""
         lines = [_kept_from(table, weights) for weights in _all(table, "weights")]
-        full = table.row(weights=32, delays="full", how="trained")
-        error = (full["accuracy_deviation"] or 0.0) / full["seeds"] ** 0.5
-        good = [r for r in front(table) if r["accuracy"] >= full["accuracy"] - error]
-        cheap, best = min(good, key=lambda r: r["mbit"]), max(front(table), key=_accuracy)
+        full, (cheap, best) = _full(table), chosen(table)
         for what, row in (
             ("I, cheapest within a standard error of full", cheap),
             ("II, best", best),
@@ -155,6 +160,18 @@ def front(table: Table) -> list[Row]:
     return found
 
 
+def chosen(table: Table) -> tuple[Row, Row]:
+    """Return the cheapest row within a standard error of full precision, and the best of all."""
+    full = _full(table)
+    error = (full["accuracy_deviation"] or 0.0) / full["seeds"] ** 0.5
+    found = front(table)
+    return next(r for r in found if r["accuracy"] >= full["accuracy"] - error), found[-1]
+
+
+def _full(table: Table) -> Row:
+    return table.row(weights=FULL, delays="full", how="trained")
+
+
 def _point(weights: float, delays: int | str, how: str) -> Point:
     return {"weights": weights, "delays": delays, "how": how}
 
@@ -198,18 +215,15 @@ def _histogram(values: Any, low: float, high: float) -> list[float]:
     return [float(n) / values.size for n in counts]
 
 
-def _accuracy(row: Row) -> float:
-    found: float = row["accuracy"]
-    return found
-
-
 def _all(table: Table, name: str) -> list[Any]:
     return list(dict.fromkeys(row[name] for row in table.rows))
 
 
 def _kept_from(table: Table, weights: float) -> str:
     """Say from how many bits of delays on no difference is seen without training."""
-    rows = [r for r in table.where(weights=weights, how="rounded")]
+    rows = table.where(weights=weights, how="rounded")
+    if any(row["compared"] == "one seed" for row in rows):
+        return f"weights of {weights} bits: one seed tells nothing of what rounding costs"
     lost = [r["delays"] for r in rows if r["compared"] == "worse"]
     kept = [r["delays"] for r in rows if r["delays"] > max(lost, default=-1)]
     if not kept:
@@ -264,8 +278,28 @@ def _front(axes: Axes, table: Table) -> None:
     axes.plot([r["mbit"] for r in random], [r["accuracy"] for r in random], "x", color=BLUE,
               label="random delays")  # fmt: skip
     axes.set_xscale("log")
+    axes.minorticks_off()
+    low, high = axes.get_xlim()
+    ticks = [m * 10.0**k for k in range(-6, 6) for m in (1, 2, 5)]
+    ticks = [tick for tick in ticks if low <= tick <= high]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_xlabel("Mbit")
     axes.legend(loc="lower right", fontsize="small")
+
+
+def _histograms(axes: Axes, table: Table, name: str) -> None:
+    """Draw the distribution of weights or delays at the two points that were chosen."""
+    for row, label, colour in zip(chosen(table), ("I", "II"), (BLUE, ORANGE), strict=True):
+        if row.get(name) is not None:
+            axes.stairs(row[name], _edges(row, name), label=label, color=colour)
+    axes.set_xlabel(_HISTOGRAMS[name])
+    axes.set_yticks([])
+    axes.legend(fontsize="small")
+
+
+def _edges(row: Row, name: str) -> Any:
+    low, high = (0.0, 1e3 * row["longest_delay"]) if name == "delays_histogram" else (-1.0, 1.0)
+    return np.linspace(low, high, _BINS + 1)
 
 
 STUDY = Bits()
