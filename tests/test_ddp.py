@@ -75,6 +75,10 @@ def test_the_command_is_one_training(tmp_path: Path) -> None:
     for name, projection in one.projections.items():
         np.testing.assert_allclose(two.projections[name].weight, projection.weight, atol=1e-4)
         np.testing.assert_allclose(two.projections[name].delay, projection.delay, atol=1e-6)
+    done = together("few", *small, "--weight-bits", 1.58, "--delay-bits", 3, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    few = evsim.Network.load(tmp_path / "few" / "network.h5").projections["input->hidden"]
+    assert few.levels["weight"].bits == 2 and few.levels["delay"].bits == 3
     done = together("two", *small)
     assert done.returncode != 0 and done.stdout == ""
     assert done.stderr.count("evsim: error: two: exists already") == 1
