@@ -10,6 +10,16 @@ from evsim.levels import Levels
 from evsim.network import Network
 
 FULL = 32  # bits of a number that is not quantised
+MOST = 16  # bits of a level that is trained
+TERNARY = 1.58  # bits of a weight of three values, what log2(3) is called
+
+
+def check_weight_bits(bits: float) -> None:
+    """Refuse bits that no weight is trained with."""
+    if bits != TERNARY and not (2 <= bits <= MOST and bits == int(bits)):
+        raise ValueError(
+            f"weight_bits = {bits:g}, must be {TERNARY:g} or a whole number from 2 to {MOST}"
+        )
 
 
 @dataclass(frozen=True)

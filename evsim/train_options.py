@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from evsim.bits import MOST as MOST_BITS
+from evsim.bits import TERNARY, check_weight_bits
 from evsim.schema import NotNegative, check_fields
 
 NAMED = ("digits", "yin-yang", "coincidence")  # data sets; others are files or folders
@@ -35,7 +37,6 @@ Delay = Literal["none", "axonal", "dendritic", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
 Fit = Literal["unit", "layer"]
-TERNARY = 1.58  # bits of a weight of three values, what log2(3) is called
 
 
 def _told(text: str, metavar: str = "N", **more: Any) -> Meta:
@@ -179,7 +180,7 @@ class TrainSettings(Struct, frozen=True):
         _told("What gets a factor of its own when first weights are fitted.", group=NETWORK),
     ] = "unit"
     weight_bits: Annotated[
-        Annotated[float, Meta(ge=TERNARY, le=16)] | None,
+        Annotated[float, Meta(ge=TERNARY, le=MOST_BITS)] | None,
         _told(
             "Bits of all weights: 1.58 for three values, or 2 to 16.",
             "B",
@@ -188,7 +189,7 @@ class TrainSettings(Struct, frozen=True):
         ),
     ] = None
     delay_bits: Annotated[
-        Annotated[int, Meta(ge=1, le=16)] | None,
+        Annotated[int, Meta(ge=1, le=MOST_BITS)] | None,
         _told(
             "Bits of all delays: 2^B values from 0 to the longest.",
             "B",
@@ -224,11 +225,10 @@ class TrainSettings(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse bits that nothing has."""
-        bits = self.weight_bits
-        if bits is not None and bits != TERNARY and bits != int(bits):
-            raise ValueError(
-                f"weight_bits = {bits:g}, must be {TERNARY:g} or a whole number from 2 to 16"
-            )
+        if self.weight_bits is not None:
+            check_weight_bits(self.weight_bits)
+        elif self.levels != "learnt" or self.full_readout:
+            raise ValueError("levels and full_readout are about weight_bits; give these, too")
         if self.delay_bits is not None and self.delay == "none":
             raise ValueError(
                 f"delay_bits = {self.delay_bits}, but there are no delays: delay = none"

@@ -34,6 +34,11 @@ from .tensors import refuse_illegal, untraced
 _MOMENTS = ("exp_avg", "momentum_buffer")  # of Adam and its kin, of SGD
 
 
+def nearness(dtype: torch.dtype) -> float:
+    """Return how near a grid point a delay of a type counts as on it, relative to the delay."""
+    return 1e-9 if dtype == torch.float64 else 1e-6
+
+
 @runtime_checkable
 class Delayed(Protocol):
     """A module that has delays."""
@@ -90,7 +95,7 @@ class HasDelays(nn.Module):
         if not parametrize.is_parametrized(self):
             return super().__reduce_ex__(protocol)
         kind = type(self).__mro__[1]  # torch made the class of this one object
-        state = dict(self.__dict__)
+        state = dict(kind.__getstate__(self))  # of a user's class perhaps
         state["_modules"] = {n: m for n, m in self._modules.items() if n != "parametrizations"}
         chains: Any = self.parametrizations
         return _with_parametrizations, (kind, state, dict(chains.items()))
@@ -129,7 +134,7 @@ def _with_parametrizations(
     """Return a layer of a class with these attributes, and its parametrisations put back."""
     layer: Any = kind.__new__(kind)
     nn.Module.__init__(layer)
-    layer.__dict__.update(state)
+    layer.__setstate__(state)
     for name, chain in chains.items():
         layer.register_parameter(name, nn.Parameter(torch.empty(0)))
         parametrize.register_parametrization(layer, name, nn.Identity(), unsafe=True)
@@ -200,7 +205,8 @@ def hold_delays(module: nn.Module, optimizer: torch.optim.Optimizer) -> Any:
     """Have an optimiser keep the delays of a module between their limits after each step.
 
     So does torch with all optimisers; this also clears the momentum of what was put back, and
-    keeps free delays behind a `evsim.gradients.lowbit.DelayGrid` within the grid.
+    keeps free delays behind a `evsim.gradients.lowbit.DelayGrid` between the layer's least and
+    the grid's longest, so that they come back soon.
 
     Parameters
     ----------
@@ -244,11 +250,11 @@ def _chain(layer: Any, name: str) -> Any:
 
 
 def _limits(layer: Any, name: str) -> tuple[float, float]:
-    """Return the limits of what is trained for a delay: where there is a grid, that says."""
+    """Return the limits of what is trained for a delay: behind a grid, the grid says."""
     low, high = layer.delay_limits()[name]
-    chain: Any = _chain(layer, name)
-    ends = [part.high for part in chain if getattr(part, "high", inf) < inf]
-    return low, min(ends, default=high)
+    if _is_free(layer, name):
+        high = min(part.high for part in _chain(layer, name))
+    return low, high
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ A `Delay` is the axonal delay of the projection that follows it. The way back is
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -188,7 +189,14 @@ def _numbers(layer: nn.Module, name: str) -> Numbers:
     for part in list(chain)[:-1]:
         free = [part(*free)]
     levels: Levels | None = chain[-1].levels(*free)
-    return array if levels is None else levels
+    if levels is None:
+        warnings.warn(
+            f"{name} of {type(layer).__name__}: so many values of {getattr(layer, name).dtype} are "
+            "not kept as integers but as floats; layers of float64 keep them (layer.double())",
+            stacklevel=2,
+        )
+        return array
+    return levels
 
 
 def _mapped(numbers: Any, function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]]) -> Any:

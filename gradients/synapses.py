@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from evsim import Population, Spikes
 from evsim.models import MODELS
@@ -144,11 +145,15 @@ class Synapses(HasDelays):
             return
         unit = self.unit_weight()
         with torch.no_grad():
-            nn.init.normal_(
-                self.weight,
+            drawn = nn.init.normal_(
+                torch.empty_like(self.weight),
                 MEAN * unit / self.in_features,
                 SPREAD * unit / self.in_features**0.5,
             )
+            if is_parametrized(self, "weight"):
+                self.weight = drawn
+            else:
+                self.weight.copy_(drawn)
 
     def unit_weight(self) -> float:
         """Return the weight whose single arrival lifts the voltage by 1, for average cells."""

@@ -61,8 +61,27 @@ def test_a_run_tells_its_bits_and_the_same_training_at_full_precision(folder: Pa
     again = train(folder, "again", *SMALL, *FEW, "--epochs", 2)
     tested = next(line for line in full.splitlines() if line.startswith("test accuracy"))
     assert f"at full precision {tested.removeprefix('test accuracy ')}, 0.00128 Mbit" in again
-    assert "(full)" in again
+    assert "(full, 2 epochs)" in again
     assert digest(folder / "few" / "network.h5") == digest(folder / "again" / "network.h5")
+
+
+def test_folders_beside_a_run_that_are_none_of_its_kind(folder: Path) -> None:
+    train(folder, "full", *SMALL, "--epochs", 1)
+    other = np.random.default_rng(0).random(40)
+    for name, spoilt in (("a", "network.h5"), ("b", "log.csv"), ("c", "options.json")):
+        shutil.copytree(folder / "full", folder / name)
+        (folder / name / spoilt).write_text("")
+    (folder / "d").mkdir()
+    # The same options, another number of units: the file of recordings was replaced.
+    shutil.copytree(folder / "full", folder / "e")
+    wide = Spikes.from_recordings([(other, np.arange(40) % 9)] * 40, 9, 1.0, np.arange(40) % 3)
+    evsim.save_spikes(folder / "wide.h5", wide)
+    done = run(folder, "train", "wide.h5", "-o", "w", *SMALL, "--epochs", 1)
+    assert done.returncode == 0, done.stderr
+    shutil.copy(folder / "w" / "network.h5", folder / "e" / "network.h5")
+    shutil.rmtree(folder / "full")
+    told = train(folder, "few", *SMALL, *FEW, "--epochs", 1)
+    assert "at full precision: not told" in told
 
 
 def test_the_network_takes_a_twentieth_and_info_tells(folder: Path) -> None:
@@ -134,6 +153,8 @@ def test_fixed_levels_and_full_readouts(folder: Path) -> None:
         (("--weight-bits", 17), "weight_bits = 17"),
         (("--delay-bits", 0), "delay_bits = 0"),
         (("--delay-bits", 3, "--delay", "none"), "delay_bits = 3, but there are no delays"),
+        (("--full-readout",), "are about weight_bits"),
+        (("--levels", "fixed", "--delay-bits", 3), "are about weight_bits"),
     ],
 )
 def test_bits_that_nothing_has_are_refused(folder: Path, options: tuple, message: str) -> None:

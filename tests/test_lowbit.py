@@ -173,10 +173,108 @@ def test_what_was_cut_can_come_back():
     assert (layer.parametrizations.delay.original.grad == 1).all()
 
 
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
 @pytest.mark.parametrize("make", [lambda: Uniform(4), lambda: Ternary(), lambda: DelayGrid(1e-3)])
-def test_what_is_no_number_is_not_hidden(make):
-    q = make()(torch.tensor([0.5, torch.nan, 0.1]))
-    assert q.isnan().any()
+def test_what_is_no_number_is_not_hidden(make, wrong):
+    q = make()(torch.tensor([0.5, wrong, 0.1]))
+    assert not q.isfinite().all()
+
+
+def test_a_threshold_of_every_unit():
+    w = torch.tensor([[1.0, -0.1, 2.0], [0.1, -0.01, 0.2]])
+    by_layer, by_unit = Ternary(ratio=1.0), Ternary(ratio=1.0, per_unit=True)
+    assert by_layer(w).tolist() == [[1, 0, 1], [0, 0, 0]]
+    assert by_unit(w).tolist() == [[0, 0, 1], [0, 0, 1]]
+    fitted = Ternary.fit(w, ratio=1.0, per_unit=True)
+    assert fitted.positive.item() == pytest.approx(1.1)
+
+
+def test_a_model_is_quantised_whole_or_not_at_all():
+    model = g.delay_model(4, 3, 2, delay="none")
+    with pytest.raises(ValueError, match="no delays"):
+        lowbit.quantise(model, 4, 3)
+    assert not hasattr(model.hidden, "parametrizations")
+    lowbit.quantise(model, 4)
+    with pytest.raises(ValueError, match="weight of .*: is parametrised already"):
+        lowbit.quantise(model, 1.58)
+    assert len(model.hidden.parametrizations.weight) == 1
+
+
+def test_a_learnt_lowest_delay_and_an_end_of_float32():
+    d = torch.tensor([1.0, 3, 6.9, 7, 16.2, 25]) * 1e-3
+    torch.set_default_dtype(torch.float32)
+    grid = DelayGrid(4e-3, low=3e-3, high=20e-3, learn=True)
+    q = grid(d)
+    q.backward(G6)
+    close(q, [0, 3e-3, 3e-3, 7e-3, 15e-3, 19e-3])
+    assert grid.low.grad == 20
+    looped = DelayGrid(4e-3, low=3e-3, high=20e-3, learn=True, loop=True)
+    looped(d).backward(G6)
+    assert looped.low.grad == 20  # what lies below it does not move it
+    layer = g.Delay(2)
+    end = torch.tensor(60e-3).item()  # a little below
+    register_parametrization(layer, "delay", DelayGrid(1e-3, high=end))
+    layer.delay = torch.tensor([end, 10e-3])
+    model = torch.nn.Sequential(layer, g.LI(2, 1, tau_mem=20e-3))
+    levels = Network.from_torch(model).projections["input->readout"].levels["axonal_delay"]
+    assert levels.levels.tolist() == [60, 10]
+
+
+def test_values_are_counted_where_the_lowest_delay_will_be():
+    grid = DelayGrid(4e-3, low=1e-3, high=12e-3, learn=True)
+    for value in (-5e-3, 13e-3, 20e-3):
+        torch.nn.init.constant_(grid.low, value)
+        before = grid.n_values()
+        grid(torch.zeros(1))
+        assert grid.n_values() == before
+
+
+def test_what_has_no_values_yet():
+    with torch.device("meta"):
+        model = g.delay_model(4, 3, 2, delay="axonal")
+        lowbit.quantise(model, 1.58, 3)
+        other = g.delay_model(4, 3, 2, delay="axonal")
+        lowbit.quantise(other, 4)
+    assert "Ternary" in repr(model) and "DelayGrid" in repr(model) and "Uniform" in repr(other)
+    for quantiser in (Uniform.fit(torch.zeros(0), 3), Ternary.fit(torch.zeros(0))):
+        assert quantiser(torch.zeros(0)).numel() == 0
+    assert DelayGrid(1e-3).levels(torch.zeros(0)).size == 0
+
+
+class Locked(g.CubaLIF):
+    """A layer of a user's, which leaves something out of its pickles."""
+
+    def __getstate__(self):
+        return {**self.__dict__, "lock": None}
+
+    def __setstate__(self, state):
+        super().__setstate__({**state, "lock": "new"})
+
+
+def test_pickles_of_a_class_of_ones_own():
+    layer = Locked(3, 2, **TAUS)
+    layer.lock = lambda: None  # can't be pickled
+    register_parametrization(layer, "weight", Ternary())
+    again = pickle.loads(pickle.dumps(layer))
+    assert again.lock == "new" and torch.equal(again.weight, layer.weight)
+
+
+def test_first_weights_are_drawn_anew_behind_a_parametrisation():
+    layer, plain = g.CubaLIF(30, 20, **TAUS), g.CubaLIF(30, 20, **TAUS)
+    register_parametrization(layer, "weight", Uniform.fit(layer.weight, 4))
+    for one in (layer, plain):
+        torch.manual_seed(1)
+        one.reset_parameters()
+    assert torch.equal(layer.parametrizations.weight.original, plain.weight)
+
+
+def test_functional_gradients():
+    w = torch.randn(5)
+    for quantiser in (Ternary(), Uniform(3), DelayGrid(0.1)):
+        found = torch.func.grad(lambda x, q=quantiser: q(x).sum())(w)
+        x = w.clone().requires_grad_()
+        quantiser(x).sum().backward()
+        assert torch.equal(found, x.grad)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +295,8 @@ def test_what_is_no_number_is_not_hidden(make):
         (lambda: lowbit.delay_bit_fraction(0, 0), "both 0"),
         (lambda: lowbit.quantise(g.CubaLIF(2, 2, **TAUS), 1.7), "weight_bits = 1.7"),
         (lambda: lowbit.quantise(g.CubaLIF(2, 2, **TAUS), None, 3), "no delays"),
+        (lambda: lowbit.quantise(g.Delay(2), None, 17), "delay_bits = 17"),
+        (lambda: lowbit.quantise(torch.nn.Linear(2, 2), 4), "no layers of evsim"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):

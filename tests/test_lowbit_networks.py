@@ -1,5 +1,7 @@
 """Networks of layers on few bits: the engine reads what was trained, to the last bit."""
 
+from contextlib import nullcontext
+
 import h5py
 import numpy as np
 import pytest
@@ -56,11 +58,13 @@ def saved(model, tmp_path):
 @pytest.mark.parametrize("delay", DELAYS)
 def test_a_file_holds_the_values_of_the_layer(weight, delay, dtype, tmp_path):
     made = layer(weight, delay, dtype)
-    read = saved(made, tmp_path).projections["input->output"]
+    lost = weight == "16 bits" and dtype == torch.float32
+    with pytest.warns(UserWarning, match="weight of .*double") if lost else nullcontext():
+        read = saved(made, tmp_path).projections["input->output"]
     for name in ("weight", "delay"):
         assert same_bits(getattr(read, name), getattr(made, name).detach().double().numpy())
     told = {"2 bits": 2, "8 bits": 8, "16 bits": 16, "ternary": 2}[weight]
-    if weight == "16 bits" and dtype == torch.float32:
+    if lost:
         assert "weight" not in read.levels  # 65,536 numbers of float32 are no step and offset
     else:
         assert read.levels["weight"].bits == told
@@ -154,3 +158,11 @@ def test_size_and_the_bits_of_the_network_agree():
         lowbit.quantise(one, *bits)
         counted, size = network_bits(Network.from_torch(one)), lowbit.size(one)
         assert counted.bits == pytest.approx(size.bits)
+
+
+def test_a_loop_of_many_bits_keeps_its_integers(tmp_path):
+    made = g.CubaLIF(6, 5, **TAUS, recurrent="dense", recurrent_delay="axonal").double()
+    lowbit.quantise(made, 9, 9)
+    loop = saved(made, tmp_path).projections["output->output"]
+    assert loop.levels["axonal_delay"].bits == loop.levels["weight"].bits == 9
+    assert same_bits(loop.axonal_delay, made.recurrent_delay.detach().numpy())

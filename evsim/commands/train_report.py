@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evsim.bits import network_bits
 from evsim.commands.parts import Parts
-from evsim.files import FileError
 from evsim.network import Network
 from evsim.train_options import LACKING, TrainSettings
 from evsim.words import LINE, count, plain
@@ -77,24 +75,25 @@ def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str
     parts : Parts
         The data that both are tested on.
     """
+    from evsim.gradients.lowbit import size
     from evsim.gradients.training.run_checks import read_options
     from evsim.gradients.training.trainer import score
 
     if not settings.few_bits:
         return None
-    beside = sorted(run.path.absolute().parent.iterdir())[:_MOST]
-    for folder in (path for path in beside if (path / "options.json").is_file()):
+    for folder in sorted(run.path.absolute().parent.iterdir())[:_MOST]:
         try:
-            if read_options(folder / "options.json", TrainSettings, LACKING) != (
-                settings.at_full_precision()
-            ):
+            options = read_options(folder / "options.json", TrainSettings, LACKING)
+            if options != settings.at_full_precision():
                 continue
-            net = Network.load(folder / "network.h5")
-        except FileError:  # whatever it is, it is not that training
+            n_epochs = len((folder / "log.csv").read_text().splitlines()) - 1
+            model = Network.load(folder / "network.h5").to_torch()
+            tested = score(model, parts.test)
+        except (OSError, ValueError, IndexError):  # whatever it is, it is not that training
             continue
-        tested = score(net.to_torch(), parts.test)
-        bits = network_bits(net)
-        return f"at full precision {tested}, {bits} ({plain(folder.name, LINE)})"
+        if n_epochs > 0:
+            name = plain(folder.name, LINE)
+            return f"at full precision {tested}, {size(model)} ({name}, {count(n_epochs, 'epoch')})"
     return (
         "at full precision: not told, for no folder beside this one has that training; it is "
         "the same command without few bits"

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..delays import nearness
+
 DELAYS = ("round", "interpolate", "floor")
 _LONGEST_KERNEL = 400  # steps; a convolution with longer ones is slower than row after row
 
@@ -68,7 +70,7 @@ def in_steps(delay: Tensor, dt: float, delays: str, least: int = 0) -> Steps:
 
 def _cut(delay: Tensor, dt: float, least: int) -> Steps:
     # 5 ms are a little less than 5 steps of 1 ms in float32, whose user meant 5.
-    near = 1e-9 if delay.dtype == torch.float64 else 1e-6
+    near = nearness(delay.dtype)
     steps = (delay.double() / dt).clamp(min=least)
     nearest = steps.detach().round()
     meant = (steps.detach() - nearest).abs() <= near * nearest

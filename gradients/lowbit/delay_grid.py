@@ -11,20 +11,19 @@ from evsim import Levels
 from evsim.bits import FULL
 from evsim.quantities import positive
 
+from ..delays import nearness
 from ..synapses import SHORTEST_LOOP
 from .table import from_table
 from .through import through
-
-# How near a grid point counts as on it, relative to the delay, by the digits that a type has.
-_NEAR, _NEAR_FLOAT32 = 1e-9, 1e-6
 
 
 class DelayGrid(nn.Module):
     """Delays on a grid: low, low + step, low + 2 step, ..., and 0 for what lies below low.
 
     A delay d is first limited to ``high``; then q = floor((d - low) / step) step + low. dL/dd =
-    dL/dq everywhere, so that what was cut can come back. A delay within one part in 10^9 of a
-    grid point (10^6 if it is float32) is on it.
+    dL/dq everywhere, so that what was cut can come back; dL/dlow is the sum of dL/dq over d >=
+    low. A delay within one part in 10^9 of a grid point (10^6 if it, or a learnt low, is float32)
+    is on it.
 
     Parameters
     ----------
@@ -94,7 +93,7 @@ class DelayGrid(nn.Module):
         self._keep_low()
         low = self.low.double()
         point = self._points(delay.detach())
-        below = low if self.loop else torch.zeros_like(low)
+        below = low.detach() if self.loop else torch.zeros_like(low)
         return through(delay, torch.where(point < 0, below, point * self.step + low))
 
     def right_inverse(self, delay: Tensor) -> Tensor:
@@ -113,7 +112,7 @@ class DelayGrid(nn.Module):
 
     def _points(self, delay: Tensor) -> Tensor:
         """Return the number of each delay's grid point, whole, negative below the lowest."""
-        near = _NEAR_FLOAT32 if delay.dtype == torch.float32 else _NEAR
+        near = max(nearness(delay.dtype), nearness(self.low.dtype))
         low = self.low.detach().double()
         d = delay.double().clamp(max=self.high)
         steps = (d - low) / self.step
@@ -125,34 +124,41 @@ class DelayGrid(nn.Module):
     def levels(self, delay: Tensor) -> Levels | None:
         """Return whole numbers that stand for the delays on the grid, to the last bit.
 
-        None if they are too many to list, which is needed of float32 delays and of a lowest
-        point that is not 0.
+        None if they are too many to list, which is needed of float32 delays, and of a lowest
+        point that is not 0 if what lies below becomes 0.
         """
+        self._keep_low()
         point, low = self._points(delay), self.low.double()
-        bits = max(1, int(self.n_bits()))
-        if delay.dtype == torch.float64 and low == 0:
-            return Levels(point.clamp(min=0).long().numpy(), self.step, bits=bits)
-        n = int(point.max()) + 1 if self.high == inf and point.numel() else self._n_points()
+        bits = max(1, int(self.n_bits(delay.dtype)))
+        whole = point.clamp(min=0).long()
+        if delay.dtype == torch.float64 and (low == 0 or self.loop):
+            return Levels(whole.numpy(), self.step, low.item(), bits)
+        n = 1 + max(int(whole.max()) if whole.numel() else 0, self._last_point(delay.dtype))
         values = torch.arange(n, dtype=torch.float64) * self.step + low
         if not self.loop and low > 0:  # what lies below is 0
-            point, values = point + 1, torch.cat([torch.zeros(1, dtype=torch.float64), values])
-        return from_table(point.clamp(min=0), values, delay.dtype, bits)
+            whole = (point + 1).clamp(min=0).long()
+            values = torch.cat([torch.zeros(1, dtype=torch.float64), values])
+        return from_table(whole, values, delay.dtype, bits)
 
-    def n_values(self) -> float:
-        """Return how many delays it can give, inf without a longest one."""
+    def n_values(self, dtype: torch.dtype = torch.float64) -> float:
+        """Return how many delays of a type it can give, inf without a longest one."""
+        self._keep_low()
         if self.high == inf:
             return inf
-        return self._n_points() + (self.low.item() > 0 and not self.loop)
+        return 1 + self._last_point(dtype) + (self.low.item() > 0 and not self.loop)
 
-    def _n_points(self) -> int:
-        """Return how many points the grid has, if it has an end."""
-        return 1 + int(self._points(torch.tensor(self.high, dtype=torch.float64)))
+    def _last_point(self, dtype: torch.dtype) -> int:
+        """Return the number of the grid's last point, if it has an end, else 0."""
+        if self.high == inf:
+            return 0
+        return int(self._points(torch.tensor(self.high, dtype=dtype)))
 
-    def n_bits(self) -> float:
-        """Return the bits of a delay."""
-        n = self.n_values()
+    def n_bits(self, dtype: torch.dtype = torch.float64) -> float:
+        """Return the bits of a delay of a type."""
+        n = self.n_values(dtype)
         return FULL if n == inf else ceil(log2(n))
 
     def extra_repr(self) -> str:
         """Return the grid."""
-        return f"step={self.step:g}, low={self.low.item():g}, high={self.high:g}"
+        low = "" if self.low.is_meta else f", low={self.low.item():g}"
+        return f"step={self.step:g}{low}, high={self.high:g}{', loop=True' if self.loop else ''}"

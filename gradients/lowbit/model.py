@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import nn
-from torch.nn.utils.parametrize import register_parametrization
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, register_parametrization
 
-from evsim.train_options import TERNARY
+from evsim.bits import MOST, TERNARY, check_weight_bits
 
 from ..delays import Delayed
 from ..layers import Readout
@@ -46,7 +45,8 @@ def quantise(
     Raises
     ------
     ValueError
-        If a number of bits is none of these, or delays are asked for and there are none.
+        If a number of bits is none of these, there are no such weights or delays, or one of them
+        is parametrised already. The model is as it was then.
 
     Examples
     --------
@@ -56,40 +56,59 @@ def quantise(
     >>> model.hidden.weight.unique().numel(), model.hidden.parametrizations.delay[0].n_values()
     (3, 8)
     """
-    layers = list(model.modules())
-    if weight_bits is not None:
-        for layer in layers:
-            few = isinstance(layer, Synapses) and (readouts or not isinstance(layer, Readout))
-            for name in ("weight", "recurrent_weight") if few else ():
-                if getattr(layer, name, None) is not None:
-                    levels = _levels(getattr(layer, name), weight_bits, learn)
-                    register_parametrization(layer, name, levels)
-    if delay_bits is not None:
-        found = [
-            (layer, name, high)
-            for layer in layers
-            if isinstance(layer, Delayed)
-            for name, (_, high) in layer.delay_limits().items()
-        ]
-        if not found:
-            raise ValueError(f"delay_bits = {delay_bits}, but the model has no delays to learn")
-        for layer, name, high in found:
-            register_parametrization(layer, name, _grid(name, high, delay_bits))
+    made = [
+        *_weights(model, weight_bits, learn, readouts),
+        *_delays(model, delay_bits),
+    ]
+    for layer, name, _ in made:
+        if is_parametrized(layer, name):
+            raise ValueError(
+                f"{name} of {type(layer).__name__}: is parametrised already; register what is "
+                "wanted one by one"
+            )
+    for layer, name, few in made:  # all of them, or none
+        register_parametrization(layer, name, few)
 
 
-def _levels(weight: torch.Tensor, bits: float, learn: bool) -> nn.Module:
+Made = tuple[nn.Module, str, nn.Module]
+
+
+def _weights(model: nn.Module, bits: float | None, learn: bool, readouts: bool) -> list[Made]:
+    """Return layers, names and what weights are to be on."""
+    if bits is None:
+        return []
+    check_weight_bits(bits)
+    layers = [m for m in model.modules() if isinstance(m, Synapses)]
+    if not layers:
+        raise ValueError(f"weight_bits = {bits:g}, but the model has no layers of evsim")
+    return [
+        (layer, name, _levels(getattr(layer, name), bits, learn))
+        for layer in layers
+        if readouts or not isinstance(layer, Readout)
+        for name in ("weight", "recurrent_weight")
+        if getattr(layer, name, None) is not None
+    ]
+
+
+def _levels(weight: Tensor, bits: float, learn: bool) -> nn.Module:
     if bits == TERNARY:
         return Ternary.fit(weight, learn, per_unit=True)
-    if bits != int(bits):
-        raise ValueError(
-            f"weight_bits = {bits:g}, must be {TERNARY} or a whole number from 2 to 16"
-        )
     return Uniform.fit(weight, int(bits), learn)
 
 
-def _grid(name: str, high: float, bits: int) -> DelayGrid:
-    if bits != int(bits) or not 1 <= bits <= 16:
-        raise ValueError(f"delay_bits = {bits}, must be a whole number from 1 to 16")
-    loop = name == "recurrent_delay"
-    low = SHORTEST_LOOP if loop else 0.0
-    return DelayGrid((high - low) / (2 ** int(bits) - 1), low, high, loop=loop)
+def _delays(model: nn.Module, bits: int | None) -> list[Made]:
+    """Return layers, names and the grids that delays are to be on."""
+    if bits is None:
+        return []
+    if not 1 <= bits <= MOST or bits != int(bits):
+        raise ValueError(f"delay_bits = {bits}, must be a whole number from 1 to {MOST}")
+    found: list[Made] = []
+    for layer in model.modules():
+        for name, (_, high) in layer.delay_limits().items() if isinstance(layer, Delayed) else ():
+            loop = name == "recurrent_delay"
+            low = SHORTEST_LOOP if loop else 0.0
+            step = (high - low) / (2 ** int(bits) - 1)
+            found.append((layer, name, DelayGrid(step, low, high, loop=loop)))
+    if not found:
+        raise ValueError(f"delay_bits = {bits}, but the model has no delays to learn")
+    return found

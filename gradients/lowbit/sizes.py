@@ -13,6 +13,7 @@ from evsim.bits import FULL
 
 from ..delays import HasDelays
 from ..synapses import Synapses
+from .delay_grid import DelayGrid
 
 _WEIGHTS, _DELAYS = ("weight", "recurrent_weight"), ("delay", "recurrent_delay")
 
@@ -50,9 +51,9 @@ class Size:
     Attributes
     ----------
     weights, delays, others : int
-        Numbers of projections, of delays, and all else, such as biases, learnt thresholds,
-        levels and offsets of grids. A kernel counts its own numbers, masked synapses don't
-        count, frozen parameters do, fixed numbers that are no parameters don't.
+        Numbers of projections, of delays, and all else that is a parameter, such as biases,
+        learnt thresholds, learnt levels and lowest delays. A kernel counts its own numbers, masked
+        synapses don't count, frozen parameters do, fixed numbers that are no parameters don't.
     weight_bits, delay_bits : float
         Of all weights, and of all delays together.
     """
@@ -85,7 +86,7 @@ def size(model: nn.Module) -> Size:
 
     A number that isn't quantised counts 32 bits, one behind `Uniform` its bits, behind
     `Ternary` log2(3), behind a `DelayGrid` with a longest delay the bits that tell apart all
-    delays it can give. Levels, offsets of grids and other numbers are not in the bits.
+    delays it can give. Other numbers are not in the bits.
 
     Parameters
     ----------
@@ -126,7 +127,11 @@ def _kept(layer: nn.Module, name: str, counted: set[int]) -> tuple[int, float]:
     if parametrize.is_parametrized(layer, name):
         chain: Any = layer.parametrizations[name]  # type: ignore[index]
         free = list(chain.parameters(recurse=False))
-        bits = next((one.n_bits() for one in reversed(chain) if hasattr(one, "n_bits")), FULL)
+        last, dtype = chain[-1], getattr(layer, name).dtype
+        if isinstance(last, DelayGrid):
+            bits = last.n_bits(dtype)
+        elif hasattr(last, "n_bits"):
+            bits = last.n_bits()
     else:
         free = [layer._parameters[name]] if layer._parameters.get(name) is not None else []
     new = [p for p in free if id(p) not in counted]

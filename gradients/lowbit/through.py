@@ -22,10 +22,15 @@ def through(free: Tensor, used: Tensor) -> Tensor:
 class _Through(torch.autograd.Function):
     """The second of two tensors; the gradient goes to both."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, free: Tensor, used: Tensor) -> Tensor:
-        ctx.dtype = used.dtype
+    def forward(free: Tensor, used: Tensor) -> Tensor:
         return used.to(free.dtype, copy=True)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.dtype = inputs[1].dtype
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor]:

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from evsim import Levels
+from evsim.bits import MOST
 from evsim.quantities import positive as checked_positive
 
 from .table import from_table
 from .through import through
 
-_MOST = 16  # bits of a level
 _RATIO = 0.7  # of the threshold of ternary weights, by Li and Liu
 
 
@@ -43,10 +43,11 @@ def dorefa(x: Tensor, bits: int) -> Tensor:
     tensor([-1.0000, -0.3333,  1.0000])
     """
     steps = 2 ** _checked_bits(bits, least=1) - 1
+    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     return through(2 * x, 2 * (steps * x.detach()).round() / steps - 1)
 
 
-class _Levels(nn.Module):
+class _Sized(nn.Module):
     """A parametrisation of weights whose levels have sizes > 0, fixed or learnt."""
 
     learn: bool
@@ -70,7 +71,7 @@ class _Levels(nn.Module):
         found = {}
         for name, raw in self.named_parameters(recurse=False):
             size = self._size(name.removeprefix("raw_")).detach().double()
-            found[name] = float("nan") if raw.is_meta else float(size / -torch.expm1(-size))
+            found[name] = 1.0 if raw.is_meta else float(size / -torch.expm1(-size))
         return found
 
     def right_inverse(self, weight: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class _Levels(nn.Module):
         return weight
 
 
-class Uniform(_Levels):
+class Uniform(_Sized):
     """Weights on 2^bits evenly spaced levels between -M and M.
 
     With t = tanh(w) and M = max |t| over the tensor, q = M dorefa(t / (2 M) + 1/2, bits); M
@@ -135,7 +136,7 @@ class Uniform(_Levels):
             levels cost normal weights the least (Max 1960, doi 10.1109/TIT.1960.1057548). 1
             where all weights are 0.
         """
-        rms = float(weight.detach().double().square().mean().sqrt())
+        rms = _mean(weight.detach().double().square()) ** 0.5
         return cls(bits, (bits + 1) / 2 * rms or 1.0, learn)
 
     @property
@@ -149,7 +150,7 @@ class Uniform(_Levels):
         scale = self.scale.to(weight.dtype)
         t = torch.tanh(weight / scale)
         level, step, offset = self._on_levels(t.detach(), scale.detach())
-        used = level * step + offset
+        used = torch.where(weight.isfinite(), level * step + offset, weight)  # refused by layers
         return through(scale * through(t, used / scale.detach()), used)
 
     def _on_levels(self, t: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -181,11 +182,12 @@ class Uniform(_Levels):
 
     def extra_repr(self) -> str:
         """Return the bits, and the scale if there is one."""
-        scale = f", scale={self.scale.item():.4g}" if self._buffers or self._parameters else ""
+        scaled = (self._buffers or self._parameters) and not self.scale.is_meta
+        scale = f", scale={self.scale.item():.4g}" if scaled else ""
         return f"{self.bits}{scale}{', learn=True' if self.learn else ''}"
 
 
-class Ternary(_Levels):
+class Ternary(_Sized):
     """Weights of three values: positive, 0, and -negative; log2(3) = 1.58 bits.
 
     q = positive where w > Delta, -negative where w < -Delta, else 0, with Delta = ratio times
@@ -272,10 +274,9 @@ class Ternary(_Levels):
         """
         w = weight.detach().double()
         up, down = cls(ratio=ratio, per_unit=per_unit)._sides(w)
-        means = [
-            float(w[up].mean()) if up.any() else 0.0,
-            float(-w[down].mean()) if down.any() else 0.0,
-        ]
+        if w.is_meta:
+            return cls(1.0, 1.0, learn, ratio, per_unit)
+        means = [_mean(w[up]), _mean(-w[down])]
         larger = max(means) or 1.0
         return cls(means[0] or larger, means[1] or larger, learn, ratio, per_unit)
 
@@ -322,12 +323,18 @@ class Ternary(_Levels):
 
     def extra_repr(self) -> str:
         """Return the levels."""
-        more = (", learn=True" if self.learn else "") + f", ratio={self.ratio:g}"
-        more += ", per_unit=True" if self.per_unit else ""
-        return f"{self.positive.item():.4g}, {self.negative.item():.4g}{more}"
+        levels = self.positive, self.negative
+        told = [] if levels[0].is_meta else [f"{level.item():.4g}" for level in levels]
+        told += ["learn=True"] * self.learn + [f"ratio={self.ratio:g}"]
+        return ", ".join(told + ["per_unit=True"] * self.per_unit)
+
+
+def _mean(values: Tensor) -> float:
+    """Return the mean; 0 of none, and of those of the device "meta"."""
+    return float(values.mean()) if values.numel() and not values.is_meta else 0.0
 
 
 def _checked_bits(bits: int, least: int) -> int:
-    if isinstance(bits, bool) or int(bits) != bits or not least <= bits <= _MOST:
-        raise ValueError(f"bits = {bits!r}, must be a whole number from {least} to {_MOST}")
+    if isinstance(bits, bool) or int(bits) != bits or not least <= bits <= MOST:
+        raise ValueError(f"bits = {bits!r}, must be a whole number from {least} to {MOST}")
     return int(bits)
