@@ -95,7 +95,8 @@ class HasDelays(nn.Module):
         if not parametrize.is_parametrized(self):
             return super().__reduce_ex__(protocol)
         kind = type(self).__mro__[1]  # torch made the class of this one object
-        state = dict(kind.__getstate__(self))  # of a user's class perhaps
+        getstate: Any = kind.__getstate__  # of a user's class perhaps
+        state = dict(getstate(self))
         state["_modules"] = {n: m for n, m in self._modules.items() if n != "parametrizations"}
         chains: Any = self.parametrizations
         return _with_parametrizations, (kind, state, dict(chains.items()))

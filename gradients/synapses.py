@@ -151,7 +151,7 @@ class Synapses(HasDelays):
                 SPREAD * unit / self.in_features**0.5,
             )
             if is_parametrized(self, "weight"):
-                self.weight = drawn
+                self.weight = drawn  # type: ignore[assignment]  # sets the free one
             else:
                 self.weight.copy_(drawn)
 

@@ -112,3 +112,15 @@ def comparison(found: Spread, more_is_better: bool = True) -> str:
     if found.low <= 0 <= found.high:
         return "no difference seen"
     return "better" if (found.mean > 0) == more_is_better else "worse"
+
+
+def in_points(found: Spread) -> str:
+    """Return a difference of shares in points of percent, with its interval if there is one.
+
+    Examples
+    --------
+    >>> in_points(Spread(0.021, 0.01, 0.004, 0.038)), in_points(difference([0.5], [0.4]))
+    ('2.1 (0.4 to 3.8)', '10.0')
+    """
+    interval = f" ({100 * found.low:.1f} to {100 * found.high:.1f})"
+    return f"{100 * found.mean:.1f}{'' if math.isnan(found.low) else interval}"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log2
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from evsim import Network, simulate
-from evsim.bits import FULL
+from evsim.bits import FULL, network_bits
 from evsim.plots.style import BLUE, CYCLE, GREY, ORANGE
 from evsim.train_options import TrainSettings
 
@@ -33,7 +32,11 @@ _HISTOGRAMS = {
 
 
 class Bits(Study):
-    """Bits of weights x bits of axonal delays, rounded after training or trained with."""
+    """Bits of weights x bits of axonal delays, rounded after training or trained with.
+
+    With 0 bits all delays are at their mean. A network that is trained with one common delay is
+    one that is trained without, a little later.
+    """
 
     name = "bits"
     paper = "A: Fig 2a-g, Suppl Fig 5"
@@ -190,14 +193,15 @@ def _settings(point: Point) -> dict[str, Any]:
 
 def _kept(point: Point, net: Network, longest: float) -> Measured:
     """Return numbers, bits, and histograms of weights and delays."""
-    own = log2(3) if point["weights"] == 1.58 else float(point["weights"])
+    counted = network_bits(net)
+    own = counted.weight_bits / counted.weights
     late = float(FULL if point["delays"] == "full" else point["delays"])
     weights = [p.weights.ravel() for p in net.projections.values()]
     delays = next(iter(net.projections.values())).axonal_delay
     n_delays = 0 if delays is None or not late else delays.size
     found: Measured = {
-        "numbers": sum(w.size for w in weights) + n_delays,
-        "mbit": (own * sum(w.size for w in weights) + late * n_delays) / 1e6,
+        "numbers": counted.weights + n_delays,
+        "mbit": (counted.weight_bits + late * n_delays) / 1e6,
         "delay_fraction": delay_bit_fraction(own, late),
         "longest_delay": longest,
     }

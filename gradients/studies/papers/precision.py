@@ -11,7 +11,7 @@ from evsim.plots.style import CYCLE, DARK
 from ...lowbit import size
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, difference
+from ..statistics import difference, in_points, spread
 from ..tables import Table
 
 if TYPE_CHECKING:
@@ -91,50 +91,30 @@ class Precision(Study):
         lower = []
         for weights in (name for name in WEIGHTS if not name.startswith("full")):
             without = _cost(table, "none", weights)
-            lines.append(
-                f"{weights}, no delays: costs {_points(difference(without, _zero(without)))}"
-            )
+            lines.append(f"{weights}, no delays: costs {_mean(without)} points")
             for delays in dict.fromkeys(row["delays"] for row in table.rows):
-                if delays == "none":
-                    continue
-                own = _cost(table, delays, weights)
-                less = difference(without, own)
-                lines.append(
-                    f"{weights}, {delays} delays: costs {_points(difference(own, _zero(own)))}, "
-                    f"{_points(less)} less than without delays"
-                )
-                lower.append(less)
-        seen = [less.low > 0 for less in lower]
-        if all(seen):
-            lines.append(
-                "as published: delays lower the cost of few bits, with every kind of delay"
-            )
-        else:
-            why = "one seed has no interval" if all(less.low != less.low for less in lower) else (
-                f"{sum(seen)} of {len(seen)} differences have an interval above 0"
-            )  # fmt: skip
-            lines.append(f"differs: because {why}")
-        return lines
+                if delays != "none":
+                    own = _cost(table, delays, weights)
+                    lower.append(difference(without, own))
+                    lines.append(
+                        f"{weights}, {delays} delays: costs {_mean(own)} points, "
+                        f"{in_points(lower[-1])} less than without delays"
+                    )
+        n = sum(less.low > 0 for less in lower)
+        told = f"{n} of {len(lower)} differences of costs have an interval above 0"
+        if n == len(lower):
+            return [*lines, f"as published: delays lower the cost of few bits; {told}"]
+        return [*lines, f"differs: because {told}"]
 
 
 def _cost(table: Table, delays: str, weights: str) -> list[float]:
-    """Return what ternary weights cost, of each seed."""
-    full, few = (
-        table.row(delays=delays, weights=w)["accuracy_of_seeds"] for w in ("full", weights)
-    )
-    return [a - b for a, b in zip(full, few, strict=True)]
+    """Return what ternary weights cost beside full ones, of each seed."""
+    pair = (table.row(delays=delays, weights=w)["accuracy_of_seeds"] for w in ("full", weights))
+    return [full - few for full, few in zip(*pair, strict=True)]
 
 
-def _zero(values: list[float]) -> list[float]:
-    return [0.0] * len(values)
-
-
-def _points(found: Spread) -> str:
-    """Return a difference in points of percent, with its interval."""
-    interval = (
-        "" if found.low != found.low else f" ({100 * found.low:.1f} to {100 * found.high:.1f})"
-    )
-    return f"{100 * found.mean:.1f}{interval} points"
+def _mean(costs: list[float]) -> str:
+    return in_points(spread(costs))
 
 
 STUDY = Precision()

@@ -13,13 +13,12 @@ from evsim.plots.style import BLUE, ORANGE
 from evsim.train_options import TrainOptions, TrainSettings
 
 from ...layers import CubaLI
-from ...lowbit import Ternary
-from ...lowbit.through import through
+from ...lowbit import Ternary, size
 from ...training.start import delay_model, fit_weights
 from ...training.trainer import Trainer
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, difference
+from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -74,14 +73,12 @@ class PrecisionWhy(Study):
                 _make_ternary(layer, point["change"])
         options = TrainOptions(epochs=epochs, seed=seed)
         trainer = Trainer(model, parts.train, parts.validation, options, callbacks=[])
-        for group in trainer.optimizer.param_groups:
-            if group["name"].endswith(".raw"):  # levels of units: steps as those of a layer have
-                group["first_lr"] *= 0.1
         trainer.run()
-        tested = trainer.score(parts.test)
+        tested, kept = trainer.score(parts.test), size(model)
         return {
             "right": tested.right, "n": tested.n,
             "train_accuracy": trainer.history[-1]["train_accuracy"],
+            "numbers": kept.weights + kept.delays, "mbit": kept.bits / 1e6,
         }  # fmt: skip
 
     def control(self, point: Point) -> Point | None:
@@ -121,17 +118,14 @@ class PrecisionWhy(Study):
             less = difference(without, costs["axonal"])
             lowered[change] = comparison(less)
             lines.append(
-                f"{change}: costs in points with delays {' and '.join(told)}; delays lower them "
-                f"by {100 * less.mean:.1f} ({100 * less.low:.1f} to {100 * less.high:.1f}): "
-                f"{lowered[change]}"
+                f"{change}: costs with delays {' and '.join(told)} points; delays lower them by "
+                f"{in_points(less)}: {lowered[change]}"
             )
-        found = [change for change, what in lowered.items() if what == "better"]
-        if found:
-            return [
-                *lines,
-                f"as published: delays lower the cost of few bits with {', '.join(found)}",
-            ]
-        return [*lines, "differs: because no change has an interval of the difference above 0"]
+        n = sum(what == "better" for what in lowered.values())
+        told_n = f"{n} of {len(lowered)} changes have an interval of the difference above 0"
+        if lowered[_BASE] == "better":
+            return [*lines, f"as published: delays lower the cost of few bits; {told_n}"]
+        return [*lines, f"differs: because {_BASE} they are not seen to lower it; {told_n}"]
 
     def _costs(self, table: Table, row: Row) -> list[float]:
         """Return what ternary weights cost in a row, of each seed."""
@@ -179,23 +173,14 @@ def _make_ternary(layer: nn.Module, change: str) -> None:
     register_parametrization(layer, "weight", levels)
 
 
-class _LevelsOfUnits(nn.Module):
-    """`Ternary`, with learnt levels of every receiving unit's own."""
+class _LevelsOfUnits(nn.ModuleList):
+    """A `Ternary` for each row: every receiving unit's own."""
 
     def __init__(self, weight: Tensor) -> None:
-        super().__init__()
-        fitted = [Ternary.fit(row) for row in weight.detach()]
-        sizes = torch.tensor([[float(t.positive), float(t.negative)] for t in fitted])
-        self.raw = nn.Parameter(sizes + torch.log(-torch.expm1(-sizes)))
+        super().__init__(Ternary.fit(row, learn=True) for row in weight.detach())
 
     def forward(self, weight: Tensor) -> Tensor:
-        delta = 0.7 * weight.detach().abs().mean(dim=1, keepdim=True)
-        positive, negative = torch.logaddexp(self.raw, torch.zeros_like(self.raw)).split(1, dim=1)
-        nothing = torch.zeros_like(positive)
-        used = torch.where(
-            weight > delta, positive, torch.where(weight < -delta, -negative, nothing)
-        )
-        return through(weight, used)
+        return torch.stack([one(row) for one, row in zip(self, weight, strict=True)])
 
     def right_inverse(self, weight: Tensor) -> Tensor:
         return weight
