@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from evsim.arrays import IntArray
 
 from .reverse import Run
 
@@ -23,7 +26,7 @@ class Diagnostics:
     Attributes
     ----------
     smallest_slope : float
-        Of the voltage at the spikes [1/s]; inf without any.
+        Of the voltage at the spikes [1/s]; inf without any, NaN on a grid, which has no slopes.
     n_spikes, n_grazing : int
         Spikes; those with a slope below 5 % of threshold / tau_mem (tau_syn for `SRM`).
     silent : int
@@ -53,21 +56,45 @@ class Diagnostics:
         slopes = run.records[0]  # per unit of time of the run, as is `usual`
         usual = (p["threshold"] - p.get("v_leak", np.zeros(population.size))) / tau
         counts = spikes.counts()
-        rates = counts.sum(axis=0) / (max(len(spikes), 1) * spikes.duration * run.unit)
         return cls(
             float(slopes.min(initial=np.inf)) / run.unit,
             len(slopes),
             int((slopes < GRAZING * usual[spikes.units]).sum()),
-            int((rates == 0).sum()),
-            float((counts == 0).mean()) if counts.size else 0.0,
-            int((rates > SATURATED).sum()),
-            float(rates.mean()) if len(rates) else 0.0,
+            **_rates(counts, max(len(spikes), 1) * spikes.duration * run.unit),
         )
+
+    @classmethod
+    def of_counts(cls, counts: IntArray, duration: float) -> Diagnostics:
+        """Return the diagnostics of a layer on a grid.
+
+        Parameters
+        ----------
+        counts : int array [recording, unit]
+            Spikes.
+        duration : float
+            Of a recording [s].
+        """
+        rates = _rates(counts, max(len(counts), 1) * duration)
+        return cls(float("nan"), int(counts.sum()), 0, **rates)
 
     def __str__(self) -> str:
         """Return one line."""
+        told = f"{self.rate:.1f} Hz per unit, "
+        told += f"{self.silent} silent and {self.saturated} saturated units"
+        if np.isnan(self.smallest_slope):
+            return told
         return (
-            f"{self.rate:.1f} Hz per unit, {self.silent} silent and {self.saturated} saturated "
-            f"units, {self.n_grazing} of {self.n_spikes} spikes grazing, smallest slope "
+            f"{told}, {self.n_grazing} of {self.n_spikes} spikes grazing, smallest slope "
             f"{self.smallest_slope:.3g} /s"
         )
+
+
+def _rates(counts: IntArray, seconds: float) -> dict[str, Any]:
+    """Return what counts [recording, unit] tell; ``seconds`` are those of all recordings."""
+    rates = counts.sum(axis=0) / seconds
+    return {
+        "silent": int((rates == 0).sum()),
+        "silent_share": float((counts == 0).mean()) if counts.size else 0.0,
+        "saturated": int((rates > SATURATED).sum()),
+        "rate": float(rates.mean()) if len(rates) else 0.0,
+    }

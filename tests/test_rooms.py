@@ -28,6 +28,7 @@ ALLOWED = {
     "evsim.commands.plot": ("evsim.datasets",),
     "evsim.commands.study": ("evsim.gradients",),
     "evsim.commands.train": ("evsim.datasets", "evsim.gradients", "torch"),
+    "evsim.commands.train_methods": ("evsim.gradients", "torch"),
     "evsim.commands.train_report": ("evsim.gradients",),
     "evsim.network": ("evsim.gradients", "torch"),
     "evsim.spikes": ("evsim.gradients",),

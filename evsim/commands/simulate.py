@@ -14,7 +14,7 @@ from os import PathLike
 
 import numpy as np
 
-from evsim.arrays import FloatArray
+from evsim.arrays import FloatArray, IntArray
 from evsim.budget import Budget
 from evsim.commands.networks import read_network
 from evsim.commands.tally import Answers, Tally
@@ -80,8 +80,10 @@ class Report:
     ----------
     spikes : dict of str to Tally
         Of the recorded populations.
+    voters : str
+        Name of the population whose most active unit is the class, empty if there is none.
     answers : dict of str to Answers
-        Of the readouts that have an output, if the input has labels.
+        Of the readouts that have an output, or of the voters, if the input has labels.
     n_recordings, n_input_spikes : int
         Totals.
     duration : float
@@ -99,6 +101,7 @@ class Report:
     output: str
     duration: float
     duration_origin: str
+    voters: str = ""
     spikes: dict[str, Tally] = field(default_factory=dict)
     answers: dict[str, Answers] = field(default_factory=dict)
     n_recordings: int = 0
@@ -115,6 +118,11 @@ class Report:
         if result.labels is not None:
             for name, values in result.output.items():
                 self.answers.setdefault(name, Answers()).add(values, result.labels)
+            if self.voters in result.spikes:
+                counts = result.spikes[self.voters].counts()
+                self.answers.setdefault(self.voters, Answers("most spikes")).add(
+                    counts, result.labels
+                )
 
     def __str__(self) -> str:
         """Return the summary that the command line prints."""
@@ -177,7 +185,9 @@ def run_file(
     with SpikeFile(spikes, options.population) as source:
         if not len(source):
             raise ValueError(f"{source.path}: holds no recordings; there is nothing to simulate")
-        report = Report(str(output), *_horizon(source, options.duration))
+        report = Report(
+            str(output), *_horizon(source, options.duration), _voters(net, source.labels)
+        )
         simulator = _simulator(net, report.duration, options, Budget(os.path.getsize(model)))
         notes = _notes(model, spikes, options)
         with ResultWriter(output, net, options.overwrite, notes) as writer:
@@ -213,6 +223,14 @@ def sample_times(duration: float, dt: float) -> FloatArray:
             "choose a larger one"
         )
     return np.arange(int(n_samples), dtype=np.float64) * dt
+
+
+def _voters(net: Network, labels: IntArray | None) -> str:
+    """Return the name of the output if it spikes and has a unit for each label."""
+    output = net.populations[net.output]
+    if labels is None or not output.spiking or int(np.max(labels)) >= output.size:
+        return ""
+    return net.output
 
 
 def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:

@@ -66,16 +66,24 @@ class Tally:
 
 
 class Answers:
-    """How often a readout's largest value stands at the label, batch by batch."""
+    """How often the largest value of a recording stands at the label, batch by batch.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    of : str
+        What is largest, if it is not the value of a readout.
+    """
+
+    def __init__(self, of: str = "") -> None:
+        self.of = of
         self.right = self.total = 0
 
-    def add(self, output: FloatArray, labels: IntArray) -> None:
-        """Count one batch: values [recording, unit] and labels [recording]."""
+    def add(self, output: FloatArray | IntArray, labels: IntArray) -> None:
+        """Count one batch: values or counts [recording, unit] and labels [recording]."""
         self.right += int((output.argmax(axis=1) == labels).sum())
         self.total += len(labels)
 
     def summary(self) -> str:
         """Return the accuracy in words."""
-        return f"accuracy {self.right / max(self.total, 1):.1%} ({self.right} of {self.total})"
+        accuracy = f"accuracy {self.right / max(self.total, 1):.1%}"
+        return f"{accuracy} ({self.right} of {self.total}){f' by {self.of}' if self.of else ''}"

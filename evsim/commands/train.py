@@ -20,12 +20,13 @@ from evsim.budget import Budget
 from evsim.commands.augmentation import varied
 from evsim.commands.extras import need_torch
 from evsim.commands.parts import Parts, inputs_of, open_parts
+from evsim.commands.train_methods import make, with_defaults
 from evsim.commands.train_report import full_precision, report_lines
 from evsim.compiling import watch
 from evsim.files import FileError
 from evsim.schema import checked
 from evsim.threads import useful_threads
-from evsim.train_options import CHECKPOINT, LACKING, TrainOptions, TrainSettings
+from evsim.train_options import CHECKPOINT, LACKING, TrainSettings
 from evsim.words import LINE, plain
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
 _EXACT_BITS = 8  # more levels than 2^8 are not kept one by one, and need the digits of float64
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
-_TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
-_FIT = 256  # recordings that the first weights are fitted to
+_READ = 256  # recordings of a part that are compared at a time
+_MOST_STEPS = 10_000  # of a grid; each keeps the state of every unit and recording of a batch
 _LONG = 1.0  # what takes longer is told [s]
 
 
@@ -123,7 +124,7 @@ def _train(
         stored = run.options(TrainSettings, LACKING)
         settings = _stored(stored, fspath(run), asked)
     else:
-        settings = checked(TrainSettings, asked, whole=False)
+        settings = checked(TrainSettings, with_defaults(asked), whole=False)
         if is_first():
             run.refuse_existing(overwrite, inputs_of(dataset))
     callbacks = _callbacks(settings, run, log, quiet)
@@ -145,7 +146,8 @@ def _train(
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
-        for line in report_lines(trainer, tested, run, parts, full_precision(run, settings, parts)):
+        full, grid = full_precision(run, settings, parts), settings.dt is not None
+        for line in report_lines(trainer, tested, run, parts, full, by_events=grid):
             say(line)
     return tested, trainer
 
@@ -196,7 +198,7 @@ def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainS
 
 
 def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
-    """Refuse more weights than fit, parts without recordings, and a single class."""
+    """Refuse what does not fit, parts without recordings, and a single class."""
     n_weights = _n_weights(s, parts)
     if n_weights > _MOST_WEIGHTS:
         raise ValueError(
@@ -204,6 +206,11 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
             f"{parts.train.size:,} units of {s.dataset}; at most {_MOST_WEIGHTS:,} are trained"
         )
     _draw_model(s, parts)
+    if s.dt is not None and parts.train.duration > _MOST_STEPS * s.dt:
+        raise ValueError(
+            f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have more than "
+            f"{_MOST_STEPS:,} steps; give a longer one"
+        )
     for name, part in (
         ("train", parts.train),
         ("validate", parts.validation),
@@ -245,7 +252,7 @@ def _continued(
     _refuse_untrainable(s, parts)
     trainer = _trainer(s, parts, callbacks, new=False)
     if is_first():
-        run.resume(trainer, state, parts.test.batches(_FIT))
+        run.resume(trainer, state, parts.test.batches(_READ))
     else:
         trainer.go_on_from(state)
     return trainer
@@ -263,26 +270,16 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
     import torch
 
     from evsim.gradients.lowbit import quantise
-    from evsim.gradients.training.start import delay_model, fit_weights
     from evsim.gradients.training.trainer import Trainer
 
-    options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr)
     torch.manual_seed(s.seed)
-    n_classes = len(parts.train.class_names)
-    duration = parts.train.duration
-    model = delay_model(
-        parts.train.size, s.layers, n_classes, s.delay, s.recurrent, s.longest_delay(duration),
-        tau_output=min(_TAU_OUTPUT, duration / 4),
-    )  # fmt: skip
-    if new:  # before the trainer is made: step sizes are shares of these weights
-        batch = next(parts.train.batches(_FIT, shuffle=True, seed=s.seed))
-        fit_weights(model, batch, per_unit=s.fit == "unit")
+    model, options, method = make(s, parts, new)
     if s.few_bits:
         if max(s.weight_bits or 0, s.delay_bits or 0) > _EXACT_BITS:
             model.double()
         quantise(model, s.weight_bits, s.delay_bits, s.levels == "learnt", not s.full_readout)
     augment = varied if s.varies else None
-    return Trainer(model, parts.train, parts.validation, options, augment, callbacks)
+    return Trainer(model, parts.train, parts.validation, options, augment, callbacks, method)
 
 
 def _draw_model(s: TrainSettings, parts: Parts) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evsim.commands.parts import Parts
+from evsim.commands.train_methods import decisions_by_events, on_grid
 from evsim.network import Network
 from evsim.train_options import LACKING, TrainSettings
 from evsim.words import LINE, count, plain
@@ -17,7 +18,12 @@ _MOST = 1000  # folders beside a run that are looked at
 
 
 def report_lines(
-    trainer: Trainer, tested: Score, run: RunFolder, parts: Parts, full: str | None
+    trainer: Trainer,
+    tested: Score,
+    run: RunFolder,
+    parts: Parts,
+    full: str | None,
+    by_events: bool = False,
 ) -> list[str]:
     """Draw the pictures of a training that has ended, and return the rest of its report.
 
@@ -34,6 +40,8 @@ def report_lines(
     full : str or None
         A line on the same training at full precision, see `full_precision`; then there are few
         bits, which are told, too.
+    by_events : bool
+        Whether the network was trained on a grid, so that the event engine may decide otherwise.
     """
     from evsim.gradients.lowbit import size
 
@@ -47,6 +55,11 @@ def report_lines(
         f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
         f"validation accuracy {best['validation_accuracy']:.1%}",
         f"test accuracy {tested}",
+        *(
+            [decisions_by_events(Network.load(run.path / "network.h5"), trainer.model, parts)]
+            if by_events
+            else []
+        ),
         *([str(size(trainer.model)), full] if full else []),
         f"trained in {seconds:.3g} s",
     ]
@@ -87,7 +100,8 @@ def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str
             if options != settings.at_full_precision():
                 continue
             n_epochs = len((folder / "log.csv").read_text().splitlines()) - 1
-            model = Network.load(folder / "network.h5").to_torch()
+            net = Network.load(folder / "network.h5")
+            model = net.to_torch() if settings.dt is None else on_grid(net, settings.dt)
             tested = score(model, parts.test)
         except (OSError, ValueError, IndexError):  # whatever it is, it is not that training
             continue

@@ -2,6 +2,7 @@
 
 from .convert import from_events as from_events
 from .convert import from_network as from_network
+from .counting import Counting as Counting
 from .layers import LIF as LIF
 from .layers import SRM as SRM
 from .layers import CubaLIF as CubaLIF

@@ -9,6 +9,7 @@ without a delay arrives in the same step in the next layer; in a loop it takes a
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ from evsim.models import RESET_MODES
 from evsim.quantities import positive
 
 from .. import layers as events
+from ..diagnostics import Diagnostics
 from ..synapses import MAX_DELAY, Spiking
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
 from .delays import in_steps, late
@@ -108,6 +110,15 @@ class _Fires(OnGrid, Spiking):
             raise ValueError("bound: surrogate gradients have no costates to bound")
         self.surrogate, self.detach_reset = find_surrogate(surrogate), detach_reset
 
+    @property
+    def diagnostics(self) -> Diagnostics | None:
+        """How the layer fired on the last batch; worked out when asked for. Copies have none."""
+        last = _LAST.get(self)
+        if last is None:
+            return None
+        counts, duration = last
+        return Diagnostics.of_counts(counts.long().cpu().numpy(), duration)
+
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the spikes of the layer.
 
@@ -126,7 +137,9 @@ class _Fires(OnGrid, Spiking):
         ValueError
             If the raster's shape does not fit, or a parameter is not legal.
         """
-        return self._stepped(raster)[0]
+        fired = self._stepped(raster)[0]
+        _LAST[self] = fired.detach().sum(1), fired.shape[1] * self.dt
+        return fired
 
     def voltage(self, raster: Tensor) -> Tensor:
         """Return the voltage [batch, step, out], after all that happens at each step."""
@@ -270,3 +283,7 @@ class SRM(_Fires, events.SRM):
             raise ValueError("reset_mode: SRM neurons have no reset")
         super().__init__(*synapses, **options)
         self.refire = refire
+
+
+# Not in the layers, as for those of events: spikes [batch, unit] and the duration [s].
+_LAST: WeakKeyDictionary[_Fires, tuple[Tensor, float]] = WeakKeyDictionary()

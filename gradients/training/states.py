@@ -59,6 +59,12 @@ class Moments(Struct, frozen=True):
     exp_avg_sq: Tensor
 
 
+class NadamMoments(Moments, frozen=True):
+    """What Nadam knows of a parameter: the product of its factors, too."""
+
+    mu_product: Tensor
+
+
 class Optimizer(Struct, frozen=True):
     """The state of an optimiser, as torch keeps it."""
 
@@ -262,10 +268,11 @@ def _sound_optimizer(
     pairs = enumerate(zip(sound.param_groups, groups, strict=True))
     of = {group["params"][0]: parameters[group["name"]] for group in groups}
     trained = [i for i, parameter in of.items() if n_steps and parameter.requires_grad]
+    kind = NadamMoments if "momentum_decay" in groups[0] else Moments
     _check_names(f"{where}.state", sound.state, trained)
     return {
         "state": {
-            i: _sound_moments(f"{where}.state[{i}]", sound.state[i], of[i], n_steps)
+            i: _sound_moments(f"{where}.state[{i}]", sound.state[i], of[i], n_steps, kind)
             for i in trained
         },
         "param_groups": [
@@ -274,15 +281,23 @@ def _sound_optimizer(
     }
 
 
-def _sound_moments(where: str, found: object, parameter: Tensor, n_steps: int) -> dict[str, Tensor]:
-    moments = checked(Moments, found, where)
+def _sound_moments(
+    where: str, found: object, parameter: Tensor, n_steps: int, kind: type[Moments]
+) -> dict[str, Tensor]:
+    moments = checked(kind, found, where)
     step = _sound_tensor(f"{where}.step", moments.step, torch.tensor(0.0))
     if float(step) != min(n_steps, _EXACT):
         raise ValueError(f"{where}.step = {float(step):g}, must be {n_steps}")
     mean = _sound_tensor(f"{where}.exp_avg", moments.exp_avg, parameter)
     # A steep gradient has a square beyond float32: such a parameter rests, the training goes on.
     square = _sound_tensor(f"{where}.exp_avg_sq", moments.exp_avg_sq, parameter, 0, infinite=True)
-    return {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+    known = {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+    if isinstance(moments, NadamMoments):
+        product = _sound_tensor(f"{where}.mu_product", moments.mu_product, torch.tensor(0.0), 0)
+        if float(product) > 1:
+            raise ValueError(f"{where}.mu_product = {float(product):g}, must be at most 1")
+        known["mu_product"] = product
+    return known
 
 
 def _sound_group(where: str, found: object, new: dict[str, Any], decay: float) -> dict[str, Any]:

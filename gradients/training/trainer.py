@@ -31,11 +31,11 @@ from ..delays import share_at_limits
 from ..diagnostics import Diagnostics
 from .averages import Averaged
 from .callbacks import Callback
+from .method import EXACT, Method, cross_entropy
 from .processes import is_first, n_processes, share, shared, total
 from .progress import ProgressBar
 from .start import spiking_layers
 from .states import EpochRecord, sound_state
-from .step_sizes import adam
 from .waking import waking
 
 Augment = Callable[[Spikes, np.random.Generator], Spikes]
@@ -54,7 +54,7 @@ class Recordings(Protocol):
 
 @dataclass(frozen=True)
 class Score:
-    """How well a model does on some recordings: mean cross-entropy, and counts."""
+    """How well a model does on some recordings: mean loss, and counts."""
 
     loss: float
     right: int
@@ -129,6 +129,8 @@ class Trainer:
         ``epoch`` and ``model``, the averaged parameters after it.
     callbacks : list of Callback
         What is done on the way.
+    method : Method
+        How steps are taken and what is made small; that of `train` if left out.
     n_batches : int
         Steps of an epoch.
     stopped : str
@@ -143,17 +145,18 @@ class Trainer:
         options: TrainOptions | None = None,
         augment: Augment | None = None,
         callbacks: Sequence[Callback] | None = None,
+        method: Method = EXACT,
     ) -> None:
         self.model, self.training, self.validation = model, training, validation
         self.options = o = TrainOptions() if options is None else options
-        self.augment = augment
+        self.augment, self.method = augment, method
         for name, part in (("training", training), ("validation", validation)):
             if not len(part):
                 raise ValueError(f"the {name} part has no recordings")
         self.callbacks = _sound([ProgressBar()] if callbacks is None else callbacks)
         self.n_batches = -(-len(training) // o.batch)
         self.stopped = ""
-        self.optimizer = adam(model, o.lr, o.delay_lr, o.time_lr)
+        self.optimizer = method.optimizer(model, o)
         self._parallel = shared(model)
         self._average = Averaged(model, o.average)
         self.averaged: nn.Module = self._average.module
@@ -196,7 +199,7 @@ class Trainer:
 
     def score(self, data: Recordings) -> Score:
         """Return how well the model does now; see `score`."""
-        return score(self.model, data, self.options.batch)
+        return score(self.model, data, self.options.batch, self.method.loss)
 
     def state(self) -> dict[str, Any]:
         """Return all that the rest of the training depends on, at the end of a whole epoch.
@@ -253,6 +256,9 @@ class Trainer:
         self.model.load_state_dict(sound["model"])
         self._average.load_state_dict(sound["average"])
         self.optimizer.load_state_dict(sound["optimizer"])
+        for known in self.optimizer.state.values():
+            if "mu_product" in known:  # to which torch gives the type of the parameter
+                known["mu_product"] = known["mu_product"].to(known["step"].dtype)
         self.history, self.best = sound["history"], sound["best"]
         torch.set_rng_state(sound["generator"])
         self._whole = None
@@ -281,7 +287,7 @@ class Trainer:
             sum(n * d.rate for n, d in firing), sum(n for n, _ in firing),
             sum(d.silent for _, d in firing), len(firing),
         )  # fmt: skip
-        validated = score(self.averaged, self.validation, o.batch)
+        validated = score(self.averaged, self.validation, o.batch, self.method.loss)
         told = EpochRecord(
             epoch=epoch + 1,
             train_loss=loss / n,
@@ -336,7 +342,7 @@ class Trainer:
         labels = _labels(mine)
         with waking(self.model, self.options.wake) as wake:
             values = self._parallel(mine)
-            loss = nn.functional.cross_entropy(values, labels, reduction="sum")
+            loss = self.method.loss(values, labels)
             # Processes average their gradients, which belong to the mean over the whole batch.
             n = n_processes()
             (loss * (n / len(batch)) + wake() * (n * len(mine) / len(batch))).backward()
@@ -365,7 +371,12 @@ def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
 
 
 @torch.no_grad()
-def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score:
+def score(
+    model: nn.Module,
+    data: Recordings | Spikes,
+    batch: int = 64,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+) -> Score:
     """Return how well a model tells the classes of some recordings.
 
     Parameters
@@ -376,6 +387,8 @@ def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score
         A data set, or labelled spikes, or a list of samples.
     batch : int
         Recordings at a time; without influence on the accuracy.
+    loss : callable
+        Of values and labels, summed over the recordings.
 
     Notes
     -----
@@ -385,7 +398,7 @@ def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score
     Returns
     -------
     Score
-        Mean cross-entropy and right answers.
+        Mean loss and right answers.
 
     Raises
     ------
@@ -397,8 +410,11 @@ def score(model: nn.Module, data: Recordings | Spikes, batch: int = 64) -> Score
         for spikes in _batches(data, batch):
             mine = share(spikes)
             labels, values = _labels(mine), model(mine)
-            loss = float(nn.functional.cross_entropy(values, labels, reduction="sum"))
-            sums += loss, int((values.argmax(dim=1) == labels).sum()), len(mine)
+            sums += (
+                float(loss(values, labels)),
+                int((values.argmax(dim=1) == labels).sum()),
+                len(mine),
+            )
     all_loss, right, n = total(*sums)
     return Score(all_loss / max(n, 1), int(right), int(n))
 

@@ -1,0 +1,117 @@
+"""Trainings whose networks decide by the most spikes: models, first weights, steps."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from evsim import Spikes
+from evsim.train_options import TrainOptions
+
+from ..dense import Counting
+from ..losses import spikemax
+from ..training.method import Method
+from .axonal import AXONAL_SHD, axonal
+
+_STEPS = 10  # of the search for factors of the weights
+_SPAN = 64.0  # a factor is from 1 to 64
+
+
+def counting(sizes: Sequence[int], dt: float, max_delay: float) -> Counting:
+    """Return the network ``axonal-shd``, from `Spikes` to a count per class.
+
+    Parameters
+    ----------
+    sizes, dt, max_delay
+        As for `evsim.gradients.methods.build`.
+    """
+    layers = OrderedDict(axonal(sizes, dt, max_delay).named_children())
+    return Counting(layers, binary=AXONAL_SHD.binary)
+
+
+@torch.no_grad()
+def wake_layers(model: Counting, spikes: Spikes, least: float = 3.0) -> dict[str, float]:
+    """Scale up the first weights of layers that hardly fire, layer by layer.
+
+    Parameters
+    ----------
+    model : Counting
+        Untrained.
+    spikes : Spikes
+        A typical batch.
+    least : float
+        Spikes that the units of a layer shall have in a recording, on average.
+
+    Returns
+    -------
+    dict of str to float
+        The factor of every layer, 1 to 64; 1 where there were enough.
+
+    Examples
+    --------
+    >>> _ = torch.manual_seed(0)
+    >>> model = counting((2, 8, 3), 1e-3, 0.01)
+    >>> factors = wake_layers(model, Spikes([0.001, 0.002], [0, 1], size=2, duration=0.01))
+    >>> min(factors.values()) >= 1, bool(model.hidden1.diagnostics.n_spikes)
+    (True, True)
+    """
+    raster, factors = model.raster(spikes), {}
+    for name, layer in model.named_children():
+        first, low, high = layer.weight.clone(), 1.0, _SPAN  # type: ignore[operator]
+        factor, fired = 1.0, layer(raster)
+        for _ in range(_STEPS if _mean_count(fired) < least else 0):
+            factor = (low * high) ** 0.5
+            layer.weight.copy_(first * factor)  # type: ignore[operator]
+            fired = layer(raster)
+            low, high = (factor, high) if _mean_count(fired) < least else (low, factor)
+        raster, factors[name] = fired, factor
+    return factors
+
+
+def slayer_method(dt: float, factors: Mapping[str, float]) -> Method:
+    """Return how ``axonal-shd`` is trained: Nadam on `evsim.gradients.spikemax`.
+
+    Parameters
+    ----------
+    dt : float
+        Length of a step [s].
+    factors : dict of str to float
+        By how much the first weights of a layer were scaled, see `wake_layers`. Its steps are
+        scaled alike: that is the network with a lower threshold, for Nadam's steps have the same
+        size for any gradient.
+    """
+
+    def optimizer(model: nn.Module, o: TrainOptions) -> torch.optim.Optimizer:
+        eps = AXONAL_SHD.eps * AXONAL_SHD.batch / o.batch  # as of the sum over a batch
+        own = replace(AXONAL_SHD, lr=o.lr, delay_lr=o.delay_lr, eps=eps, delay_eps=eps / dt)
+        found = own.optimizer(model)
+        weights, delays = found.param_groups
+        names = {parameter: name for name, parameter in model.named_parameters()}
+        found.param_groups = [
+            _group(group, parameter, names[parameter], scales)
+            for group, scales in ((weights, factors), (delays, {}))
+            for parameter in group["params"]
+        ]
+        return found
+
+    return Method(optimizer, _spikemax)
+
+
+def _group(
+    group: dict[str, object], parameter: Tensor, name: str, scales: Mapping[str, float]
+) -> dict[str, object]:
+    """Return the group of a single parameter, as those of `evsim.gradients.parameter_groups`."""
+    rate = float(group["lr"]) * scales.get(name.partition(".")[0], 1.0)  # type: ignore[arg-type]
+    return {**group, "params": [parameter], "name": name, "lr": rate, "first_lr": rate}
+
+
+def _spikemax(counts: Tensor, labels: Tensor) -> Tensor:
+    return spikemax(counts, labels) * len(labels)
+
+
+def _mean_count(fired: Tensor) -> float:
+    return float(fired.sum(1).mean())
