@@ -176,22 +176,6 @@ class TrainSettings(Struct, frozen=True):
         Annotated[str, Meta(max_length=1 << 10)] | None,
         _told("Test on this speaker, who is then left out of the training.", "SPEAKER", group=DATA),
     ] = None
-    method: Annotated[
-        MethodName,
-        _told(
-            "How gradients are found: exact, of events; slayer, on a time grid, for axonal delays.",
-            group=OPTIMISER,
-        ),
-    ] = "exact"
-    dt: Annotated[
-        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
-        _told(
-            "Step of the time grid of --method slayer [s].",
-            "S",
-            default=f"{SLAYER_DT:g}",
-            group=OPTIMISER,
-        ),
-    ] = None
     hidden: Annotated[
         Units | Layers,
         _told(
@@ -254,6 +238,22 @@ class TrainSettings(Struct, frozen=True):
             group=NETWORK,
         ),
     ] = False
+    method: Annotated[
+        MethodName,
+        _told(
+            "How gradients are found: exact, of events; slayer, on a time grid, for axonal delays.",
+            group=OPTIMISER,
+        ),
+    ] = "exact"
+    dt: Annotated[
+        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
+        _told(
+            "Step of the time grid of --method slayer [s].",
+            "S",
+            default=f"{SLAYER_DT:g}",
+            group=OPTIMISER,
+        ),
+    ] = None
     epochs: Epochs = USUAL.epochs
     batch: Batch = USUAL.batch
     seed: Seed = USUAL.seed

@@ -60,7 +60,7 @@ def test_the_settings_of_the_recipe_are_the_defaults(trained: tuple[Path, str]) 
     published = methods.recipe("axonal-shd")
     assert (options["method"], options["dt"], options["delay"]) == ("slayer", 10e-3, "axonal")
     assert options["delay_lr"] / options["dt"] == published.delay_lr / published.dt
-    settings = TrainSettings("SHD", method="slayer", dt=10e-3, delay="axonal")
+    settings = TrainSettings("SHD", method="slayer", dt=10e-3, delay="axonal", fit="layer")
     assert settings.waits == 20 and not settings.varies
 
 
@@ -145,6 +145,8 @@ def test_few_bits_beside_full_precision(copied: Path) -> None:
         (("--method", "slayer", "--recurrent", "dense"), "recurrent = dense, but slayer knows"),
         (("--method", "slayer", "--delay", "synaptic"), "delay = synaptic, but slayer knows"),
         (("--method", "slayer", "--delay", "none"), "delay = none, but slayer knows"),
+        (("--method", "slayer", "--fit", "unit"), "fit = unit, but slayer knows fit = layer"),
+        (("--method", "slayer", "--full-readout"), "networks of slayer have no readout"),
         (("--method", "slayer", "--dt", 0), "dt = 0.0, must be a finite number above 0"),
         (("--method", "slayer", "--dt", 1e-5), "dt = 1e-05: recordings of 0.3 s have more than"),
         (("--method", "three"), "'three' is not one of 'exact', 'slayer'"),
