@@ -314,7 +314,9 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
 @click.option("--resume", is_flag=True, help="Go on with the training in RUN.")
 @click.option("--overwrite", is_flag=True, help="Replace the training in RUN.")
 def train(dataset: str, output: str, **options: Any) -> None:
-    """Train a network to tell the classes of DATASET apart, with exact gradients.
+    """Train a network to tell the classes of DATASET apart.
+
+    Gradients are exact, those of events; --method slayer takes a time grid and surrogates.
 
     DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
     file with labels, or a folder with SHD or SSC.
