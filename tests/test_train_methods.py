@@ -131,7 +131,7 @@ def test_few_bits_beside_full_precision(copied: Path) -> None:
     options = (*SLAYER, "--epochs", 4, "--weight-bits", 1.58, "--delay-bits", 3)
     done = run(copied, "train", "spikes.h5", "-o", "few", *options)
     assert done.returncode == 0, done.stderr
-    full = re.search(r"at full precision ([\d.]+%) \(.* of 30\), .*\(run\)", done.stdout)
+    full = re.search(r"at full precision ([\d.]+%) \(.* of 30\), .*\(run, \d epochs\)", done.stdout)
     assert full and "decisions by events: " in done.stdout
     net = Network.load(copied / "run" / "network.h5")
     test = SpikeFileData(copied / "run" / "test.h5")
@@ -146,7 +146,10 @@ def test_few_bits_beside_full_precision(copied: Path) -> None:
         (("--method", "slayer", "--delay", "synaptic"), "delay = synaptic, but slayer knows"),
         (("--method", "slayer", "--delay", "none"), "delay = none, but slayer knows"),
         (("--method", "slayer", "--fit", "unit"), "fit = unit, but slayer knows fit = layer"),
-        (("--method", "slayer", "--full-readout"), "networks of slayer have no readout"),
+        (
+            ("--method", "slayer", "--weight-bits", 4, "--full-readout"),
+            "networks of slayer have no readout",
+        ),
         (("--method", "slayer", "--dt", 0), "dt = 0.0, must be a finite number above 0"),
         (("--method", "slayer", "--dt", 1e-5), "dt = 1e-05: recordings of 0.3 s have more than"),
         (("--method", "three"), "'three' is not one of 'exact', 'slayer'"),
