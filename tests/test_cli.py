@@ -344,7 +344,7 @@ DELAY, HIDDEN = "projections/input->hidden/delay", "populations/hidden"
             r"/projections/input->hidden/weight: is missing",
         ),
         (swap("projections/hidden->readout/weight", np.ones((10, 63))), r"shape \[10, 63\]"),
-        (lambda file: file.attrs.update(version=2), r"version 2"),
+        (lambda file: file.attrs.update(version=3), r"version 3"),
         (lambda file: file.attrs.update(format="other"), r"'other', must be 'evsim-network'"),
     ],
 )
