@@ -14,6 +14,22 @@ def some_spikes(n=5, labels=True, seed=0):
     return evsim.Spikes(times, units, offsets, 9, 1.5, rng.integers(0, 4, n) if labels else None)
 
 
+def two_classes(folder, n=120, n_spikes=24, duration=0.1):
+    """Write a small labelled spike file, and return its path: class k fires more in half k."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(n) % 2
+    parts = [
+        (
+            duration * rng.random(n_spikes),
+            np.where(rng.random(n_spikes) < 0.8, label, 1 - label) + 2 * (b % 2),
+        )
+        for b, label in enumerate(labels)
+    ]
+    spikes = evsim.Spikes.from_recordings(parts, 4, duration, labels)
+    evsim.save_spikes(folder / "spikes.h5", spikes)
+    return folder / "spikes.h5"
+
+
 def same_spikes(a, b):
     for name in ("times", "units", "offsets", "labels"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))

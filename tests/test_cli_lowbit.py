@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from in_process import run
+from small_files import two_classes
 
 import evsim
 from evsim import Network, Spikes, simulate
@@ -24,16 +25,7 @@ FEW = ("--weight-bits", 1.58, "--delay-bits", 3)
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small labelled spike file: class k fires more in half k of the units."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(120) % 2
-    parts = [
-        (0.1 * rng.random(24), np.where(rng.random(24) < 0.8, label, 1 - label) + 2 * (b % 2))
-        for b, label in enumerate(labels)
-    ]
-    folder = tmp_path_factory.mktemp("data")
-    evsim.save_spikes(folder / "spikes.h5", Spikes.from_recordings(parts, 4, 0.1, labels))
-    return folder / "spikes.h5"
+    return two_classes(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture

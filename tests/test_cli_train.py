@@ -20,6 +20,7 @@ import pytest
 import torch
 from damaged_runs import outcome, same
 from in_process import run
+from small_files import two_classes
 
 import evsim
 from evsim import Spikes
@@ -49,16 +50,7 @@ def refused(folder: Path, *arguments: object) -> str:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small labelled spike file: class k fires more in half k of the units."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(120) % 2
-    parts = [
-        (0.1 * rng.random(24), np.where(rng.random(24) < 0.8, label, 1 - label) + 2 * (b % 2))
-        for b, label in enumerate(labels)
-    ]
-    folder = tmp_path_factory.mktemp("data")
-    evsim.save_spikes(folder / "spikes.h5", Spikes.from_recordings(parts, 4, 0.1, labels))
-    return folder / "spikes.h5"
+    return two_classes(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

@@ -421,7 +421,7 @@ def test_delay_layer():
         register_parametrization(layer, "delay", DelayGrid(5e-3, high=60e-3))
         on_grid = layer.delay / 5e-3
         close(on_grid, on_grid.round(), rtol=1e-12)
-        assert lowbit.size(layer) == lowbit.Size(0, 3, 0, 0.0, 12.0)
+        assert lowbit.size(layer) == lowbit.Size(0, 3, 0.0, 12.0, others=0)
 
 
 # --- steps of optimisers ---

@@ -13,6 +13,7 @@ import pytest
 import torch
 from damaged_runs import outcome, same
 from in_process import run
+from small_files import two_classes
 
 import evsim
 from evsim import Network, Spikes
@@ -29,16 +30,7 @@ SLAYER = ("--method", "slayer", "--hidden", 8, "--batch", 40, "--lr", 0.15)
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small labelled spike file: class k fires more in half k of the units."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(150) % 2
-    parts = [
-        (0.3 * rng.random(40), np.where(rng.random(40) < 0.8, label, 1 - label) + 2 * (b % 2))
-        for b, label in enumerate(labels)
-    ]
-    folder = tmp_path_factory.mktemp("data")
-    evsim.save_spikes(folder / "spikes.h5", Spikes.from_recordings(parts, 4, 0.3, labels))
-    return folder / "spikes.h5"
+    return two_classes(tmp_path_factory.mktemp("data"), 150, 40, 0.3)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch.nn.utils import parametrize
 
-from evsim.bits import FULL
+from evsim.bits import FULL, Bits
 
 from ..delays import HasDelays
 from ..synapses import Synapses
@@ -45,29 +45,24 @@ def delay_bit_fraction(weight_bits: float, delay_bits: float) -> float:
 
 
 @dataclass(frozen=True)
-class Size:
+class Size(Bits):
     """How many numbers a model keeps, and in how many bits.
+
+    A kernel counts its own numbers, masked synapses don't count, frozen parameters do, fixed
+    numbers that are no parameters don't.
 
     Attributes
     ----------
-    weights, delays, others : int
-        Numbers of projections, of delays, and all else that is a parameter, such as biases,
-        learnt thresholds, learnt levels and lowest delays. A kernel counts its own numbers, masked
-        synapses don't count, frozen parameters do, fixed numbers that are no parameters don't.
+    weights, delays : int
+        Numbers of projections and of delays.
     weight_bits, delay_bits : float
-        Of all weights, and of all delays together.
+        Of all of them together.
+    others : int
+        All else that is a parameter, such as biases, learnt thresholds, learnt levels and lowest
+        delays.
     """
 
-    weights: int
-    delays: int
     others: int
-    weight_bits: float
-    delay_bits: float
-
-    @property
-    def bits(self) -> float:
-        """Of weights and delays together."""
-        return self.weight_bits + self.delay_bits
 
     def __str__(self) -> str:
         """Return the size in Mbit (10^6)."""
@@ -118,7 +113,7 @@ def size(model: nn.Module) -> Size:
             n, bits = _kept(layer, name, counted)
             delays, delay_bits = delays + n, delay_bits + n * bits
     others = sum(p.numel() for p in model.parameters() if id(p) not in counted)
-    return Size(weights, delays, others, weight_bits, delay_bits)
+    return Size(weights, delays, weight_bits, delay_bits, others)
 
 
 def _kept(layer: nn.Module, name: str, counted: set[int]) -> tuple[int, float]:
