@@ -81,7 +81,7 @@ class Precision(Study):
             rows = table.where(weights=weights)
             at = [i + 0.12 * (k - 2.5) for i in range(len(rows))]
             draw_intervals(axes, at, rows, color=(DARK, *CYCLE)[k], label=weights)
-        names = [row["delays"] for row in table.where(weights="full")]
+        names = [row["delays"].replace("none", "no") for row in table.where(weights="full")]
         axes.set_xticks(range(len(names)), [f"{name} delays" for name in names])
         axes.legend(loc="lower right")
 
