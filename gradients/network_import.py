@@ -20,7 +20,7 @@ from evsim.projections import Projection
 
 from .delays import keep_delays
 from .layers import LI, SRM, CubaLI, CubaLIF, Delay
-from .synapses import MAX_DELAY, SHORTEST_LOOP
+from .synapses import LEAST_LOOP, MAX_DELAY, SHORTEST_LOOP
 
 Layers = Mapping[str, Callable[..., nn.Module]]
 _LAYERS: Layers = {"CubaLIF": CubaLIF, "SRM": SRM, "CubaLI": CubaLI, "LI": LI, "Delay": Delay}
@@ -230,7 +230,7 @@ def _loop(projection: Projection, n: int) -> _Synapses:
     late = found.delay
     assert late is not None
     there = late if found.mask is None or found.axonal is not None else late[found.mask]
-    if (there < SHORTEST_LOOP).any():
+    if (there < LEAST_LOOP).any():
         raise ValueError(
             f"{projection.where}: delay {there.min()} s; the delays of a layer's loop are one "
             f"number, or at least {SHORTEST_LOOP} s"

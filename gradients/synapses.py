@@ -12,6 +12,7 @@ from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
@@ -31,6 +32,7 @@ from .tensors import as_tensors, joined, refuse_elsewhere, refuse_illegal, untra
 MAX_DELAY = 60e-3
 LOOP_DELAY = 1e-3  # of recurrent spikes, if nothing else is said [s]
 SHORTEST_LOOP = 1e-4  # learnt recurrent delays stay above it: a loop takes time [s]
+LEAST_LOOP = float(np.float32(SHORTEST_LOOP))  # the same of float32, a little less
 MEAN, SPREAD, LOOP_SPREAD = 2.0, 1.0, 0.2  # of first weights, see `reset_parameters`
 
 Value = float | Sequence[float] | Tensor
@@ -324,7 +326,7 @@ class Spiking(Synapses):
         """Return the limits of the delays [s] by name of the parameter."""
         limits = super().delay_limits()
         if self.recurrent is not None and self.recurrent_delay_kind is not None:
-            limits["recurrent_delay"] = (SHORTEST_LOOP, self.recurrent_max_delay)
+            limits["recurrent_delay"] = (LEAST_LOOP, self.recurrent_max_delay)
         return limits
 
     def tensors(self) -> dict[str, Tensor | None]:

@@ -128,6 +128,19 @@ def test_it_goes_on_to_the_same_bits(folder: Path, few: tuple) -> None:
     assert done.returncode == 2 and "was trained with weight_bits" in done.stderr
 
 
+def test_another_grid_in_a_checkpoint_is_refused(folder: Path) -> None:
+    train(folder, "run", *SMALL, *FEW, "--epochs", 1)
+    path = folder / "run" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    for part in (state["model"], state["best"]["model"], state["average"]):
+        for name in part:
+            if name.endswith("delay.0.low"):
+                part[name] = torch.tensor(-1.0, dtype=torch.float64)
+    torch.save(state, path)
+    done = run(folder, "train", "spikes.h5", "-o", "run", "--resume", "--epochs", 2)
+    assert done.returncode == 2 and "delay.0.low: is not that of this model" in done.stderr
+
+
 def test_fixed_levels_and_full_readouts(folder: Path) -> None:
     more = ("--levels", "fixed", "--full-readout")
     train(folder, "few", *SMALL, *FEW, *more, "--epochs", 2)

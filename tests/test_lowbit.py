@@ -516,3 +516,18 @@ def test_averages_are_of_free_numbers():
     averaged.update_parameters(layer)
     assert len(averaged.module.weight.unique()) <= 3
     assert evsim.Network.from_torch(averaged.module).projections
+
+
+def test_first_weights_are_fitted_before_they_are_quantised():
+    model = g.delay_model(3, 4, 2, delay="none")
+    lowbit.quantise(model, 4)
+    with pytest.raises(ValueError, match="weights of 'hidden' are parametrised"):
+        g.fit_weights(model, SPIKES)
+
+
+def test_a_loop_at_its_shortest_delay_comes_back_from_its_network():
+    layer = g.CubaLIF(3, 4, **TAUS, recurrent="dense", recurrent_delay="axonal").float()
+    torch.nn.init.constant_(layer.recurrent_delay, 1e-4)
+    back = Network.from_torch(layer).to_torch()
+    assert back[0].recurrent_delay.tolist() == [float(torch.tensor(1e-4).float())] * 4
+    back(SPIKES)

@@ -39,6 +39,7 @@ _EXACT_BITS = 8  # more levels than 2^8 are not kept one by one, and need the di
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
 _READ = 256  # recordings of a part that are compared at a time
+_LEAST_STEPS = 3  # of a grid: one for each layer of spikes that arrive later
 _MOST_STEPS = 10_000  # of a grid; each keeps the state of every unit and recording of a batch
 _LONG = 1.0  # what takes longer is told [s]
 
@@ -146,7 +147,7 @@ def _train(
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
-        full, grid = full_precision(run, settings, parts), settings.dt is not None
+        full, grid = full_precision(run, settings, parts, trainer.model), settings.dt is not None
         for line in report_lines(trainer, tested, run, parts, full, by_events=grid):
             say(line)
     return tested, trainer
@@ -210,6 +211,11 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
         raise ValueError(
             f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have more than "
             f"{_MOST_STEPS:,} steps; give a longer one"
+        )
+    if s.dt is not None and parts.train.duration < _LEAST_STEPS * s.dt:
+        raise ValueError(
+            f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have fewer than "
+            f"{_LEAST_STEPS} steps; give a shorter one"
         )
     for name, part in (
         ("train", parts.train),

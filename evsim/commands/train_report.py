@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from evsim.bits import FULL
 from evsim.commands.parts import Parts
 from evsim.commands.train_methods import decisions_by_events, on_grid
 from evsim.network import Network
@@ -11,6 +13,8 @@ from evsim.train_options import LACKING, TrainSettings
 from evsim.words import LINE, count, plain
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from evsim.gradients.training.run_folder import RunFolder
     from evsim.gradients.training.trainer import Score, Trainer
 
@@ -74,7 +78,9 @@ def report_lines(
     return lines
 
 
-def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str | None:
+def full_precision(
+    run: RunFolder, settings: TrainSettings, parts: Parts, model: nn.Module
+) -> str | None:
     """Return a line on the same training at full precision, if this one is on few bits.
 
     It is looked for among the folders beside the run's; all its options must be the same.
@@ -87,6 +93,8 @@ def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str
         Of that training.
     parts : Parts
         The data that both are tested on.
+    model : Module
+        That was trained.
     """
     from evsim.gradients.lowbit import size
     from evsim.gradients.training.run_checks import read_options
@@ -94,6 +102,9 @@ def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str
 
     if not settings.few_bits:
         return None
+    own = Network.load(run.path / "network.h5")
+    few = size(model)  # a network has a dendritic delay for every synapse
+    full = replace(few, weight_bits=FULL * few.weights, delay_bits=FULL * few.delays, others=0)
     for folder in sorted(run.path.absolute().parent.iterdir())[:_MOST]:
         try:
             options = read_options(folder / "options.json", TrainSettings, LACKING)
@@ -101,14 +112,19 @@ def full_precision(run: RunFolder, settings: TrainSettings, parts: Parts) -> str
                 continue
             n_epochs = len((folder / "log.csv").read_text().splitlines()) - 1
             net = Network.load(folder / "network.h5")
-            model = net.to_torch() if settings.dt is None else on_grid(net, settings.dt)
-            tested = score(model, parts.test)
-        except (OSError, ValueError, IndexError):  # whatever it is, it is not that training
+        except (OSError, ValueError):  # whatever it is, it is not that training
             continue
-        if n_epochs > 0:
-            name = plain(folder.name, LINE)
-            return f"at full precision {tested}, {size(model)} ({name}, {count(n_epochs, 'epoch')})"
+        if n_epochs > 0 and _built_alike(net, own):
+            model = net.to_torch() if settings.dt is None else on_grid(net, settings.dt)
+            tested, name = score(model, parts.test), plain(folder.name, LINE)
+            return f"at full precision {tested}, {full} ({name}, {count(n_epochs, 'epoch')})"
     return (
         "at full precision: not told, for no folder beside this one has that training; it is "
         "the same command without few bits"
     )
+
+
+def _built_alike(net: Network, own: Network) -> bool:
+    """Whether two networks differ in numbers alone, and the first is not on few bits."""
+    sizes = [{p.name: (p.model, p.size) for p in one.populations.values()} for one in (net, own)]
+    return sizes[0] == sizes[1] and not any(p.levels for p in net.projections.values())

@@ -108,6 +108,11 @@ def _delays(model: nn.Module, bits: int | None) -> list[Made]:
             loop = name == "recurrent_delay"
             low = SHORTEST_LOOP if loop else 0.0
             step = (high - low) / (2 ** int(bits) - 1)
+            if not step > 0:
+                raise ValueError(
+                    f"delay_bits = {bits}: {name} of {type(layer).__name__} has no room between "
+                    f"{low:g} and {high:g} s"
+                )
             found.append((layer, name, DelayGrid(step, low, high, loop=loop)))
     if not found:
         raise ValueError(f"delay_bits = {bits}, but the model has no delays to learn")

@@ -67,7 +67,7 @@ class Size(Bits):
     def __str__(self) -> str:
         """Return the size in Mbit (10^6)."""
         each = [
-            f"{n:,} {what}" + (f" of {bits / n:.3g} bits" if n else "")
+            f"{n:,} {what}" + (f" of {bits / n:.3g} bit{'s' * (bits != n)}" if n else "")
             for n, what, bits in (
                 (self.weights, "weights", self.weight_bits),
                 (self.delays, "delays", self.delay_bits),

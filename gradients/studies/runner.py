@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
+from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
@@ -85,7 +86,7 @@ def run_study(
     ModuleNotFoundError
         If scipy, matplotlib or, where it is wanted, Dask is not installed.
     """
-    _need_extras()
+    _need_extras(dask)
     points = study.points(quick)
     refuse_unsound_points(points, lambda point: (study.control(point), study.needs(point)))
     if jobs is not None and jobs < 1:
@@ -93,13 +94,20 @@ def run_study(
     n_workers = useful_threads(jobs)
     with StudyFolder(folder, resume) as home:
         start = home.resume if resume else home.begin
-        options = start(study.name, data, seeds, quick)
+        options = start(study.name, data, seeds, quick, str(tools.parts(data)))
         with PointsFile(home.path / "points.jsonl", points) as file:
             with workers(n_workers, dask) as (pool, at_once):
                 run = _Run(study, options, home, tools, points, file, say)
                 run.all(pool, at_once)
             results = dict(file.results)
-        return _finish(study, options, home, points, results)
+        try:
+            return _finish(study, options, home, points, results)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise ValueError(one_line(
+                f"{home.name}/points.jsonl: its lines make no table of {study.name} "
+                f"({type(error).__name__}: {error}); take away what was changed in it, and go on "
+                "with --resume"
+            )) from error  # fmt: skip
 
 
 class _Run:
@@ -243,8 +251,10 @@ def duration(seconds: float) -> str:
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
-def _need_extras() -> None:
+def _need_extras(dask: str | None) -> None:
     styled()
+    if dask is not None and find_spec("distributed") is None:
+        raise ModuleNotFoundError("--dask needs Dask; install it with: pip install evsim[dask]")
     try:
         import scipy.special  # noqa: F401
     except ModuleNotFoundError as error:

@@ -40,6 +40,7 @@ class StudyOptions(msgspec.Struct, frozen=True):
     seeds: Seeds
     quick: bool
     versions: dict[str, str]
+    recordings: _Text = ""  # of the data, in words
 
 
 class StudyFolder:
@@ -91,7 +92,9 @@ class StudyFolder:
             os.close(self._lock)
             self._lock = -1
 
-    def begin(self, study: str, data: str, seeds: int | None, quick: bool) -> StudyOptions:
+    def begin(
+        self, study: str, data: str, seeds: int | None, quick: bool, recordings: str
+    ) -> StudyOptions:
         """Start a study in an empty folder; write what it was asked for.
 
         Parameters
@@ -102,6 +105,8 @@ class StudyFolder:
             How many; if left out 3, or 1 of a quick study.
         quick : bool
             Whether it is one.
+        recordings : str
+            What the data holds, in words.
 
         Raises
         ------
@@ -115,17 +120,26 @@ class StudyFolder:
         asked = (QUICK_SEEDS if quick else SEEDS) if seeds is None else seeds
         options = checked(
             StudyOptions,
-            {"study": study, "data": data, "seeds": asked, "quick": quick, "versions": versions()},
+            {
+                "study": study,
+                "data": data,
+                "seeds": asked,
+                "quick": quick,
+                "versions": versions(),
+                "recordings": recordings,
+            },  # fmt: skip
         )
         self._write_options(options)
         return options
 
-    def resume(self, study: str, data: str, seeds: int | None, quick: bool) -> StudyOptions:
+    def resume(
+        self, study: str, data: str, seeds: int | None, quick: bool, recordings: str
+    ) -> StudyOptions:
         """Return the options of a study that goes on, with more seeds perhaps.
 
         Parameters
         ----------
-        study, data, seeds, quick
+        study, data, seeds, quick, recordings
             As for `begin`; seeds that are left out stay as they are.
 
         Raises
@@ -143,6 +157,11 @@ class StudyFolder:
                     f"{self.name}: was begun with {name} = {kept}, not {asked}; give it the same, "
                     "or choose another folder"
                 )
+        if recordings != was.recordings != "":
+            raise ValueError(
+                f"{self.name}: was begun with other recordings of {data} ({was.recordings}; now "
+                f"{recordings}); put the data back, or choose another folder"
+            )
         if seeds is not None and seeds < was.seeds:
             raise ValueError(
                 f"{self.name}: was begun with seeds = {was.seeds}, not {seeds}; give as many "
@@ -187,7 +206,7 @@ class StudyFolder:
     def _read_options(self) -> StudyOptions:
         path = self.path / _OPTIONS
         try:
-            return checked(StudyOptions, msgspec.json.decode(path.read_bytes()))
+            return checked(StudyOptions, msgspec.json.decode(path.read_bytes()), whole=False)
         except (OSError, ValueError, RecursionError) as error:
             raise FileError(
                 f"{path}: {reason(error)}; put the file back as it was, or start anew in another "

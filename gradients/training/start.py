@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from evsim import Spikes
 from evsim import train_options as options
@@ -132,6 +133,12 @@ def fit_weights(
     classes; those of a single output stay as they are.
     """
     spikes = as_arrays(spikes, "fit_weights")
+    for name, layer in model.named_modules():
+        if is_parametrized(layer, "weight"):
+            raise ValueError(
+                f"the weights of {name!r} are parametrised, and fitting them would change nothing; "
+                "fit them first"
+            )
     if any(layer.recurrent is not None for layer in spiking_layers(model)):
         spikes = spikes[:_LOOPED]
     wanted = rate * _active_time(spikes)

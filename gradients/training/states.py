@@ -22,6 +22,7 @@ from evsim.schema import Finite, NotNegative, Share, checked, shown
 from evsim.train_options import MOST
 
 from ..delays import Delayed
+from ..lowbit import DelayGrid, Ternary, Uniform
 from ..synapses import Synapses
 
 _EXACT = 2**24  # float32, in which Adam counts steps, stays there
@@ -245,10 +246,17 @@ def _check_model(
             values = tensors.get(start + delay)  # not there if it is parametrised
             if values is not None and bool(((values < low) | (values > high)).any()):
                 raise ValueError(f"{where}.{start}{delay}: must be from {low:g} to {high:g} s")
-        constants = module.named_buffers(recurse=False) if isinstance(module, Synapses) else ()
+        kept = isinstance(module, (Synapses, DelayGrid))
+        constants = module.named_buffers(recurse=False) if kept else ()
         for constant, value in constants:
             if not torch.equal(tensors[start + constant], value):
                 raise ValueError(f"{where}.{start}{constant}: is not that of this model")
+        sizes = (
+            module.named_buffers(recurse=False) if isinstance(module, (Ternary, Uniform)) else ()
+        )
+        for size, _ in sizes:
+            if not tensors[start + size] > 0:
+                raise ValueError(f"{where}.{start}{size}: must be above 0")
 
 
 def _sound_optimizer(
