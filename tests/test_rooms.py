@@ -29,7 +29,7 @@ ALLOWED = {
     "evsim.commands.study": ("evsim.gradients",),
     "evsim.commands.train": ("evsim.datasets", "evsim.gradients", "torch"),
     "evsim.commands.train_methods": ("evsim.gradients", "torch"),
-    "evsim.commands.train_report": ("evsim.gradients",),
+    "evsim.commands.train_report": ("evsim.gradients", "torch"),
     "evsim.network": ("evsim.gradients", "torch"),
     "evsim.spikes": ("evsim.gradients",),
     "evsim.taken_spikes": ("evsim.gradients",),
