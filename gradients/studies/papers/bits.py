@@ -114,7 +114,10 @@ class Bits(Study):
 
     def verdict(self, table: Table) -> list[str]:
         """Tell from how many bits on nothing is seen to be lost, and the cheapest good point."""
-        lines = [_kept_from(table, weights) for weights in _all(table, "weights")]
+        lines = [
+            "in brackets the points that are lost",
+            *(_lost(table, weights) for weights in _all(table, "weights")),
+        ]
         full, (cheap, best) = _full(table), chosen(table)
         for what, row in (
             ("I, cheapest within a standard error of full", cheap),
@@ -230,21 +233,18 @@ def _all(table: Table, name: str) -> list[Any]:
     return list(dict.fromkeys(row[name] for row in table.rows))
 
 
-def _kept_from(table: Table, weights: float) -> str:
-    """Say from how many bits of delays on no difference is seen without training."""
+def _lost(table: Table, weights: float) -> str:
+    """Say with how many bits of delays something is seen to be lost without training."""
     rows = table.where(weights=weights, how="rounded")
     if any(row["compared"] == "one seed" for row in rows):
         return f"weights of {weights} bits: one seed tells nothing of what rounding costs"
-    lost = [r["delays"] for r in rows if r["compared"] == "worse"]
-    kept = [r["delays"] for r in rows if r["delays"] > max(lost, default=-1)]
-    if not kept:
-        return f"weights of {weights} bits: every rounding of the delays is worse"
-    row = rows[[r["delays"] for r in rows].index(min(kept))]
-    return (
-        f"weights of {weights} bits: from {min(kept)} bits of delays on no difference is seen, "
-        f"without retraining ({row['accuracy']:.1%} beside {row['control_accuracy']:.1%}; "
-        f"{row['compared']})"
-    )
+    told = []
+    for what in ("worse", "no difference seen", "better"):
+        found = [
+            f"{r['delays']} ({-100 * r['difference']:.1f})" for r in rows if r["compared"] == what
+        ]
+        told += [f"{what} with {', '.join(found)}"] if found else []
+    return f"weights of {weights} bits, delays rounded without retraining: {'; '.join(told)} bits"
 
 
 def _landscape(axes: Axes, table: Table) -> None:
