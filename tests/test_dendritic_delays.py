@@ -10,6 +10,7 @@ from evsim import Network, Spikes
 from evsim import gradients as g
 from evsim.gradients import dense
 from evsim.gradients.constructors import arguments_for
+from evsim.gradients.synapses import LEAST_LOOP
 from evsim.gradients.training.start import delay_model
 
 N_IN, N, DT = 5, 4, 1e-3
@@ -149,7 +150,7 @@ def test_what_a_layer_says_of_them():
     assert "delay='dendritic'" in repr(layer) and "recurrent_delay='dendritic'" in repr(layer)
     again = g.CubaLIF(**arguments_for(layer))
     again.load_state_dict(layer.state_dict())
-    assert layer.delay_limits() == {"delay": (0.0, 0.06), "recurrent_delay": (1e-4, 0.03)}
+    assert layer.delay_limits() == {"delay": (0.0, 0.06), "recurrent_delay": (LEAST_LOOP, 0.03)}
     assert again.recurrent_delay.shape == (N,)
     twin = dense.from_events(layer, DT, delays="interpolate")
     assert torch.equal(twin.delay, layer.delay) and twin.delay_kind == "dendritic"
