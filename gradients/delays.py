@@ -55,6 +55,10 @@ class HasDelays(nn.Module):
         """Return the limits [s] of every parameter that is a delay, by name."""
         raise NotImplementedError
 
+    def legal_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the same for what a user may put there: no delay below is run."""
+        return self.delay_limits()
+
     @untraced
     def check_delays(self) -> None:
         """Refuse delays that can't be, and raise the limit to the longest: before any run.
@@ -70,7 +74,7 @@ class HasDelays(nn.Module):
         for name, (low, high) in self.delay_limits().items():
             delay = getattr(self, name).detach()
             if delay.numel() and not delay.is_meta and not _between(low, delay, high):
-                refuse_illegal(type(self).__name__, name, delay, low)
+                refuse_illegal(type(self).__name__, name, delay, self.legal_limits()[name][0])
                 self.raise_limits()
 
     def named_times(self) -> dict[str, Tensor]:
