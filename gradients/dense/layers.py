@@ -24,6 +24,7 @@ from ..tensors import refuse_illegal
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
 from .delays import in_steps, late
 from .loops import diagonals
+from .normalising import StepNorm, checked_share, kept, normalised
 from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals, described_grid
 from .spread import SIGMA, acting
 from .surrogates import Surrogate, find_surrogate
@@ -115,6 +116,12 @@ class _Fires(OnGrid, Spiking):
         Whether gradients bypass what a spike does to its own unit.
     learn_spread : bool
         Whether every sending unit of the loop has a width of its own, with ``delays="spread"``.
+    dropout, input_dropout, recurrent_dropout : float
+        Shares of units that are dropped for a recording in training, of what leaves the layer,
+        of what arrives through the input projection and through the loop. The loop gets all
+        spikes.
+    batch_norm : bool
+        Whether what arrives through the input projection passes a batch norm, ``norm``.
     """
 
     cells_of_model: type[LIFCells] | type[CubaLIFCells] | type[SRMCells]
@@ -127,9 +134,23 @@ class _Fires(OnGrid, Spiking):
         surrogate: str | Surrogate = "arctan",
         detach_reset: bool = True,
         learn_spread: bool = False,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        batch_norm: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*synapses, **options)
+        self.dropout = checked_share("dropout", dropout)
+        self.input_dropout = checked_share("input_dropout", input_dropout)
+        self.recurrent_dropout = checked_share("recurrent_dropout", recurrent_dropout)
+        if recurrent_dropout and self.recurrent is None:
+            raise ValueError(
+                f"recurrent_dropout = {recurrent_dropout}, but there is no loop: give recurrent=, "
+                "or leave it out"
+            )
+        self.batch_norm = batch_norm
+        self.norm = StepNorm(self.out_features, dtype=self.weight.dtype) if batch_norm else None
         self.learn_spread = learn_spread
         self.register_parameter("spread", None)
         if learn_spread:
@@ -163,7 +184,8 @@ class _Fires(OnGrid, Spiking):
         Returns
         -------
         tensor [batch, step, out]
-            0 or 1, in the type of the weights.
+            0 or 1, in the type of the weights; in training, with ``dropout``, 0 or
+            1 / (1 - dropout).
 
         Raises
         ------
@@ -222,20 +244,62 @@ class _Fires(OnGrid, Spiking):
             cells, self.dt, self.weight.new_zeros(batch, self.out_features), firing
         )
         loop = self.loop(batch, found)
+        arriving = self._entering(raster, found)
+        keep = self._kept(arriving, self.recurrent_dropout)
         fired, voltages = [], []
-        for arriving in self.arrivals(raster, found).unbind(1):
+        for now in arriving.unbind(1):
             if loop is None:
-                fired.append(units.step(arriving))
+                fired.append(units.step(now))
             else:
-                fired.append(units.step(arriving + loop.step()))
+                own = loop.step()
+                fired.append(units.step(now + (own if keep is None else own * keep)))
                 loop.send(fired[-1])
             voltages.append(units.u)
-        return torch.stack(fired, 1), torch.stack(voltages, 1)
+        leaving = torch.stack(fired, 1)
+        keep = self._kept(leaving, self.dropout)
+        return leaving if keep is None else leaving * keep[:, None], torch.stack(voltages, 1)
+
+    def _entering(self, raster: Tensor, found: dict[str, Tensor | None]) -> Tensor:
+        """Return what enters the units through the input projection, [batch, step, unit]."""
+        arriving = self.arrivals(raster, found)
+        if self.norm is not None:
+            arriving = normalised(arriving, self.out_features, self.norm)
+        keep = self._kept(arriving, self.input_dropout)
+        return arriving if keep is None else arriving * keep[:, None]
+
+    def _kept(self, like: Tensor, share: float) -> Tensor | None:
+        return kept(like, self.out_features, share, self.training)
+
+    def folded(self) -> dict[str, Tensor]:
+        """Return weights and ``v_leak`` with the batch norm in them, for a network.
+
+        Raises
+        ------
+        ValueError
+            If the units have no leak that a shift could be folded into.
+        """
+        if self.norm is None:
+            return {}
+        factor, shift = self.norm.affine_map()
+        found = {"weight": self.weight.double() * factor[:, None]}
+        if shift.any():
+            cells = {name: getattr(self, name) for name in self.cells}
+            lift = self.cells_of_model.lift(cells, self.dt)
+            if lift is None or not lift.isfinite().all():
+                raise ValueError(
+                    f"{type(self).__name__}: batch_norm adds {shift[shift != 0][0]:g} to what "
+                    "arrives at each step, and units without a leak have no v_leak to fold it into"
+                )
+            found["v_leak"] = cells["v_leak"].double() + shift * lift
+        return found
 
     def extra_repr(self) -> str:
         """Return sizes, what is not as usual, and the step."""
-        told = ("learn_spread", "refire")
-        return super().extra_repr() + "".join(f", {n}=True" for n in told if getattr(self, n))
+        shares = ("dropout", "input_dropout", "recurrent_dropout")
+        told = [f"{n}={getattr(self, n):g}" for n in shares if getattr(self, n)]
+        options = ("batch_norm", "learn_spread", "refire")
+        told += [f"{n}=True" for n in options if getattr(self, n)]
+        return ", ".join([super().extra_repr(), *told])
 
 
 class _Resets(_Fires):
@@ -269,6 +333,15 @@ class CubaLIF(_Resets, events.CubaLIF):
         with ``detach_reset`` gradients bypass what a spike does to its own unit; with
         ``learn_spread`` the triangles of a loop have a parameter ``spread`` p for each sending
         unit, 0 at first: their half-width is 1 + 2 sigma sigmoid(p), not 1 + sigma.
+    dropout, input_dropout, recurrent_dropout : float
+        Keywords: shares of the units whose spikes don't leave the layer (its loop gets them
+        all), at which nothing arrives from the input, or from the loop; drawn for each recording
+        and kept for all its steps. In training only.
+    batch_norm : bool
+        Keyword: what arrives from the input at each step passes a batch norm over recordings and
+        steps, with a factor and a shift for each unit in ``norm``. A network gets it folded into
+        weights and ``v_leak``, at which its units start, while those of the layer drift there
+        (and take one shift more at the end of a refractory period).
     in_features, out_features, ...
         As for `evsim.gradients.CubaLIF`. A loop takes a step or more; the refractory period
         is rounded to steps. A spread loop takes the delay, not the delay and a step; optimisers
@@ -301,6 +374,7 @@ class LIF(_Resets):
     recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, dtype
         As for `evsim.gradients.CubaLIF`.
     dt, delays, surrogate, reset_mode, detach_reset, learn_spread
+    dropout, input_dropout, recurrent_dropout, batch_norm
         As for `CubaLIF`.
     refire : bool
         Keyword, for ``reset_mode="soft"``: a unit that is still at or above the threshold fires
@@ -333,6 +407,7 @@ class SRM(_Fires, events.SRM):
     in_features, out_features, ...
         As for `evsim.gradients.SRM`.
     dt, delays, surrogate, detach_reset, learn_spread
+    dropout, input_dropout, recurrent_dropout, batch_norm
         As for `CubaLIF`; gradients bypass the refractory kernel with ``detach_reset``.
     refire : bool
         Keyword: fire at every step at or above the threshold, as SLAYER does. Without it, as
