@@ -1,6 +1,7 @@
 """Published methods: their networks, untrained, and the settings that they were trained with.
 
-A method is a file of this room and a row of the table below. What networks are made of is in
+A network is a file of this room and a row of the table below; `delrec` has what such a training is
+made of. What networks are made of is in
 `evsim.gradients.dense`, losses and regularisers are in `evsim.gradients`.
 """
 
@@ -12,10 +13,11 @@ from torch import nn
 
 from evsim.quantities import positive
 
+from . import delrec
 from .axonal import AXONAL_SHD, axonal
 from .recipe import Recipe
 
-__all__ = ["NAMES", "Recipe", "build", "recipe"]
+__all__ = ["NAMES", "Recipe", "build", "delrec", "recipe"]
 
 _METHODS: dict[str, tuple[Recipe, Callable[..., nn.Sequential]]] = {
     "axonal-shd": (AXONAL_SHD, axonal),
