@@ -217,6 +217,9 @@ def test_a_kernel_never_becomes_a_matrix(delay, delays, monkeypatch):
 def test_optimisers_leave_loops_a_step_and_users_are_not_refused():
     layer = made(recurrent="dense", recurrent_delay="axonal")
     assert layer.delay_limits()["recurrent_delay"] == (DT, 60e-3)
+    first = dense.LIF(3, 500, TAU, recurrent="dense", recurrent_delay="axonal", dt=DT,
+                      delays="spread")  # fmt: skip
+    assert torch.tensor(DT) == first.recurrent_delay.min() < first.recurrent_delay.max()
     nn.init.constant_(layer.recurrent_delay, 0.3e-3)  # as other layers may have it
     twin = made(recurrent="dense", recurrent_delay="axonal")
     twin.load_state_dict(layer.state_dict())

@@ -10,6 +10,7 @@ from torch import Tensor
 from evsim import Population
 from evsim.quantities import positive
 
+from ..delays import keep_delays
 from ..synapses import Synapses
 from ..tensors import refuse_elsewhere
 from .delays import DELAYS, OnSteps, arrivals, in_steps
@@ -46,6 +47,7 @@ class OnGrid(Synapses):
             self._refuse_cut_delays()
         if delays == "spread":
             self.sigma = SIGMA
+            keep_delays(self)  # first ones of loops may be shorter than a step
 
     def _refuse_cut_delays(self) -> None:
         """Refuse ``delays="floor"`` where SLAYER has no gradient for what is learnt."""
