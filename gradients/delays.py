@@ -29,6 +29,7 @@ from torch.optim.optimizer import (
 from evsim import Spikes
 from evsim.doubts import warn_of_long_times, warn_of_slow_spikes
 
+from .resting import keep_below_threshold
 from .tensors import refuse_illegal, untraced
 
 _MOMENTS = ("exp_avg", "momentum_buffer")  # of Adam and its kin, of SGD
@@ -348,14 +349,22 @@ def _marked(closure: Any) -> Any:
 def _after_a_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     for layer in _layers_of(optimizer):
         keep_delays(layer)
+    moved = _moved_by(optimizer)
+    for layer in list(_STEPPED):
+        if id(layer._parameters.get("v_leak")) in moved:
+            keep_below_threshold(layer)
 
 
 def _layers_of(optimizer: torch.optim.Optimizer) -> Iterator[HasDelays]:
     """Yield the layers that ran whose delays an optimiser has."""
-    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    moved = _moved_by(optimizer)
     for layer in list(_STEPPED):
         if any(id(getattr(layer, name)) in moved for name in layer.delay_limits()):
             yield layer
+
+
+def _moved_by(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 register_optimizer_step_pre_hook(_before_a_step)
