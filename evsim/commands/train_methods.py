@@ -34,9 +34,9 @@ _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _FIT = 256  # recordings that the first weights are fitted to; on a grid
 _FIT_GRID = 64
 _BATCH = 64  # recordings at a time
-_DELREC = {"epochs": DELREC_EPOCHS, "batch": DELREC_BATCH, "hidden": DELREC_HIDDEN}
+_DELREC: dict[str, Any] = {"epochs": DELREC_EPOCHS, "batch": DELREC_BATCH, "hidden": DELREC_HIDDEN}
 # What is other than published where no preset is named.
-_QUICK = {
+_QUICK: dict[str, dict[str, Any]] = {
     "slayer": {"epochs": SLAYER_EPOCHS, "dt": SLAYER_DT},
     "delrec": _DELREC,
     "conv-delrec": _DELREC,

@@ -104,7 +104,7 @@ def delrec_method(recipe: Recipe) -> Method:
         width = delrec.sigma(epoch, o.epochs, recipe.sigma, recipe.sigma_decay)
         for layer in model.modules():
             if getattr(layer, "delays", None) == "spread":
-                layer.sigma = width  # type: ignore[assignment]
+                layer.sigma = width
 
     return Method(optimizer, cross_entropy, scheduled, begin)
 
