@@ -47,7 +47,7 @@ Preset = Literal[
 PUBLISHED = {"slayer": "axonal-shd", "delrec": "delrec-shd", "conv-delrec": "conv-delrec-shd"}
 SLAYER_EPOCHS, SLAYER_DT = 100, 10e-3  # fewer and longer than the published 1000 and 4 ms
 # Less than the published 150, 256 and 256 256: minutes on a few cores.
-DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 15, 64, (64, 64)
+DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 30, 64, (64, 64)
 ALONE = {  # what a method has none else of
     "slayer": {"delay": "axonal", "recurrent": "none", "fit": "layer"},
     "delrec": {"delay": "axonal", "recurrent": "dense", "fit": "unit"},

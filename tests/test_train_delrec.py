@@ -56,7 +56,7 @@ def trainer(data: SpikeFileData, name: str, epochs: int, *callbacks: g.Callback)
 def test_the_settings_of_the_recipe_are_the_defaults_but_for_what_takes_long() -> None:
     published = methods.recipe("conv-delrec-shd")
     quick = with_defaults({"method": "conv-delrec", "dt": 5e-3})
-    assert (quick["epochs"], quick["batch"], quick["hidden"]) == (15, 64, (64, 64))
+    assert (quick["epochs"], quick["batch"], quick["hidden"]) == (30, 64, (64, 64))
     assert (quick["recurrent"], quick["lr"]) == ("conv", published.lr)
     assert quick["delay_lr"] == pytest.approx(published.delay_lr / 2)
     settings = TrainSettings("SHD", **quick)

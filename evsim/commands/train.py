@@ -139,7 +139,8 @@ def _train(
     else:
         _refuse_untrainable(settings, parts)
         say(f"{plain(settings.dataset, LINE)}: {parts}")
-        with _told_if_long(say, "fitting first weights ..."):
+        first = "building the network" if settings.scheduled else "fitting first weights"
+        with _told_if_long(say, f"{first} ..."):
             trainer = _trainer(settings, parts, callbacks, new=True)
         if is_first():
             names = parts.train.class_names

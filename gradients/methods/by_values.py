@@ -99,12 +99,12 @@ def delrec_method(recipe: Recipe) -> Method:
     def begin(model: nn.Module, epoch: int, o: TrainOptions) -> None:
         # The state of the CPU's generator is kept in checkpoints, that of others is not.
         torch.cuda.manual_seed_all(int(np.random.default_rng((o.seed, epoch)).integers(2**62)))
-        if recipe.sigma is None:
+        if recipe.sigma is None or recipe.sigma_decay is None:
             return
         width = delrec.sigma(epoch, o.epochs, recipe.sigma, recipe.sigma_decay)
-        for layer in model.modules():
-            if getattr(layer, "delays", None) == "spread":
-                layer.sigma = width
+        loops: list[Any] = [m for m in model.modules() if getattr(m, "delays", "") == "spread"]
+        for layer in loops:
+            layer.sigma = width
 
     return Method(optimizer, cross_entropy, scheduled, begin)
 
@@ -189,6 +189,7 @@ def keep_norms(model: nn.Module) -> None:
         resting = layer.folded().get("v_leak")
         if resting is None:  # nothing is added
             continue
-        highest = layer.reset + HIGHEST * (layer.threshold - layer.reset)
+        reset = layer.cell("reset")
+        highest = reset + HIGHEST * (layer.cell("threshold") - reset)
         excess = (resting - highest).clamp(min=0) / lift(layer, 1)
         layer.norm.bias.sub_(excess.to(layer.norm.bias))

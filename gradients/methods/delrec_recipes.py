@@ -30,6 +30,7 @@ _ALL = (
     "decay are scaled so that b moves as published.",
     "A v_leak at the threshold would let units fire by themselves, which evsim refuses: it is put "
     "back to 0.99 of the threshold, at first and, as delays are, after each step of an optimiser.",
+    "So is, in evsim train, the shift of a batch norm that would lift an exported unit there.",
     "The program rounds the delays themselves at each validation and trains on from there; layers "
     "round them on the fly in eval() and leave them alone. Its sigma stays above 0 there, 0.06 "
     "steps at the end; theirs is 0.",
@@ -102,7 +103,7 @@ _SHD_SMALL = replace(
         "no augmentation, 30 epochs, steps of 0.1 for delays. All else is that of the large one.",
         *_SHD_NOTES[1:2],
         *_SHD_NOTES[3:],
-        *_ALL[2:],
+        *_ALL[3:],
     ),
 )
 
