@@ -234,4 +234,4 @@ def _listed(
 
 
 def _array(tensor: Tensor) -> FloatArray:
-    return tensor.detach().double().numpy().copy()
+    return tensor.detach().cpu().double().numpy().copy()

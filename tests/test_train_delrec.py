@@ -153,6 +153,7 @@ def test_epochs_are_part_of_the_schedule(trained: tuple[Path, str]) -> None:
         (("--preset", "delrec"), "'delrec' is not one of 'axonal-shd', "),
         (("--device", "cuda"), "exact gradients are found on the cpu"),
         (("--method", "delrec", "--device", "abacus"), "device = abacus: torch has no such device"),
+        (("--method", "delrec", "--device", "meta"), "device = meta: torch has no such device"),
         (("--method", "slayer", "--device", "cuda:999"), "device = cuda:999: torch has no such"),
     ],
 )
@@ -175,7 +176,7 @@ def test_several_processes_are_refused(recordings: Path, monkeypatch: pytest.Mon
 # Pieces
 
 
-@pytest.mark.parametrize("name", ["delrec-shd", "delrec-shd-small", "conv-delrec-ssc"])
+@pytest.mark.parametrize("name", ["delrec-shd", "delrec-shd-small", "delrec-ssc"])
 def test_a_training_goes_on_to_the_same_bits(recordings: Path, name: str) -> None:
     class Stop(g.Callback):
         def epoch(self, trainer: g.Trainer, record: dict[str, float]) -> None:

@@ -88,7 +88,9 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
         return _exact(s, parts, new)
     model, options, method = _slayer(s, parts, new) if s.method == "slayer" else _delrec(s, parts)
     try:
-        return model.to(s.device), options, method
+        model.to(s.device)
+        float(next(model.parameters()).detach().sum())  # of which "meta" has none
+        return model, options, method
     except (RuntimeError, AssertionError) as error:  # the latter if torch was built without it
         why = str(error).splitlines()[0]
         raise ValueError(f"device = {s.device}: torch has no such device here: {why}") from error

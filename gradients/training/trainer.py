@@ -29,6 +29,7 @@ from evsim.train_options import TrainOptions as TrainOptions
 
 from ..delays import share_at_limits
 from ..diagnostics import Diagnostics
+from ..synapses import Synapses
 from .averages import Averaged
 from .callbacks import Callback
 from .method import EXACT, Method, cross_entropy
@@ -315,7 +316,7 @@ class Trainer:
 
     def _refuse_divergence(self, record: EpochRecord) -> None:
         """Stop before numbers that are not finite are kept: no training goes on from them."""
-        kept = (*self.model.state_dict().values(), *self.averaged.state_dict().values())
+        kept = [t for model in (self.model, self.averaged) for t in _changing(model)]
         losses = (record.train_loss, record.validation_loss)
         if not np.isfinite(losses).all() or not all(bool(t.isfinite().all()) for t in kept):
             raise ValueError(
@@ -377,6 +378,14 @@ def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
         if not isinstance(one, Callback):
             raise TypeError(f"callbacks[{i}] is a {type(one).__name__}, must be a Callback")
     return list(callbacks)
+
+
+def _changing(model: nn.Module) -> Iterator[Tensor]:
+    """Yield what a training changes: parameters, and buffers that are no constants of layers."""
+    for module in model.modules():
+        yield from module.parameters(recurse=False)
+        if not isinstance(module, Synapses):
+            yield from module.buffers(recurse=False)
 
 
 @torch.no_grad()
