@@ -110,6 +110,18 @@ def test_a_preset_trains_its_network(recordings: Path, tmp_path: Path) -> None:
     assert net.populations["hidden1"].reset_mode == "soft"
 
 
+def test_kernels_read_votes_unless_a_preset_is_named(recordings: Path, tmp_path: Path) -> None:
+    few = ("--hidden", 3, "--epochs", 1, "--batch", 120, "-q")
+    for name, chosen, read in (
+        ("votes", ("--method", "conv-delrec"), "integral"),
+        ("last", ("--preset", "conv-delrec-shd"), "last"),
+    ):
+        done = run(tmp_path, "train", recordings, "-o", name, *chosen, *few)
+        assert done.returncode == 0, done.stderr
+        net = Network.load(tmp_path / name / "network.h5")
+        assert net.populations["readout"].output == read
+
+
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(
     trained: tuple[Path, str], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,7 +140,10 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
     duration = parts.train.duration
     sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
     name = s.preset or PUBLISHED[s.method]
-    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration)
+    # Where recordings end in silence there is nothing at the last step, which the published
+    # kernels' readout takes, and no gradient.
+    readout = "votes" if s.preset is None else None
+    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, readout)
     options = TrainOptions(
         s.epochs, s.batch, s.seed, s.lr, s.delay_lr, lr_decay=1.0, wake=0.0, average=0.0
     )

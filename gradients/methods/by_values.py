@@ -27,7 +27,12 @@ from .recipe import Recipe, lift
 
 
 def valued(
-    name: str, sizes: Sequence[int], dt: float, max_delay: float, duration: float
+    name: str,
+    sizes: Sequence[int],
+    dt: float,
+    max_delay: float,
+    duration: float,
+    readout: str | None = None,
 ) -> tuple[FromSpikes, Recipe]:
     """Return a network of DelRec, from `Spikes` to a value per class, and its settings.
 
@@ -39,6 +44,8 @@ def valued(
         As for `evsim.gradients.methods.build`.
     duration : float
         Of a recording [s].
+    readout : str or None
+        See `evsim.gradients.methods.delrec_networks.Plan`; the published one if left out.
 
     Returns
     -------
@@ -59,6 +66,8 @@ def valued(
         delay_lr=published.delay_lr / published.dt * dt,
         delay_eps=published.eps / dt,
     )
+    if readout is not None:
+        plan = replace(plan, readout=readout)
     layers = OrderedDict(network(plan, recipe, sizes, dt, max_delay).named_children())
     return FromSpikes(layers, binary=recipe.binary), recipe
 
