@@ -25,7 +25,8 @@ DATA, NETWORK, OPTIMISER = "Data", "Network", "Optimiser"  # groups of options
 # What older runs don't tell, and did.
 LACKING = {
     "patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt",
-    "full_readout": False, "fit": "unit", "method": "exact", "dt": None,
+    "full_readout": False, "fit": "unit", "method": "exact", "dt": None, "preset": None,
+    "device": "cpu",
 }  # fmt: skip
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
@@ -37,8 +38,21 @@ Delay = Literal["none", "axonal", "dendritic", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
 Fit = Literal["unit", "layer"]
-MethodName = Literal["exact", "slayer"]
+MethodName = Literal["exact", "slayer", "delrec", "conv-delrec"]
+Preset = Literal[
+    "axonal-shd", "delrec-shd", "delrec-shd-4", "delrec-shd-small", "delrec-ssc", "delrec-psmnist",
+    "conv-delrec-shd", "conv-delrec-shd-4", "conv-delrec-ssc",
+]  # fmt: skip
+# The settings of which network a method takes if no other is named.
+PUBLISHED = {"slayer": "axonal-shd", "delrec": "delrec-shd", "conv-delrec": "conv-delrec-shd"}
 SLAYER_EPOCHS, SLAYER_DT = 100, 10e-3  # fewer and longer than the published 1000 and 4 ms
+# Less than the published 150, 256 and 256 256: minutes on a few cores.
+DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 30, 64, (64, 64)
+ALONE = {  # what a method has none else of
+    "slayer": {"delay": "axonal", "recurrent": "none", "fit": "layer"},
+    "delrec": {"delay": "axonal", "recurrent": "dense", "fit": "unit"},
+    "conv-delrec": {"delay": "axonal", "recurrent": "conv", "fit": "unit"},
+}
 
 
 def _told(text: str, metavar: str = "N", **more: Any) -> Meta:
@@ -51,14 +65,18 @@ Epochs = Annotated[
     Meta(ge=1, le=MOST),
     _told(
         "Passes over the data, at most.",
-        default=f"20; {SLAYER_EPOCHS} with slayer",
+        default=f"20; {SLAYER_EPOCHS} with slayer, {DELREC_EPOCHS} with delrec",
         group=OPTIMISER,
     ),
 ]
 Batch = Annotated[
     int,
     Meta(ge=1, le=MOST),
-    _told("Recordings of a batch.", default="16; 128 with slayer", group=OPTIMISER),
+    _told(
+        "Recordings of a batch.",
+        default=f"16; 128 with slayer, {DELREC_BATCH} with delrec",
+        group=OPTIMISER,
+    ),
 ]
 Seed = Annotated[int, Meta(ge=0, le=_LAST_SEED), _told("Of weights and batches.", group=OPTIMISER)]
 StepSize = Annotated[float, Meta(ge=0, le=1e6)]
@@ -66,9 +84,9 @@ Rate = Annotated[
     StepSize,
     _told(
         "Step of weights, as a share of their root mean square: 0.1 moves weights of about 2 "
-        "by up to 0.2. With slayer the step itself.",
+        "by up to 0.2. With other methods the step itself.",
         "X",
-        default="0.1; 0.01 with slayer",
+        default="0.1; published with other methods",
         group=OPTIMISER,
     ),
 ]
@@ -77,7 +95,7 @@ DelayRate = Annotated[
     _told(
         "Step of delays [s]: 0.002 moves one by up to 2 ms.",
         "S",
-        default="0.002; dt / 100 with slayer",
+        default="0.002; published with other methods",
         group=OPTIMISER,
     ),
 ]
@@ -85,7 +103,8 @@ Patience = Annotated[
     Annotated[int, Meta(ge=0, le=MOST)] | None,
     _told(
         "End when the validation has not improved for so many epochs; 0 trains all of them.",
-        default=f"{_PATIENCE_DIGITS} for digits, else {_PATIENCE}; {_PATIENCE_SLAYER} with slayer",
+        default=f"{_PATIENCE_DIGITS} for digits, else {_PATIENCE}; {_PATIENCE_SLAYER} with slayer, "
+        "0 with delrec",
         group=OPTIMISER,
     ),
 ]
@@ -148,8 +167,12 @@ class TrainSettings(Struct, frozen=True):
     held_out : str or None
         A speaker.
     method : str
-        How gradients are found: "exact", of events; "slayer", on a time grid, with the settings
-        of "axonal-shd" in `evsim.gradients.methods`, which are the defaults then.
+        How gradients are found: "exact", of events; others on a time grid, with the settings of
+        a network of `evsim.gradients.methods`, which are the defaults then; see `PUBLISHED`.
+    preset : str or None
+        The network of `evsim.gradients.methods` whose sizes and settings are the defaults.
+    device : str
+        Of torch, where a method on a grid computes.
     dt : float or None
         Length of a step of the grid [s]; None if there is none.
     hidden : int or tuple of int
@@ -181,7 +204,7 @@ class TrainSettings(Struct, frozen=True):
         _told(
             "Hidden units; several numbers make several layers.",
             "N...",
-            default="128; 128 128 with slayer",
+            default="128; 128 128 with slayer, 64 64 with delrec",
             group=NETWORK,
         ),
     ] = 128
@@ -189,7 +212,7 @@ class TrainSettings(Struct, frozen=True):
         Delay,
         _told(
             "Learnt delays: none, one per input unit, per hidden unit, per synapse.",
-            default="synaptic; with slayer axonal, of the spikes of hidden units",
+            default="synaptic; axonal with other methods, of the spikes of hidden units",
             group=NETWORK,
         ),
     ] = "synaptic"
@@ -201,7 +224,7 @@ class TrainSettings(Struct, frozen=True):
         _told(
             "Longest delay [s].",
             "S",
-            default=f"{_MAX_DELAY:g}, or a quarter of a recording",
+            default=f"{_MAX_DELAY:g}, or a quarter of a recording; with delrec all of it",
             group=NETWORK,
         ),
     ] = None
@@ -241,19 +264,28 @@ class TrainSettings(Struct, frozen=True):
     method: Annotated[
         MethodName,
         _told(
-            "How gradients are found: exact, of events; slayer, on a time grid, for axonal delays.",
+            "How gradients are found: exact, of events; on a time grid, for axonal delays slayer, "
+            "for those of loops delrec, with a kernel conv-delrec.",
             group=OPTIMISER,
         ),
     ] = "exact"
     dt: Annotated[
         Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
         _told(
-            "Step of the time grid of --method slayer [s].",
+            "Step of the time grid of other methods than exact [s].",
             "S",
             default=f"{SLAYER_DT:g}",
             group=OPTIMISER,
         ),
     ] = None
+    preset: Annotated[
+        Preset | None,
+        _told("Published network whose sizes and settings are the defaults.", group=OPTIMISER),
+    ] = None
+    device: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=32)],
+        _told("Of torch, for methods on a grid: cpu, cuda, ...", "NAME", group=OPTIMISER),
+    ] = "cpu"
     epochs: Epochs = USUAL.epochs
     batch: Batch = USUAL.batch
     seed: Seed = USUAL.seed
@@ -282,17 +314,31 @@ class TrainSettings(Struct, frozen=True):
         if self.method == "exact" and self.dt is not None:
             raise ValueError(
                 f"dt = {self.dt:g}, but exact gradients need no grid: leave it out, or give "
-                "method = slayer"
+                f"method = {', '.join(PUBLISHED)}"
             )
-        if self.method == "slayer":
-            if self.full_readout:
-                raise ValueError("full_readout = True, but networks of slayer have no readout")
-            for name, only in (("delay", "axonal"), ("recurrent", "none"), ("fit", "layer")):
-                if getattr(self, name) != only:
-                    raise ValueError(
-                        f"{name} = {getattr(self, name)}, but slayer knows {name} = {only} alone: "
-                        "leave it out, or give method = exact"
-                    )
+        if self.method == "exact" and self.device != "cpu":
+            raise ValueError(
+                f"device = {self.device}, but exact gradients are found on the cpu: leave it out"
+            )
+        if self.preset is not None and self.method != method_of(self.preset):
+            raise ValueError(
+                f"preset = {self.preset} is for method = {method_of(self.preset)}, "
+                f"not {self.method}"
+            )
+        if self.method == "slayer" and self.full_readout:
+            raise ValueError("full_readout = True, but networks of slayer have no readout")
+        for name, only in ALONE.get(self.method, {}).items():
+            if getattr(self, name) != only:
+                raise ValueError(
+                    f"{name} = {getattr(self, name)}, but {self.method} knows {name} = {only} "
+                    "alone: leave it out, or give method = exact"
+                )
+        if self.scheduled and self.few_bits:
+            name = "delay_bits" if self.weight_bits is None else "weight_bits"
+            raise ValueError(
+                f"{name} = {getattr(self, name):g}, but {self.method} has no few bits: leave it "
+                "out, or give method = exact or slayer"
+            )
 
     def at_full_precision(self) -> TrainSettings:
         """Return the same settings without few bits."""
@@ -303,6 +349,11 @@ class TrainSettings(Struct, frozen=True):
     def few_bits(self) -> bool:
         """Whether weights or delays are on a few levels."""
         return self.weight_bits is not None or self.delay_bits is not None
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether step sizes depend on how many epochs there are to be, as published."""
+        return self.method in ("delrec", "conv-delrec")
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -317,6 +368,8 @@ class TrainSettings(Struct, frozen=True):
         """
         if self.patience is not None:
             return self.patience
+        if self.scheduled:
+            return 0  # the last epochs, of small steps, are the best ones
         if self.method == "slayer":
             return _PATIENCE_SLAYER
         return _PATIENCE_DIGITS if self.dataset == "digits" else _PATIENCE
@@ -329,12 +382,23 @@ class TrainSettings(Struct, frozen=True):
         """
         if self.augment is not None:
             return self.augment
-        if self.method == "slayer":
-            return False  # as published
+        if self.method != "exact":
+            return False
         if self.dataset in NAMED:
             return self.dataset == "digits" and self.held_out is not None
         return os.path.isdir(self.dataset)  # SHD and SSC are folders
 
     def longest_delay(self, duration: float) -> float:
-        """Return the longest delay where recordings last so long [s]: at most a quarter of it."""
+        """Return the longest delay where recordings last so long [s].
+
+        It is at most a quarter of it if not told, where it is not published.
+        """
+        if self.max_delay is None and self.scheduled:
+            return duration
         return min(_MAX_DELAY, duration / 4) if self.max_delay is None else self.max_delay
+
+
+def method_of(preset: str) -> str:
+    """Return which method a published network is trained with."""
+    kinds = {"axonal": "slayer", "delrec": "delrec", "conv": "conv-delrec"}
+    return kinds[preset.partition("-")[0]]

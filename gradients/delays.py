@@ -29,6 +29,7 @@ from torch.optim.optimizer import (
 from evsim import Spikes
 from evsim.doubts import warn_of_long_times, warn_of_slow_spikes
 
+from .resting import keep_below_threshold
 from .tensors import refuse_illegal, untraced
 
 _MOMENTS = ("exp_avg", "momentum_buffer")  # of Adam and its kin, of SGD
@@ -55,6 +56,10 @@ class HasDelays(nn.Module):
         """Return the limits [s] of every parameter that is a delay, by name."""
         raise NotImplementedError
 
+    def legal_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the same for what a user may put there: no delay below is run."""
+        return self.delay_limits()
+
     @untraced
     def check_delays(self) -> None:
         """Refuse delays that can't be, and raise the limit to the longest: before any run.
@@ -70,7 +75,7 @@ class HasDelays(nn.Module):
         for name, (low, high) in self.delay_limits().items():
             delay = getattr(self, name).detach()
             if delay.numel() and not delay.is_meta and not _between(low, delay, high):
-                refuse_illegal(type(self).__name__, name, delay, low)
+                refuse_illegal(type(self).__name__, name, delay, self.legal_limits()[name][0])
                 self.raise_limits()
 
     def named_times(self) -> dict[str, Tensor]:
@@ -344,14 +349,22 @@ def _marked(closure: Any) -> Any:
 def _after_a_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
     for layer in _layers_of(optimizer):
         keep_delays(layer)
+    moved = _moved_by(optimizer)
+    for layer in list(_STEPPED):
+        if id(layer._parameters.get("v_leak")) in moved:
+            keep_below_threshold(layer)
 
 
 def _layers_of(optimizer: torch.optim.Optimizer) -> Iterator[HasDelays]:
     """Yield the layers that ran whose delays an optimiser has."""
-    moved = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    moved = _moved_by(optimizer)
     for layer in list(_STEPPED):
         if any(id(getattr(layer, name)) in moved for name in layer.delay_limits()):
             yield layer
+
+
+def _moved_by(optimizer: torch.optim.Optimizer) -> set[int]:
+    return {id(p) for group in optimizer.param_groups for p in group["params"]}
 
 
 register_optimizer_step_pre_hook(_before_a_step)

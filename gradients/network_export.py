@@ -125,7 +125,8 @@ def _names(layers: list[Synapses]) -> list[str]:
 
 
 def _population(name: str, layer: Synapses) -> Population:
-    cells: dict[str, Any] = {cell: _array(getattr(layer, cell)) for cell in layer.cells}
+    folded = layer.folded()
+    cells: dict[str, Any] = {n: _array(folded.get(n, getattr(layer, n))) for n in layer.cells}
     if isinstance(layer, Readout):
         return Population(
             name, layer.model, layer.out_features,
@@ -142,7 +143,9 @@ def _into(layer: Synapses, shift: Numbers | None, pre: str, post: str) -> Projec
         late["axonal_delay"] = delay if shift is None else np.add(shift, delay)
     elif delay is not None:
         late["delay"] = _of_synapses(delay, layer.in_features)
-    return _joined(pre, post, _numbers(layer, "weight"), layer.mask, late)
+    folded = layer.folded()
+    weight = _array(folded["weight"]) if "weight" in folded else _numbers(layer, "weight")
+    return _joined(pre, post, weight, layer.mask, late)
 
 
 def _loop(layer: Spiking, name: str) -> Projection:
@@ -231,4 +234,4 @@ def _listed(
 
 
 def _array(tensor: Tensor) -> FloatArray:
-    return tensor.detach().double().numpy().copy()
+    return tensor.detach().cpu().double().numpy().copy()

@@ -173,6 +173,10 @@ class Synapses(HasDelays):
         ValueError
             If a delay can't be; names it and the index.
         """
+        return self.input_tensors()
+
+    def input_tensors(self) -> dict[str, Tensor | None]:
+        """Return cells, weights and delays of the input projection as they act."""
         self.check_delays()
         found: dict[str, Tensor | None] = {name: getattr(self, name) for name in self.cells}
         found["weight"] = self.weight if self.mask is None else self.weight * self.mask
@@ -181,6 +185,10 @@ class Synapses(HasDelays):
         elif self.delay_kind is not None:
             found["delay"] = of_synapses(self.delay, self.in_features)
         return found
+
+    def folded(self) -> dict[str, Tensor]:
+        """Return the tensors that a network has in place of the layer's own, by name."""
+        return {}
 
     def refuse_illegal_parameters(self) -> None:
         """Refuse weights and delays that can't be; names the parameter and the index."""
@@ -331,7 +339,7 @@ class Spiking(Synapses):
 
     def tensors(self) -> dict[str, Tensor | None]:
         """Return what `fire` takes."""
-        found = super().tensors()
+        found = self.input_tensors()
         if self.recurrent is None:
             return found
         weight: Tensor = self.recurrent_weight

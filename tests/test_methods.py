@@ -47,7 +47,7 @@ def test_sizes_and_steps_of_ones_own():
 
 def test_the_published_settings():
     settings = methods.recipe("axonal-shd")
-    assert methods.NAMES == ("axonal-shd",)
+    assert methods.NAMES[0] == "axonal-shd"
     assert (settings.epochs, settings.batch, settings.optimiser) == (1000, 128, "NAdam")
     assert (settings.n_steps, settings.binary, settings.loss) == (350, True, "spikemax")
     assert settings.lr == 0.01 and settings.delay_lr / settings.dt == pytest.approx(0.01)

@@ -316,7 +316,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
 def train(dataset: str, output: str, **options: Any) -> None:
     """Train a network to tell the classes of DATASET apart.
 
-    Gradients are exact, those of events; --method slayer takes a time grid and surrogates.
+    Gradients are exact, those of events; other methods take a time grid and surrogates.
 
     DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
     file with labels, or a folder with SHD or SSC.

@@ -56,11 +56,17 @@ def _option(field: inspect.Field, rule: Any) -> Callable[[Command], Command]:
     if isinstance(kind, inspect.BoolType):
         return click.option(f"{name}/--no-{name[2:]}", default=None, **more)
     if isinstance(kind, inspect.LiteralType):
-        return click.option(name, type=click.Choice(get_args(rule)), **more)  # in our order
+        return click.option(name, type=click.Choice(_words(rule)), **more)
     more |= {"type": _NUMBERS.get(type(kind), str), "metavar": extra.get("metavar")}
     if _takes_several(told):
         more |= {"multiple": True, "callback": _one_or_several}
     return click.option(name, **more)
+
+
+def _words(rule: Any) -> list[str]:
+    """Return the words of a literal, or of one that may be None, in our order."""
+    found = [word for one in get_args(rule) for word in get_args(one) or (one,)]
+    return [word for word in found if isinstance(word, str)]
 
 
 def _takes_several(kind: inspect.Type) -> bool:

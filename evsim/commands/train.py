@@ -139,7 +139,8 @@ def _train(
     else:
         _refuse_untrainable(settings, parts)
         say(f"{plain(settings.dataset, LINE)}: {parts}")
-        with _told_if_long(say, "fitting first weights ..."):
+        first = "building the network" if settings.scheduled else "fitting first weights"
+        with _told_if_long(say, f"{first} ..."):
             trainer = _trainer(settings, parts, callbacks, new=True)
         if is_first():
             names = parts.train.class_names
@@ -189,8 +190,9 @@ def _stored(stored: TrainSettings, folder: str, given: dict[str, Any]) -> TrainS
     """Return the settings of a training that goes on; refuse those that can't change."""
     was = asdict(stored)
     changed = checked(TrainSettings, {**was, **given})
+    may_change = ("patience",) if stored.scheduled else _MAY_CHANGE
     for name, value in asdict(changed).items():
-        if name not in _MAY_CHANGE and value != was[name]:
+        if name not in may_change and value != was[name]:
             raise ValueError(
                 f"{folder}: was trained with {name} = {was[name]}, not {value}; leave it out "
                 "to go on, or start another run"

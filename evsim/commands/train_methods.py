@@ -10,7 +10,18 @@ from evsim.commands.parts import Parts
 from evsim.errors import RunawayError
 from evsim.network import Network
 from evsim.simulate import simulate
-from evsim.train_options import SLAYER_DT, SLAYER_EPOCHS, TrainOptions, TrainSettings
+from evsim.train_options import (
+    ALONE,
+    DELREC_BATCH,
+    DELREC_EPOCHS,
+    DELREC_HIDDEN,
+    PUBLISHED,
+    SLAYER_DT,
+    SLAYER_EPOCHS,
+    TrainOptions,
+    TrainSettings,
+    method_of,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,22 +34,42 @@ _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _FIT = 256  # recordings that the first weights are fitted to; on a grid
 _FIT_GRID = 64
 _BATCH = 64  # recordings at a time
+_DELREC: dict[str, Any] = {"epochs": DELREC_EPOCHS, "batch": DELREC_BATCH, "hidden": DELREC_HIDDEN}
+# What is other than published where no preset is named.
+_QUICK: dict[str, dict[str, Any]] = {
+    "slayer": {"epochs": SLAYER_EPOCHS, "dt": SLAYER_DT},
+    "delrec": _DELREC,
+    "conv-delrec": _DELREC,
+}
 
 
 def with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     """Return what is asked for, with the settings of a published method where nothing is said."""
-    if asked.get("method") != "slayer":
-        return asked
     from evsim.gradients.methods import recipe
 
-    published = recipe("axonal-shd")
-    dt = asked.get("dt") or SLAYER_DT
+    preset = asked.get("preset")
+    published = None if preset is None else recipe(preset)
+    method = asked.get("method", "exact" if preset is None else method_of(preset))
+    if method not in PUBLISHED:
+        return asked
+    if method != "slayer" and "fit" in asked:
+        raise ValueError(
+            f"fit = {asked['fit']}, but first weights of {method} are the published ones: leave it "
+            "out"
+        )
+    published = published or recipe(PUBLISHED[method])
+    quick: dict[str, Any] = {} if preset else _QUICK[method]
+    dt = asked.get("dt") or quick.get("dt", published.dt)
     usual = {
-        "dt": dt, "hidden": published.sizes[1:-1], "delay": "axonal", "fit": "layer",
-        "epochs": SLAYER_EPOCHS, "batch": published.batch, "lr": published.lr,
-        "delay_lr": published.delay_lr / published.dt * dt,
+        "method": method, "dt": dt, "hidden": _one_or_several(published.sizes[1:-1]),
+        "epochs": published.epochs, "batch": published.batch, "lr": published.lr,
+        "delay_lr": published.delay_lr / published.dt * dt, **ALONE[method],
     }  # fmt: skip
-    return {**usual, **asked}
+    return {**usual, **quick, **asked}
+
+
+def _one_or_several(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    return sizes if len(sizes) > 1 else sizes[0]
 
 
 def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
@@ -53,7 +84,16 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
     new : bool
         Whether first weights are fitted to the data; step sizes depend on them.
     """
-    return _slayer(s, parts, new) if s.method == "slayer" else _exact(s, parts, new)
+    if s.method == "exact":
+        return _exact(s, parts, new)
+    model, options, method = _slayer(s, parts, new) if s.method == "slayer" else _delrec(s, parts)
+    try:
+        model.to(s.device)
+        float(next(model.parameters()).detach().sum())  # of which "meta" has none
+        return model, options, method
+    except (RuntimeError, AssertionError) as error:  # the latter if torch was built without it
+        why = str(error).splitlines()[0]
+        raise ValueError(f"device = {s.device}: torch has no such device here: {why}") from error
 
 
 def _exact(s: TrainSettings, parts: Parts, new: bool) -> Made:
@@ -87,6 +127,29 @@ def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
     return model, options, slayer_method(s.dt, factors)
 
 
+def _delrec(s: TrainSettings, parts: Parts) -> Made:
+    from evsim.gradients.methods.by_values import delrec_method, valued
+    from evsim.gradients.training.processes import n_processes
+
+    assert s.dt is not None
+    if n_processes() > 1:
+        raise ValueError(
+            f"method = {s.method}: its batch norms are of whole batches; train it in one process, "
+            "without torchrun"
+        )
+    duration = parts.train.duration
+    sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
+    name = s.preset or PUBLISHED[s.method]
+    # Where recordings end in silence there is nothing at the last step, which the published
+    # kernels' readout takes, and no gradient.
+    readout = "votes" if s.preset is None else None
+    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, readout)
+    options = TrainOptions(
+        s.epochs, s.batch, s.seed, s.lr, s.delay_lr, lr_decay=1.0, wake=0.0, average=0.0
+    )
+    return model, options, delrec_method(recipe)
+
+
 def on_grid(net: Network, dt: float) -> nn.Sequential:
     """Return the model on a grid of which a network was exported, from `Spikes` to counts.
 
@@ -111,21 +174,25 @@ def decisions_by_events(net: Network, model: nn.Module, parts: Parts) -> str:
     net : Network
         Exported from the model.
     model : Module
-        From `Spikes` to counts; the class is the unit with most spikes.
+        From `Spikes` to a value per class or a count per unit; the class is the largest.
     parts : Parts
         The data; those to test with are decided.
     """
     import torch
 
+    from evsim.gradients.training.trainer import used
+
+    spiking = net.populations[net.output].spiking
     equal = right = n = 0
     for batch in parts.test.batches(_BATCH):
-        with torch.no_grad():
+        with torch.no_grad(), used(model):
             on_grid = model(batch).argmax(dim=1).cpu().numpy()
         try:
-            fired = simulate(net, batch, [net.output]).spikes[net.output]
+            result = simulate(net, batch, [net.output] if spiking else [])
         except RunawayError as error:
             return f"decisions by events: none, {error}"
-        decided = fired.counts().argmax(axis=1)
+        values = result.spikes[net.output].counts() if spiking else result.output[net.output]
+        decided = values.argmax(axis=1)
         equal += int(np.sum(decided == on_grid))
         right += int(np.sum(decided == batch.labels))
         n += len(batch)

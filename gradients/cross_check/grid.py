@@ -56,7 +56,7 @@ class _Listed(OnGrid):
             return super().arrivals(raster, found)
         weight = found["weight"]
         assert weight is not None
-        late = synaptic.whole if axonal is None else synaptic.whole + axonal.whole
+        late = synaptic.place if axonal is None else synaptic.place + axonal.place
         batch, n_steps, _ = raster.shape
         n_out = len(weight)
         # Whatever comes after the end is added to one more step, which is cut off.

@@ -3,6 +3,7 @@
 from .convert import from_events as from_events
 from .convert import from_network as from_network
 from .counting import Counting as Counting
+from .counting import FromSpikes as FromSpikes
 from .layers import LIF as LIF
 from .layers import SRM as SRM
 from .layers import CubaLIF as CubaLIF

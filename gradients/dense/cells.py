@@ -145,6 +145,11 @@ class LIFCells(_Resetting):
         self.decay_mem = decay(cells["tau_mem"], dt).to(zero)
         self.u = zero
 
+    @staticmethod
+    def lift(cells: dict[str, Tensor], dt: float) -> Tensor | None:
+        """Return the voltage that an arrival of 1 at every step holds up; inf without a leak."""
+        return -1 / torch.expm1(-dt / cells["tau_mem"].double())
+
     def step(self, arriving: Tensor) -> Tensor:
         """Go on to the next step; return the spikes."""
         u = torch.where(self.pass_time(), self.u * self.decay_mem, self.u)
@@ -162,6 +167,13 @@ class CubaLIFCells(_Resetting):
         super().__init__(cells, dt, zero, firing)
         self.flow = CubaLICells(cells, dt, zero)
         self.u = zero
+
+    @staticmethod
+    def lift(cells: dict[str, Tensor], dt: float) -> Tensor | None:
+        """Return the voltage that an arrival of 1 at every step holds up; inf without a leak."""
+        tau_mem, tau_syn = cells["tau_mem"].double(), cells["tau_syn"].double()
+        gain = psp(tau_mem, tau_syn, dt)
+        return gain / torch.expm1(-dt / tau_mem) / torch.expm1(-dt / tau_syn)
 
     def step(self, arriving: Tensor) -> Tensor:
         """Go on to the next step; return the spikes."""
@@ -187,6 +199,11 @@ class SRMCells:
             psp(cells[n], cells[n], dt).to(zero) for n in ("tau_syn", "tau_r")
         )
         self.u = self.v = self.i = self.r = self.k = zero
+
+    @staticmethod
+    def lift(cells: dict[str, Tensor], dt: float) -> Tensor | None:
+        """Return None: there is no leak voltage that could stand for what always arrives."""
+        return None
 
     def step(self, arriving: Tensor) -> Tensor:
         """Go on to the next step; return the spikes."""

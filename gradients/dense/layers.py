@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from evsim.models import RESET_MODES
 from evsim.quantities import positive
@@ -20,9 +20,13 @@ from evsim.quantities import positive
 from .. import layers as events
 from ..diagnostics import Diagnostics
 from ..synapses import MAX_DELAY, Spiking
+from ..tensors import refuse_illegal
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
 from .delays import in_steps, late
-from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals
+from .loops import diagonals
+from .normalising import StepNorm, checked_share, kept, normalised
+from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals, described_grid
+from .spread import SIGMA, acting
 from .surrogates import Surrogate, find_surrogate
 
 
@@ -35,13 +39,24 @@ class Delay(events.Delay):
         As for `evsim.gradients.Delay`.
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate", "floor"}
+    delays : {"round", "interpolate", "floor", "spread"}
         Shift by the nearest number of steps; or share each spike between the two steps that
-        the delay lies between; or shift by the whole steps in the delay. Rounded delays have
-        no gradient, cut ones have SLAYER's.
+        the delay lies between; or shift by the whole steps in the delay; or share each spike
+        over a triangle of steps. Rounded delays have no gradient, cut ones have SLAYER's.
+
+    Attributes
+    ----------
+    sigma : float
+        Of ``delays="spread"``, 10 steps at first: how much wider than interpolation a triangle
+        is. Set it to less and less while you train (`evsim.gradients.methods.delrec.sigma`).
 
     Notes
     -----
+    With ``"spread"`` and delay / dt = c, the share of a spike that arrives k steps later is
+    max(0, s - abs(k - c)) / s^2, s = 1 + sigma; what would arrive before the spike is lost. In
+    ``eval()`` mode delays are rounded to the nearest step on the fly. With sigma = 0 this is
+    ``"interpolate"``.
+
     With ``"floor"`` a delay within one part in 10^9 of a whole number of steps (10^6 if it is
     not float64) is that number. SLAYER's gradient stands for a derivative that is 0 almost
     everywhere: with y the delayed raster, 0 before its first step, and g = dL/dy, a unit's
@@ -55,6 +70,8 @@ class Delay(events.Delay):
     tensor([0.0000, 0.7500, 0.2500], grad_fn=<ViewBackward0>)
     """
 
+    sigma: float
+
     def __init__(
         self,
         size: int,
@@ -66,16 +83,21 @@ class Delay(events.Delay):
     ) -> None:
         super().__init__(size, max_delay, dtype)
         self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
+        if delays == "spread":
+            self.sigma = SIGMA
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the raster, later; what would come after its end is lost."""
         self.check_delays()
         raster = checked_raster(raster, len(self.delay)).to(self.delay.dtype)
-        return late(raster, in_steps(self.delay, self.dt, self.delays))
+        sigma = self.sigma if self.delays == "spread" else 0.0
+        how = acting(self.delays, sigma, self.training)
+        half = self.delay.new_tensor(1.0 + sigma)
+        return late(raster, in_steps(self.delay, self.dt, how, half=half))
 
     def extra_repr(self) -> str:
         """Return the size, the limit and the step."""
-        return f"{super().extra_repr()}, dt={self.dt:g}"
+        return f"{super().extra_repr()}, {described_grid(self)}"
 
 
 class _Fires(OnGrid, Spiking):
@@ -92,6 +114,14 @@ class _Fires(OnGrid, Spiking):
         function takes the voltage minus the threshold.
     detach_reset : bool
         Whether gradients bypass what a spike does to its own unit.
+    learn_spread : bool
+        Whether every sending unit of the loop has a width of its own, with ``delays="spread"``.
+    dropout, input_dropout, recurrent_dropout : float
+        Shares of units that are dropped for a recording in training, of what leaves the layer,
+        of what arrives through the input projection and through the loop. The loop gets all
+        spikes.
+    batch_norm : bool
+        Whether what arrives through the input projection passes a batch norm, ``norm``.
     """
 
     cells_of_model: type[LIFCells] | type[CubaLIFCells] | type[SRMCells]
@@ -103,9 +133,33 @@ class _Fires(OnGrid, Spiking):
         *synapses: Any,
         surrogate: str | Surrogate = "arctan",
         detach_reset: bool = True,
+        learn_spread: bool = False,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        recurrent_dropout: float = 0.0,
+        batch_norm: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(*synapses, **options)
+        self.dropout = checked_share("dropout", dropout)
+        self.input_dropout = checked_share("input_dropout", input_dropout)
+        self.recurrent_dropout = checked_share("recurrent_dropout", recurrent_dropout)
+        if recurrent_dropout and self.recurrent is None:
+            raise ValueError(
+                f"recurrent_dropout = {recurrent_dropout}, but there is no loop: give recurrent=, "
+                "or leave it out"
+            )
+        self.batch_norm = batch_norm
+        self.norm = StepNorm(self.out_features, dtype=self.weight.dtype) if batch_norm else None
+        self.learn_spread = learn_spread
+        self.register_parameter("spread", None)
+        if learn_spread:
+            if self.delays != "spread" or self.recurrent is None:
+                raise ValueError(
+                    "learn_spread = True, but there is nothing to spread: give delays='spread' and "
+                    "recurrent=, or leave learn_spread out"
+                )
+            self.spread = nn.Parameter(torch.zeros(self.out_features, dtype=self.weight.dtype))
         if self.bound != float("inf"):
             raise ValueError("bound: surrogate gradients have no costates to bound")
         self.surrogate, self.detach_reset = find_surrogate(surrogate), detach_reset
@@ -130,7 +184,8 @@ class _Fires(OnGrid, Spiking):
         Returns
         -------
         tensor [batch, step, out]
-            0 or 1, in the type of the weights.
+            0 or 1, in the type of the weights; in training, with ``dropout``, 0 or
+            1 / (1 - dropout).
 
         Raises
         ------
@@ -150,6 +205,32 @@ class _Fires(OnGrid, Spiking):
         fired, u = self._stepped(raster)
         return fired, u + self.cell("v_leak") if "v_leak" in self.cells else u
 
+    def acting_tensors(self) -> dict[str, Tensor | None]:
+        """Return the `tensors` as the steps need them: a kernel as its diagonals, no matrix."""
+        if self.recurrent != "conv":
+            return self.tensors()
+        found = self.input_tensors()
+        kernel: Tensor = self.recurrent_weight
+        delay: Tensor = self.recurrent_delay
+        weight = kernel[:, None].expand(-1, self.out_features)
+        if self.recurrent_mask is not None:
+            weight = weight * diagonals(self.recurrent_mask, len(kernel))
+        found["recurrent_weight"] = weight[None]
+        if self.recurrent_delay_kind == "synaptic":
+            found["recurrent_delay"] = delay[None, :, None]
+        elif self.recurrent_delay_kind == "dendritic":
+            found["recurrent_delay"] = delay[None, None]
+        else:
+            found["recurrent_axonal_delay"] = delay.expand(self.out_features)
+        return found
+
+    def half_width(self, prefix: str) -> Tensor:
+        """Return the half-width of spread delays [steps], of all sending units or for each."""
+        if not prefix or self.spread is None:
+            return super().half_width(prefix)
+        refuse_illegal(type(self).__name__, "spread", self.spread)
+        return 1 + 2 * self.sigma * torch.sigmoid(self.spread)
+
     def _stepped(self, raster: Tensor) -> tuple[Tensor, Tensor]:
         """Return spikes and voltages above v_leak."""
         raster, found = self.checked(raster)
@@ -163,19 +244,62 @@ class _Fires(OnGrid, Spiking):
             cells, self.dt, self.weight.new_zeros(batch, self.out_features), firing
         )
         loop = self.loop(batch, found)
+        arriving = self._entering(raster, found)
+        keep = self._kept(arriving, self.recurrent_dropout)
         fired, voltages = [], []
-        for arriving in self.arrivals(raster, found).unbind(1):
+        for now in arriving.unbind(1):
             if loop is None:
-                fired.append(units.step(arriving))
+                fired.append(units.step(now))
             else:
-                fired.append(units.step(arriving + loop.step()))
+                own = loop.step()
+                fired.append(units.step(now + (own if keep is None else own * keep)))
                 loop.send(fired[-1])
             voltages.append(units.u)
-        return torch.stack(fired, 1), torch.stack(voltages, 1)
+        leaving = torch.stack(fired, 1)
+        keep = self._kept(leaving, self.dropout)
+        return leaving if keep is None else leaving * keep[:, None], torch.stack(voltages, 1)
+
+    def _entering(self, raster: Tensor, found: dict[str, Tensor | None]) -> Tensor:
+        """Return what enters the units through the input projection, [batch, step, unit]."""
+        arriving = self.arrivals(raster, found)
+        if self.norm is not None:
+            arriving = normalised(arriving, self.out_features, self.norm)
+        keep = self._kept(arriving, self.input_dropout)
+        return arriving if keep is None else arriving * keep[:, None]
+
+    def _kept(self, like: Tensor, share: float) -> Tensor | None:
+        return kept(like, self.out_features, share, self.training)
+
+    def folded(self) -> dict[str, Tensor]:
+        """Return weights and ``v_leak`` with the batch norm in them, for a network.
+
+        Raises
+        ------
+        ValueError
+            If the units have no leak that a shift could be folded into.
+        """
+        if self.norm is None:
+            return {}
+        factor, shift = self.norm.affine_map()
+        found = {"weight": self.weight.double() * factor[:, None]}
+        if shift.any():
+            cells = {name: getattr(self, name) for name in self.cells}
+            lift = self.cells_of_model.lift(cells, self.dt)
+            if lift is None or not lift.isfinite().all():
+                raise ValueError(
+                    f"{type(self).__name__}: batch_norm adds {shift[shift != 0][0]:g} to what "
+                    "arrives at each step, and units without a leak have no v_leak to fold it into"
+                )
+            found["v_leak"] = cells["v_leak"].double() + shift * lift
+        return found
 
     def extra_repr(self) -> str:
         """Return sizes, what is not as usual, and the step."""
-        return super().extra_repr() + (", refire=True" if self.refire else "")
+        shares = ("dropout", "input_dropout", "recurrent_dropout")
+        told = [f"{n}={getattr(self, n):g}" for n in shares if getattr(self, n)]
+        options = ("batch_norm", "learn_spread", "refire")
+        told += [f"{n}=True" for n in options if getattr(self, n)]
+        return ", ".join([super().extra_repr(), *told])
 
 
 class _Resets(_Fires):
@@ -201,15 +325,27 @@ class CubaLIF(_Resets, events.CubaLIF):
 
     Parameters
     ----------
-    dt, delays, surrogate, reset_mode, detach_reset
+    dt, delays, surrogate, reset_mode, detach_reset, learn_spread
         Keywords: ``dt`` is the length of a step [s]; ``delays`` are put on the grid by
-        ``"round"``, ``"interpolate"`` or ``"floor"``, see `Delay` (not ``"floor"`` for synaptic
-        delays, nor for learnt ones of a loop); ``surrogate`` is a name or a function, see
-        `evsim.gradients.dense.surrogates`; ``reset_mode`` is ``"hard"`` or ``"soft"``;
-        with ``detach_reset`` gradients bypass what a spike does to its own unit.
+        ``"round"``, ``"interpolate"``, ``"floor"`` or ``"spread"``, see `Delay` (not ``"floor"``
+        for synaptic delays, nor for learnt ones of a loop); ``surrogate`` is a name or a function,
+        see `evsim.gradients.dense.surrogates`; ``reset_mode`` is ``"hard"`` or ``"soft"``;
+        with ``detach_reset`` gradients bypass what a spike does to its own unit; with
+        ``learn_spread`` the triangles of a loop have a parameter ``spread`` p for each sending
+        unit, 0 at first: their half-width is 1 + 2 sigma sigmoid(p), not 1 + sigma.
+    dropout, input_dropout, recurrent_dropout : float
+        Keywords: shares of the units whose spikes don't leave the layer (its loop gets them
+        all), at which nothing arrives from the input, or from the loop; drawn for each recording
+        and kept for all its steps. In training only.
+    batch_norm : bool
+        Keyword: what arrives from the input at each step passes a batch norm over recordings and
+        steps, with a factor and a shift for each unit in ``norm``. A network gets it folded into
+        weights and ``v_leak``, at which its units start, while those of the layer drift there
+        (and take one shift more at the end of a refractory period).
     in_features, out_features, ...
         As for `evsim.gradients.CubaLIF`. A loop takes a step or more; the refractory period
-        is rounded to steps.
+        is rounded to steps. A spread loop takes the delay, not the delay and a step; optimisers
+        leave its delays at a step or above.
 
     Examples
     --------
@@ -237,7 +373,8 @@ class LIF(_Resets):
     delay, max_delay, recurrent, recurrent_delay
     recurrent_max_delay, kernel_size, learn, mask, recurrent_mask, dtype
         As for `evsim.gradients.CubaLIF`.
-    dt, delays, surrogate, reset_mode, detach_reset
+    dt, delays, surrogate, reset_mode, detach_reset, learn_spread
+    dropout, input_dropout, recurrent_dropout, batch_norm
         As for `CubaLIF`.
     refire : bool
         Keyword, for ``reset_mode="soft"``: a unit that is still at or above the threshold fires
@@ -269,7 +406,8 @@ class SRM(_Fires, events.SRM):
     ----------
     in_features, out_features, ...
         As for `evsim.gradients.SRM`.
-    dt, delays, surrogate, detach_reset
+    dt, delays, surrogate, detach_reset, learn_spread
+    dropout, input_dropout, recurrent_dropout, batch_norm
         As for `CubaLIF`; gradients bypass the refractory kernel with ``detach_reset``.
     refire : bool
         Keyword: fire at every step at or above the threshold, as SLAYER does. Without it, as

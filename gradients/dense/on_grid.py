@@ -10,9 +10,12 @@ from torch import Tensor
 from evsim import Population
 from evsim.quantities import positive
 
+from ..delays import keep_delays
 from ..synapses import Synapses
 from ..tensors import refuse_elsewhere
-from .delays import DELAYS, Loop, Ring, Steps, arrivals, in_steps
+from .delays import DELAYS, OnSteps, arrivals, in_steps
+from .loops import Band, Loop, Ring, loop_of, neighbours
+from .spread import SIGMA, acting
 
 
 class OnGrid(Synapses):
@@ -22,11 +25,18 @@ class OnGrid(Synapses):
     ----------
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate", "floor"}
+    delays : {"round", "interpolate", "floor", "spread"}
         What becomes of delays that are no multiples of ``dt``. Rounded ones have no gradient.
     *synapses, **options
         As the layer takes them.
+
+    Attributes
+    ----------
+    sigma : float
+        Of ``delays="spread"``: how much wider than interpolation a triangle is [steps].
     """
+
+    sigma: float
 
     def __init__(self, *synapses: Any, dt: float, delays: str = "round", **options: Any) -> None:
         super().__init__(*synapses, **options)
@@ -35,6 +45,9 @@ class OnGrid(Synapses):
         self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
         if delays == "floor":
             self._refuse_cut_delays()
+        if delays == "spread":
+            self.sigma = SIGMA
+            keep_delays(self)  # first ones of loops may be shorter than a step
 
     def _refuse_cut_delays(self) -> None:
         """Refuse ``delays="floor"`` where SLAYER has no gradient for what is learnt."""
@@ -50,6 +63,21 @@ class OnGrid(Synapses):
                 f"as recurrent_delay [s], or {other}"
             )
 
+    def legal_limits(self) -> dict[str, tuple[float, float]]:
+        """Return limits of delays [s] by name of the parameter, for what a user may put there."""
+        return super().delay_limits()
+
+    def delay_limits(self) -> dict[str, tuple[float, float]]:
+        """Return the limits between which optimisers leave delays [s], by name of the parameter.
+
+        Below a step a spread delay of a loop has no gradient and would stay where it is.
+        """
+        limits = super().delay_limits()
+        if self.delays == "spread" and "recurrent_delay" in limits:
+            low, high = limits["recurrent_delay"]
+            limits["recurrent_delay"] = (max(low, min(self.dt, high)), high)
+        return limits
+
     def checked(self, raster: Tensor) -> tuple[Tensor, dict[str, Tensor | None]]:
         """Return the raster in the type of the weights, and the `tensors` of the layer.
 
@@ -61,10 +89,14 @@ class OnGrid(Synapses):
         if self.weight.is_meta:
             refuse_elsewhere(type(self).__name__, "its weight is", self.weight)
         raster = checked_raster(raster, self.in_features)
-        found = self.tensors()
+        found = self.acting_tensors()
         self.refuse_illegal_parameters()
         Population(type(self).__name__, self.model, self.out_features, **self.population())
         return raster.to(self.weight.dtype), found
+
+    def acting_tensors(self) -> dict[str, Tensor | None]:
+        """Return the `tensors` as the steps need them."""
+        return self.tensors()
 
     def population(self) -> dict[str, Any]:
         """Return what an `evsim.Population` of the layer's units is built with."""
@@ -82,39 +114,56 @@ class OnGrid(Synapses):
         axonal, synaptic = self.steps(found, "", least=0)
         return arrivals(raster, weight, axonal, synaptic)
 
-    def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | Ring | None:
+    def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | Band | Ring | None:
         """Return the layer's projection onto itself, if it has one."""
         weight = found.get("recurrent_weight")
         if weight is None:
             return None
         axonal, synaptic = self.steps(found, "recurrent_", least=1)
-        kind = Loop if torch.is_grad_enabled() else Ring
-        return kind(weight, axonal, synaptic, batch)
+        return loop_of(weight, axonal, synaptic, batch)
 
     def steps(
         self, found: dict[str, Tensor | None], prefix: str, least: int
-    ) -> tuple[Steps | None, Steps | None]:
+    ) -> tuple[OnSteps | None, OnSteps | None]:
         """Return axonal and synaptic delays of a projection in steps, ``least`` or more.
 
         Those of post units alone are a column, [post, 1].
         """
+        how = acting(self.delays, getattr(self, "sigma", 0.0), self.training)
+        half = self.half_width(prefix) if how == "spread" else None
         axonal, synaptic = (found.get(prefix + name) for name in ("axonal_delay", "delay"))
-        if synaptic is not None and getattr(self, f"{prefix}delay_kind") == "dendritic":
-            synaptic = synaptic[:, :1]
+        weight = found[f"{prefix}weight"]
+        if synaptic is not None and weight is not None:
+            if weight.ndim == 3:  # a kernel, whose units see the widths of those around them
+                if half is not None and half.ndim:
+                    half = neighbours(half[None], weight.shape[1], 1.0)
+            elif getattr(self, f"{prefix}delay_kind") == "dendritic":
+                synaptic = synaptic[:, :1]
         return (
-            None if axonal is None else in_steps(axonal, self.dt, self.delays, least),
-            None if synaptic is None else in_steps(synaptic, self.dt, self.delays, least),
+            None if axonal is None else in_steps(axonal, self.dt, how, least, half),
+            None if synaptic is None else in_steps(synaptic, self.dt, how, least, half),
         )
+
+    def half_width(self, prefix: str) -> Tensor:
+        """Return the half-width of spread delays [steps], of all sending units or for each."""
+        return self.weight.new_tensor(1.0 + self.sigma)
 
     def extra_repr(self) -> str:
         """Return sizes, what is learnt, and the step."""
-        return f"{super().extra_repr()}, dt={self.dt:g}"
+        return f"{super().extra_repr()}, {described_grid(self)}"
+
+
+def described_grid(layer: Any) -> str:
+    """Return the step of a layer, and how wide spread delays are, as a user would write them."""
+    spread = f", delays='spread', sigma={layer.sigma:g}" if layer.delays == "spread" else ""
+    return f"dt={layer.dt:g}{spread}"
 
 
 def checked_delays(delays: str) -> str:
     """Return how delays are put on the grid."""
     if delays not in DELAYS:
-        raise ValueError(f"delays = {delays!r}, must be 'round', 'interpolate' or 'floor'")
+        known = ", ".join(map(repr, DELAYS[:-1]))
+        raise ValueError(f"delays = {delays!r}, must be {known} or {DELAYS[-1]!r}")
     return delays
 
 

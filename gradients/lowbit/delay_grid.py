@@ -132,7 +132,7 @@ class DelayGrid(nn.Module):
         bits = max(1, int(self.n_bits(delay.dtype)))
         whole = point.clamp(min=0).long()
         if delay.dtype == torch.float64 and (low == 0 or self.loop):
-            return Levels(whole.numpy(), self.step, low.item(), bits)
+            return Levels(whole.cpu().numpy(), self.step, low.item(), bits)
         n = 1 + max(int(whole.max()) if whole.numel() else 0, self._last_point(delay.dtype))
         values = torch.arange(n, dtype=torch.float64) * self.step + low
         if not self.loop and low > 0:  # what lies below is 0

@@ -17,4 +17,4 @@ def from_table(level: Tensor, values: Tensor, dtype: torch.dtype, bits: int) -> 
     if len(values) > MOST_VALUES:
         return None
     used = values.to(dtype).double()
-    return Levels(level.long().numpy(), bits=bits, values=used.numpy())
+    return Levels(level.long().cpu().numpy(), bits=bits, values=used.cpu().numpy())

@@ -170,9 +170,9 @@ class Uniform(_Sized):
         scale = self.scale.to(weight.dtype)
         level, step, offset = self._on_levels(torch.tanh(weight / scale), scale)
         if step == 0:
-            return Levels(level.long().numpy(), step=1.0, bits=self.bits)
+            return Levels(level.long().cpu().numpy(), step=1.0, bits=self.bits)
         if weight.dtype == torch.float64:
-            return Levels(level.long().numpy(), step.item(), offset.item(), self.bits)
+            return Levels(level.long().cpu().numpy(), step.item(), offset.item(), self.bits)
         every = torch.arange(2**self.bits, dtype=torch.float64)
         return from_table(level, every * step + offset, weight.dtype, self.bits)
 

@@ -1,24 +1,33 @@
 """Published methods: their networks, untrained, and the settings that they were trained with.
 
-A method is a file of this room and a row of the table below. What networks are made of is in
-`evsim.gradients.dense`, losses and regularisers are in `evsim.gradients`.
+A network is a row of the table below: `axonal`, and those of `delrec_recipes`, which
+`delrec_networks` builds; `delrec` has what such a training is made of. What networks are made of is
+in `evsim.gradients.dense`, losses and regularisers are in `evsim.gradients`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from torch import nn
 
 from evsim.quantities import positive
 
+from . import delrec
 from .axonal import AXONAL_SHD, axonal
+from .delrec_networks import network
+from .delrec_recipes import NETWORKS
 from .recipe import Recipe
 
-__all__ = ["NAMES", "Recipe", "build", "recipe"]
+__all__ = ["NAMES", "Recipe", "build", "delrec", "recipe"]
 
 _METHODS: dict[str, tuple[Recipe, Callable[..., nn.Sequential]]] = {
     "axonal-shd": (AXONAL_SHD, axonal),
+    **{
+        name: (settings, partial(network, plan, settings))
+        for name, (settings, plan) in NETWORKS.items()
+    },
 }
 NAMES = tuple(_METHODS)
 
@@ -45,7 +54,8 @@ def build(
     Returns
     -------
     Sequential
-        Of dense layers, with first weights and delays from torch's generator.
+        Of dense layers, with first weights and delays from torch's generator. ``axonal-shd``
+        returns spikes, the others a value per class, whose cross-entropy is the loss.
 
     Raises
     ------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,15 @@ from torch import Tensor, nn
 from evsim.train_options import TrainOptions
 
 from .step_sizes import adam
+
+
+def decayed(group: dict[str, Any], epoch: int, options: TrainOptions) -> dict[str, Any]:
+    """Return the step size of an epoch: the first one times ``lr_decay`` per epoch."""
+    return {"lr": group["first_lr"] * options.lr_decay**epoch}
+
+
+def _as_it_is(model: nn.Module, epoch: int, options: TrainOptions) -> None:
+    """Change nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +36,18 @@ class Method:
     loss : callable
         From values [recording, class] and labels [recording] to the sum of the losses of the
         recordings.
+    steps : callable
+        From a group of the optimiser, an epoch (from 0) and `TrainOptions` to what the group has
+        in that epoch: ``lr``, and what else changes. It depends on nothing that a training would
+        have to keep.
+    begin : callable
+        Called with the model, an epoch and `TrainOptions` before the epoch.
     """
 
     optimizer: Callable[[nn.Module, TrainOptions], torch.optim.Optimizer]
     loss: Callable[[Tensor, Tensor], Tensor]
+    steps: Callable[[dict[str, Any], int, TrainOptions], dict[str, Any]] = decayed
+    begin: Callable[[nn.Module, int, TrainOptions], None] = _as_it_is
 
 
 def cross_entropy(values: Tensor, labels: Tensor) -> Tensor:

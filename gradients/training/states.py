@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -26,8 +26,9 @@ from ..lowbit import DelayGrid, Ternary, Uniform
 from ..synapses import Synapses
 
 _EXACT = 2**24  # float32, in which Adam counts steps, stays there
-_DERIVED = ("lr", "first_lr")  # of a group of the optimiser; all else is as it was made
+_DERIVED = ("lr", "first_lr")  # of a group of the optimiser; all else is as it was told
 
+Steps = Callable[[dict[str, Any], int], dict[str, Any]]
 _StepSize = Annotated[float, Meta(ge=0, le=1e30)]  # what Adam can still count with in float32
 
 
@@ -93,7 +94,7 @@ class Checkpoint(Struct, frozen=True):
 
 
 def sound_state(
-    state: object, new: dict[str, Any], model: nn.Module, n_batches: int, lr_decay: float
+    state: object, new: dict[str, Any], model: nn.Module, n_batches: int, steps: Steps
 ) -> dict[str, Any]:
     """Return the state of a training, once all of it has been looked at.
 
@@ -107,8 +108,9 @@ def sound_state(
         The trainer's.
     n_batches : int
         Steps of an epoch.
-    lr_decay : float
-        Factor of the step sizes per epoch.
+    steps : callable
+        From a group of the optimiser and an epoch to what the group has in it, see
+        `evsim.gradients.training.method.Method`.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def sound_state(
         "average": average,
         "optimizer": _sound_optimizer(
             found.optimizer, new["optimizer"], dict(model.named_parameters()), n_steps,
-            lr_decay ** max(len(history) - 1, 0),
+            lambda group: steps(group, max(len(history) - 1, 0)),
         ),
         "history": history,
         "best": _sound_best(found.best, average, new["model"], model, history),
@@ -223,7 +225,9 @@ def _sound_tensor(
     ):
         if a != b:
             raise ValueError(f"{where} has {what} {a}, must be {b}")
-    wrong = found.isnan() if infinite else ~found.isfinite()
+    found = found.detach().to(like.device)
+    # A constant of the model may be infinite: the time constant of a readout without a leak.
+    wrong = found.isnan() if infinite else ~found.isfinite() & (found != like)
     if low > -math.inf:
         wrong |= found < low
     if wrong.any():
@@ -232,7 +236,7 @@ def _sound_tensor(
         rule += "" if low == -math.inf else f" and at least {low:g}"
         value = float(found.flatten()[first])
         raise ValueError(f"{where}, entry {first}: {value:g}, must be {rule}")
-    return found.detach().clone(memory_format=torch.contiguous_format)
+    return found.clone(memory_format=torch.contiguous_format)
 
 
 def _check_model(
@@ -246,6 +250,8 @@ def _check_model(
             values = tensors.get(start + delay)  # not there if it is parametrised
             if values is not None and bool(((values < low) | (values > high)).any()):
                 raise ValueError(f"{where}.{start}{delay}: must be from {low:g} to {high:g} s")
+        if isinstance(module, nn.BatchNorm1d) and bool((tensors[start + "running_var"] < 0).any()):
+            raise ValueError(f"{where}.{start}running_var: must be at least 0")
         kept = isinstance(module, (Synapses, DelayGrid))
         constants = module.named_buffers(recurse=False) if kept else ()
         for constant, value in constants:
@@ -264,7 +270,7 @@ def _sound_optimizer(
     new: dict[str, Any],
     parameters: dict[str, Tensor],
     n_steps: int,
-    decay: float,
+    steps: Callable[[dict[str, Any]], dict[str, Any]],
 ) -> dict[str, Any]:
     where = "optimizer"
     sound = checked(Optimizer, found, where)
@@ -284,7 +290,7 @@ def _sound_optimizer(
             for i in trained
         },
         "param_groups": [
-            _sound_group(f"{where}.param_groups[{i}]", a, b, decay) for i, (a, b) in pairs
+            _sound_group(f"{where}.param_groups[{i}]", a, b, steps) for i, (a, b) in pairs
         ],
     }
 
@@ -308,17 +314,23 @@ def _sound_moments(
     return known
 
 
-def _sound_group(where: str, found: object, new: dict[str, Any], decay: float) -> dict[str, Any]:
+def _sound_group(
+    where: str,
+    found: object,
+    new: dict[str, Any],
+    steps: Callable[[dict[str, Any]], dict[str, Any]],
+) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(f"{where} is {shown(found)}, must be a dictionary")
     _check_names(where, found, list(new))
-    for name, value in new.items():
+    sizes = checked(StepSizes, {name: found[name] for name in _DERIVED}, where)
+    wanted = {**new, **steps({**new, "first_lr": sizes.first_lr})}
+    for name, value in wanted.items():
         if name not in _DERIVED and not _same(found[name], value):
             raise ValueError(f"{where}.{name} = {shown(found[name])}, must be {value!r}")
-    sizes = checked(StepSizes, {name: found[name] for name in _DERIVED}, where)
-    if not math.isclose(sizes.lr, sizes.first_lr * decay):
-        raise ValueError(f"{where}.lr = {sizes.lr:g}, must be {sizes.first_lr * decay:g}")
-    return {**new, "lr": sizes.lr, "first_lr": sizes.first_lr}
+    if not math.isclose(sizes.lr, wanted["lr"]):
+        raise ValueError(f"{where}.lr = {sizes.lr:g}, must be {wanted['lr']:g}")
+    return {**wanted, "lr": sizes.lr, "first_lr": sizes.first_lr}
 
 
 def _same(found: Any, wanted: Any) -> bool:

@@ -29,6 +29,7 @@ from evsim.train_options import TrainOptions as TrainOptions
 
 from ..delays import share_at_limits
 from ..diagnostics import Diagnostics
+from ..synapses import Synapses
 from .averages import Averaged
 from .callbacks import Callback
 from .method import EXACT, Method, cross_entropy
@@ -157,6 +158,7 @@ class Trainer:
         self.n_batches = -(-len(training) // o.batch)
         self.stopped = ""
         self.optimizer = method.optimizer(model, o)
+        self._take_steps(0)
         self._parallel = shared(model)
         self._average = Averaged(model, o.average)
         self.averaged: nn.Module = self._average.module
@@ -238,9 +240,8 @@ class Trainer:
             If it is not that of this model and these options, or of another number of batches;
             names the entry.
         """
-        decay = self.options.lr_decay
         try:
-            sound = sound_state(state, self.state(), self.model, self.n_batches, decay)
+            sound = sound_state(state, self.state(), self.model, self.n_batches, self._steps)
         except ValueError as error:
             raise ValueError(f"the checkpoint is not one of this training: {error}") from error
         self._put(sound)
@@ -250,6 +251,14 @@ class Trainer:
         state = self._state_now()
         history = state.pop("history")
         return {**copy.deepcopy(state), "history": list(history)}
+
+    def _steps(self, group: dict[str, Any], epoch: int) -> dict[str, Any]:
+        """Return what a group of the optimiser has in an epoch."""
+        return self.method.steps(group, epoch, self.options)
+
+    def _take_steps(self, epoch: int) -> None:
+        for group in self.optimizer.param_groups:
+            group.update(self._steps(group, epoch))
 
     def _put(self, sound: dict[str, Any]) -> None:
         """Go to a state, which is used up."""
@@ -267,8 +276,8 @@ class Trainer:
         """Train one epoch, validate, and keep the record."""
         start, compiled = time.perf_counter(), watch.seconds()
         o = self.options
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["first_lr"] * o.lr_decay**epoch
+        self._take_steps(epoch)
+        self.method.begin(self.model, epoch, o)
         rng = np.random.default_rng((o.seed, epoch))
         order = int(rng.integers(2**62))
         sums = np.zeros(3)
@@ -307,7 +316,7 @@ class Trainer:
 
     def _refuse_divergence(self, record: EpochRecord) -> None:
         """Stop before numbers that are not finite are kept: no training goes on from them."""
-        kept = (*self.model.state_dict().values(), *self.averaged.state_dict().values())
+        kept = [t for model in (self.model, self.averaged) for t in _changing(model)]
         losses = (record.train_loss, record.validation_loss)
         if not np.isfinite(losses).all() or not all(bool(t.isfinite().all()) for t in kept):
             raise ValueError(
@@ -342,6 +351,7 @@ class Trainer:
         labels = _labels(mine)
         with waking(self.model, self.options.wake) as wake:
             values = self._parallel(mine)
+            labels = labels.to(values.device)
             loss = self.method.loss(values, labels)
             # Processes average their gradients, which belong to the mean over the whole batch.
             n = n_processes()
@@ -368,6 +378,14 @@ def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
         if not isinstance(one, Callback):
             raise TypeError(f"callbacks[{i}] is a {type(one).__name__}, must be a Callback")
     return list(callbacks)
+
+
+def _changing(model: nn.Module) -> Iterator[Tensor]:
+    """Yield what a training changes: parameters, and buffers that are no constants of layers."""
+    for module in model.modules():
+        yield from module.parameters(recurse=False)
+        if not isinstance(module, Synapses):
+            yield from module.buffers(recurse=False)
 
 
 @torch.no_grad()
@@ -406,10 +424,11 @@ def score(
         If there are no labels, or one is negative; names the recording.
     """
     sums = np.zeros(3)
-    with _used(model):
+    with used(model):
         for spikes in _batches(data, batch):
             mine = share(spikes)
-            labels, values = _labels(mine), model(mine)
+            values = model(mine)
+            labels = _labels(mine).to(values.device)
             sums += (
                 float(loss(values, labels)),
                 int((values.argmax(dim=1) == labels).sum()),
@@ -420,7 +439,7 @@ def score(
 
 
 @contextmanager
-def _used(model: nn.Module) -> Iterator[None]:
+def used(model: nn.Module) -> Iterator[None]:
     """Have all parts of a model in the mode in which it is used, then in that of before."""
     before = [(module, module.training) for module in model.modules()]
     model.eval()

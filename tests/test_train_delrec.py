@@ -1,0 +1,300 @@
+"""``evsim train --method delrec`` and its kin: what they leave behind, go on to, and refuse."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from damaged_runs import outcome, same
+from in_process import run
+from small_files import two_classes
+
+import evsim
+from evsim import Network, Spikes
+from evsim import gradients as g
+from evsim import train_options as options
+from evsim.commands.train_methods import with_defaults
+from evsim.datasets import SpikeFileData
+from evsim.gradients import dense, methods
+from evsim.gradients.methods import delrec
+from evsim.gradients.methods.by_values import delrec_method, keep_norms, scheduled, valued
+from evsim.gradients.training.processes import n_processes
+from evsim.train_options import TrainOptions, TrainSettings
+
+SMALL = ("--hidden", 8, "--batch", 20, "--lr", 0.02, "--epochs", 8)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return two_classes(tmp_path_factory.mktemp("data"), 150, 40, 0.3)
+
+
+@pytest.fixture(scope="module")
+def trained(recordings: Path) -> tuple[Path, str]:
+    options = ("--method", "delrec", *SMALL)
+    done = run(recordings.parent, "train", "spikes.h5", "-o", "run", *options)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return recordings.parent / "run", done.stdout
+
+
+def trainer(data: SpikeFileData, name: str, epochs: int, *callbacks: g.Callback) -> g.Trainer:
+    torch.manual_seed(0)
+    model, recipe = valued(name, (4, 6, 5, 2), 10e-3, 0.3, 0.3)
+    o = TrainOptions(epochs, 50, lr=0.01, delay_lr=5e-4, lr_decay=1.0, wake=0.0, average=0.0)
+    return g.Trainer(model, data, data, o, None, callbacks, delrec_method(recipe))
+
+
+# The command
+
+
+def test_the_settings_of_the_recipe_are_the_defaults_but_for_what_takes_long() -> None:
+    published = methods.recipe("conv-delrec-shd")
+    quick = with_defaults({"method": "conv-delrec", "dt": 5e-3})
+    assert (quick["epochs"], quick["batch"], quick["hidden"]) == (30, 64, (64, 64))
+    assert (quick["recurrent"], quick["lr"]) == ("conv", published.lr)
+    assert quick["delay_lr"] == pytest.approx(published.delay_lr / 2)
+    settings = TrainSettings("SHD", **quick)
+    assert settings.waits == 0 and not settings.varies and settings.longest_delay(0.7) == 0.7
+
+
+@pytest.mark.parametrize("name", methods.NAMES)
+def test_a_preset_has_all_settings_of_its_recipe(name: str) -> None:
+    published = methods.recipe(name)
+    found = TrainSettings("SHD", **with_defaults({"preset": name}))
+    assert (found.epochs, found.batch, found.dt) == (
+        published.epochs,
+        published.batch,
+        published.dt,
+    )
+    assert (found.layers, found.lr, found.delay_lr) == (
+        published.sizes[1:-1], published.lr, published.delay_lr
+    )  # fmt: skip
+    assert found.method == options.method_of(name)
+
+
+def test_every_network_is_a_preset() -> None:
+    assert get_args(options.Preset) == methods.NAMES
+    assert all(options.method_of(name) == method for method, name in options.PUBLISHED.items())
+
+
+def test_it_learns_and_tells_how_often_events_decide_alike(
+    trained: tuple[Path, str], tmp_path: Path
+) -> None:
+    folder, told = trained
+    found = re.search(r"decisions by events: (\d+) of 30 as on the grid \(accuracy (.*)\)", told)
+    rows = np.genfromtxt(folder / "log.csv", delimiter=",", names=True)
+    assert found and rows["validation_accuracy"].max() > 0.8, told
+    assert len(rows) == 8  # the schedule has an end
+    done = run(folder, "simulate", "network.h5", "test.h5", "-o", tmp_path / "out.h5")
+    assert f"accuracy {found[2]}" in done.stdout
+    net = Network.load(folder / "network.h5")
+    assert net.populations["hidden"].parameters["v_leak"].max() < 1
+
+
+def test_a_preset_trains_its_network(recordings: Path, tmp_path: Path) -> None:
+    few = ("--hidden", 3, 4, 3, "--epochs", 2, "--batch", 60, "-q")
+    words = ("train", recordings, "-o", "run", "--preset", "conv-delrec-ssc", *few)
+    done = run(tmp_path, *words)
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert (told["method"], told["preset"]) == ("conv-delrec", "conv-delrec-ssc")
+    net = Network.load(tmp_path / "run" / "network.h5")
+    kinds = [type(p).__name__ for p in net.projections.values()]
+    assert kinds.count("Conv1d") == 3
+    assert net.populations["hidden1"].reset_mode == "soft"
+
+
+def test_kernels_read_votes_unless_a_preset_is_named(recordings: Path, tmp_path: Path) -> None:
+    few = ("--hidden", 3, "--epochs", 1, "--batch", 120, "-q")
+    for name, chosen, read in (
+        ("votes", ("--method", "conv-delrec"), "integral"),
+        ("last", ("--preset", "conv-delrec-shd"), "last"),
+    ):
+        done = run(tmp_path, "train", recordings, "-o", name, *chosen, *few)
+        assert done.returncode == 0, done.stderr
+        net = Network.load(tmp_path / name / "network.h5")
+        assert net.populations["readout"].output == read
+
+
+def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(
+    trained: tuple[Path, str], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evsim.gradients.training.callbacks import Checkpoint
+
+    keep = Checkpoint.epoch
+
+    def interrupted(self: Checkpoint, trainer: g.Trainer, record: dict[str, float]) -> None:
+        keep(self, trainer, record)
+        if record["epoch"] == 3:
+            raise KeyboardInterrupt
+
+    words = ("train", recordings.name, "-o", tmp_path / "run", "--method", "delrec", *SMALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "epoch", interrupted)
+        assert run(recordings.parent, *words).returncode == 130
+    done = run(recordings.parent, "train", recordings.name, "-o", tmp_path / "run", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert same(outcome(tmp_path / "run"), outcome(trained[0]))
+    files = [(folder / "network.h5").read_bytes() for folder in (tmp_path / "run", trained[0])]
+    assert files[0] == files[1]
+
+
+def test_epochs_are_part_of_the_schedule(trained: tuple[Path, str]) -> None:
+    words = ("train", "spikes.h5", "-o", "run", "--resume", "--epochs", 12)
+    done = run(trained[0].parent, *words)
+    assert done.returncode == 2 and "was trained with epochs = 8, not 12" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--method", "delrec", "--recurrent", "none"), "recurrent = none, but delrec knows"),
+        (("--method", "conv-delrec", "--recurrent", "dense"), "but conv-delrec knows recurrent"),
+        (("--method", "delrec", "--delay", "synaptic"), "delay = synaptic, but delrec knows"),
+        (("--method", "delrec", "--fit", "unit"), "first weights of delrec are the published"),
+        (("--method", "delrec", "--weight-bits", 4), "weight_bits = 4, but delrec has no few bits"),
+        (("--method", "delrec", "--delay-bits", 4), "delay_bits = 4, but delrec has no few bits"),
+        (("--method", "delrec", "--preset", "axonal-shd"), "is for method = slayer, not delrec"),
+        (("--method", "exact", "--preset", "delrec-ssc"), "is for method = delrec, not exact"),
+        (("--preset", "delrec"), "'delrec' is not one of 'axonal-shd', "),
+        (("--device", "cuda"), "exact gradients are found on the cpu"),
+        (("--method", "delrec", "--device", "abacus"), "device = abacus: torch has no such device"),
+        (("--method", "delrec", "--device", "meta"), "device = meta: torch has no such device"),
+        (("--method", "slayer", "--device", "cuda:999"), "device = cuda:999: torch has no such"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    recordings: Path, options: tuple[object, ...], words: str
+) -> None:
+    done = run(recordings.parent, "train", "spikes.h5", "-o", "not", *options)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+    assert done.stderr.count("\n") == 1 or "one of" in words
+    assert not (recordings.parent / "not").exists()
+
+
+def test_several_processes_are_refused(recordings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evsim.gradients.training.processes.n_processes", lambda: 2)
+    assert n_processes() == 1  # what others have imported is as it was
+    done = run(recordings.parent, "train", "spikes.h5", "-o", "not", "--method", "delrec")
+    assert done.returncode == 2 and "train it in one process" in done.stderr
+
+
+# Pieces
+
+
+@pytest.mark.parametrize("name", ["delrec-shd", "delrec-shd-small", "delrec-ssc"])
+def test_a_training_goes_on_to_the_same_bits(recordings: Path, name: str) -> None:
+    class Stop(g.Callback):
+        def epoch(self, trainer: g.Trainer, record: dict[str, float]) -> None:
+            if record["epoch"] == 2:
+                trainer.stop("enough")
+
+    data = SpikeFileData(recordings)[:60]
+    whole = trainer(data, name, 4)  # dropout draws on where first weights did
+    whole.run()
+    ended = copy.deepcopy(whole.state())
+    part = trainer(data, name, 4, Stop())
+    part.run()
+    again = trainer(data, name, 4)
+    again.go_on_from(copy.deepcopy(part.state()))
+    again.run()
+    for what in ("model", "optimizer", "average", "generator"):
+        assert same(again.state()[what], ended[what]), what
+
+
+def test_steps_are_those_of_torchs_schedulers() -> None:
+    o, group = TrainOptions(20), {"first_lr": 0.1, "first_betas": (0.9, 0.999)}
+    once = [scheduled({**group, "schedule": "OneCycleLR"}, e, o) for e in range(20)]
+    rates = [one["lr"] for one in once]
+    assert rates[0] == pytest.approx(0.1 / 25) and rates[5] == pytest.approx(0.1)  # 0.3 of 20, - 1
+    assert rates[-1] == pytest.approx(0.1 / 25 / 1e4)
+    assert [round(one["betas"][0], 4) for one in (once[0], once[5])] == [0.95, 0.85]
+    cosine = [scheduled({**group, "schedule": "CosineAnnealingLR"}, e, o)["lr"] for e in range(20)]
+    np.testing.assert_allclose(cosine, 0.05 * (1 + np.cos(np.pi * np.arange(20) / 20)))
+    assert scheduled({**group, "schedule": None}, 3, o) == {"lr": 0.1, "betas": (0.9, 0.999)}
+    with pytest.raises(ValueError, match="epochs = 20, but 21 are trained"):
+        scheduled({**group, "schedule": None}, 20, o)
+    with pytest.raises(ValueError, match="schedule = 'StepLR'"):
+        scheduled({**group, "schedule": "StepLR"}, 0, o)
+
+
+def test_delays_and_widths_have_a_schedule_of_their_own(recordings: Path) -> None:
+    data = SpikeFileData(recordings)[:8]
+    one = trainer(data, "delrec-shd", 10)
+    found = {group["name"]: group["schedule"] for group in one.optimizer.param_groups}
+    late = {name for name, schedule in found.items() if schedule == "CosineAnnealingLR"}
+    assert late == {"hidden2.recurrent_delay"}
+    assert {schedule for name, schedule in found.items() if name not in late} == {"OneCycleLR"}
+    groups = {group["name"]: group for group in one.optimizer.param_groups}
+    assert type(one.optimizer).__name__ == "AdamW"
+    assert groups["hidden1.weight"]["weight_decay"] == 1e-5
+    assert groups["hidden2.norm.weight"]["weight_decay"] == 0
+    spread = {group["name"] for group in trainer(data, "delrec-ssc", 10).optimizer.param_groups}
+    assert {"hidden1.spread", "hidden2.spread"} <= spread
+
+
+def test_widths_narrow_with_the_epochs_and_validation_rounds(recordings: Path) -> None:
+    widths = []
+
+    class Look(g.Callback):
+        def epoch(self, trainer: g.Trainer, record: dict[str, float]) -> None:
+            widths.append(trainer.model.hidden2.sigma)
+            assert trainer.model.training and trainer.model.hidden2.training
+
+    data = SpikeFileData(recordings)[:40]
+    one = trainer(data, "delrec-shd", 3, Look())
+    one.run()
+    assert widths == [delrec.sigma(e, 3, 10.0, 0.95) for e in range(3)]
+    delays = one.model.hidden2.recurrent_delay.detach()
+    assert ((delays / 10e-3 - (delays / 10e-3).round()).abs() > 1e-3).any()  # not in place
+    before = one.score(data)
+    with torch.no_grad():
+        one.model.hidden2.recurrent_delay.copy_((delays / 10e-3).round() * 10e-3)
+    assert one.score(data) == before
+
+
+def test_the_value_is_that_of_the_raster() -> None:
+    torch.manual_seed(0)
+    model, _ = valued("delrec-shd", (3, 4, 4, 2), 10e-3, 0.05, 0.05)
+    spikes = Spikes([0.010, 0.011, 0.03], [0, 0, 2], size=3, duration=0.05)
+    model.eval()
+    raster = dense.to_raster(spikes, 10e-3)
+    assert raster[0, 1, 0] == 2  # counts, as published
+    assert torch.equal(model(spikes), torch.nn.Sequential(*model)(raster))
+    with pytest.raises(ValueError, match="FromSpikes: the first module must be a dense layer"):
+        dense.FromSpikes(torch.nn.Linear(2, 2))
+
+
+def test_norms_are_kept_where_networks_can_have_them() -> None:
+    torch.manual_seed(0)
+    model, _ = valued("delrec-shd", (3, 4, 4, 2), 10e-3, 0.04, 0.05)
+    with torch.no_grad():
+        model.hidden1.norm.bias.copy_(torch.tensor([5.0, -5.0, 0.5, 0.0]))
+    with pytest.raises(ValueError, match="v_leak"):
+        Network.from_torch(model)
+    keep_norms(model)
+    kept = model.hidden1.norm.bias.tolist()
+    assert kept[0] < 1.5 and kept[1] == -5.0
+    net = Network.from_torch(model)
+    assert net.populations["hidden1"].parameters["v_leak"].max() == pytest.approx(0.99, abs=1e-6)
+    assert isinstance(evsim.simulate(net, Spikes([0.01], [0], size=3, duration=0.05)), evsim.Result)
+
+
+def test_variances_of_a_checkpoint_are_looked_at(recordings: Path) -> None:
+    data = SpikeFileData(recordings)[:40]
+    one = trainer(data, "delrec-shd", 1)
+    one.run()
+    state = copy.deepcopy(one.state())
+    state["model"]["hidden1.norm.running_var"][0] = -1.0
+    with pytest.raises(ValueError, match="running_var: must be at least 0"):
+        one.go_on_from(state)
+    state = copy.deepcopy(one.state())
+    state["optimizer"]["param_groups"][0]["betas"] = (0.5, 0.999)
+    with pytest.raises(ValueError, match="betas"):
+        one.go_on_from(state)
