@@ -97,6 +97,14 @@ def test_few_bits_are_trained_by_the_same_optimiser():
     assert {id(p) for p in weights} == {id(ternary.original), *map(id, ternary[0].parameters())}
 
 
+def test_what_is_behind_a_bound_is_trained_as_a_number_without_a_unit():
+    model = methods.build("axonal-shd", (3, 2, 2))
+    nn.utils.parametrize.register_parametrization(model.output, "delay", g.Bounded(0.0, 0.1))
+    weights, delays = methods.recipe("axonal-shd").optimizer(model).param_groups
+    free = model.output.parametrizations.delay.original
+    assert any(p is free for p in weights["params"]) and not delays["params"]
+
+
 @pytest.mark.parametrize(
     ("run", "what"),
     [

@@ -295,7 +295,7 @@ def encode(audio: tuple[str, ...], output: str, overwrite: bool, **options: Any)
     click.echo(encode_files(audio, output, overwrite=overwrite, **options))
 
 
-@cli.command(cls=Command, short_help="Train a network, with exact gradients or by a published method.")
+@cli.command(cls=Command, short_help="Train a network, exactly or by a published method.")
 @click.argument("dataset")
 @click.option("-o", "--output", required=True, metavar="RUN", help="Folder for all that is made.")
 @schema_options(TrainSettings, "dataset")

@@ -26,6 +26,13 @@ def loop_of(
     return Loop(weight, axonal, synaptic, batch)
 
 
+def _taps(axonal: OnSteps | None, synaptic: OnSteps | None, dtype: torch.dtype) -> Tensor:
+    """Return the impulse response of delays from the next step on: none arrives at once."""
+    steps = axonal if synaptic is None else synaptic
+    assert steps is not None
+    return steps.taps(steps.longest() + 1, dtype)[..., 1:]
+
+
 class Loop:
     """The projection of a population onto itself, step after step.
 
@@ -44,9 +51,7 @@ class Loop:
     def __init__(
         self, weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int
     ) -> None:
-        steps = axonal if synaptic is None else synaptic
-        assert steps is not None
-        taps = steps.taps(steps.longest() + 1, weight.dtype)[..., 1:]  # none arrives at once
+        taps = _taps(axonal, synaptic, weight.dtype)
         post, pre = weight.shape
         self.length = taps.shape[-1]
         if synaptic is None:  # the line holds spikes, which weights turn into arrivals at its end
@@ -89,9 +94,7 @@ class Band:
     def __init__(
         self, weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int
     ) -> None:
-        steps = axonal if synaptic is None else synaptic
-        assert steps is not None
-        taps = steps.taps(steps.longest() + 1, weight.dtype)[..., 1:]
+        taps = _taps(axonal, synaptic, weight.dtype)
         n_channels, self.reach, size = weight.shape
         if synaptic is None:
             self.into = taps.T.contiguous()

@@ -16,6 +16,7 @@ from ..dense import Counting
 from ..losses import spikemax
 from ..training.method import Method
 from .axonal import AXONAL_SHD, axonal
+from .recipe import one_each
 
 _STEPS = 10  # of the search for factors of the weights
 _SPAN = 64.0  # a factor is from 1 to 64
@@ -89,24 +90,14 @@ def slayer_method(dt: float, factors: Mapping[str, float]) -> Method:
         eps = AXONAL_SHD.eps * AXONAL_SHD.batch / o.batch  # as of the sum over a batch
         own = replace(AXONAL_SHD, lr=o.lr, delay_lr=o.delay_lr, eps=eps, delay_eps=eps / dt)
         found = own.optimizer(model)
-        weights, delays = found.param_groups
-        names = {parameter: name for name, parameter in model.named_parameters()}
-        found.param_groups = [
-            _group(group, parameter, names[parameter], scales)
-            for group, scales in ((weights, factors), (delays, {}))
-            for parameter in group["params"]
-        ]
+        n_weights = len(found.param_groups[0]["params"])
+        one_each(found, model)
+        for group in found.param_groups[:n_weights]:  # behind them are the delays
+            group["lr"] *= factors.get(group["name"].partition(".")[0], 1.0)
+            group["first_lr"] = group["lr"]
         return found
 
     return Method(optimizer, _spikemax)
-
-
-def _group(
-    group: dict[str, object], parameter: Tensor, name: str, scales: Mapping[str, float]
-) -> dict[str, object]:
-    """Return the group of a single parameter, as those of `evsim.gradients.parameter_groups`."""
-    rate = float(group["lr"]) * scales.get(name.partition(".")[0], 1.0)  # type: ignore[arg-type]
-    return {**group, "params": [parameter], "name": name, "lr": rate, "first_lr": rate}
 
 
 def _spikemax(counts: Tensor, labels: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from ..training.method import Method, cross_entropy
 from . import delrec
 from .delrec_networks import network
 from .delrec_recipes import NETWORKS
-from .recipe import Recipe, lift
+from .recipe import Recipe, lift, one_each
 
 
 def valued(
@@ -89,19 +89,13 @@ def delrec_method(recipe: Recipe) -> Method:
 
     def optimizer(model: nn.Module, o: TrainOptions) -> torch.optim.Optimizer:
         found = replace(recipe, lr=o.lr, delay_lr=o.delay_lr).optimizer(model)
-        names = {parameter: name for name, parameter in model.named_parameters()}
+        one_each(found, model)
         late = {id(delay) for _, delay, _ in trained_delays(model)}
-        groups = []
         for group in found.param_groups:
-            for parameter in group["params"]:
-                name = names[parameter]
-                spread = name.rpartition(".")[2] == "spread"
-                schedule = recipe.schedule
-                if id(parameter) in late or spread:
-                    schedule = recipe.delay_schedule
-                own = {"params": [parameter], "name": name, "first_lr": group["lr"]}
-                groups.append({**group, **own, "schedule": schedule, "first_betas": group["betas"]})
-        found.param_groups = groups
+            spread = group["name"].rpartition(".")[2] == "spread"
+            of_delays = spread or id(group["params"][0]) in late
+            group["schedule"] = recipe.delay_schedule if of_delays else recipe.schedule
+            group["first_betas"] = group["betas"]
         found.register_step_post_hook(lambda *_: keep_norms(model))
         return found
 

@@ -127,7 +127,8 @@ class Recipe:
         >>> [sum(p.numel() for p in group["params"]) for group in optimizer.param_groups]
         [54, 7]
         """
-        delays = [delay for _, delay, _ in trained_delays(model)]
+        # What is behind another parametrisation is no delay, and has no unit.
+        delays = [delay for _, delay, _ in trained_delays(model) if delay.is_leaf]
         norms: list[Any] = []
         spreads: list[Any] = []
         biases: dict[float, list[Any]] = {}
@@ -167,6 +168,19 @@ class Recipe:
     def _group(params: list[Any], lr: float, eps: float, decay: float) -> dict[str, Any]:
         kept = [p for p in params if p.requires_grad]
         return {"params": kept, "lr": lr, "eps": eps, "weight_decay": decay}
+
+
+def one_each(optimizer: torch.optim.Optimizer, model: nn.Module) -> None:
+    """Give every parameter a group of its own, in the order of the groups there are.
+
+    The groups have ``name`` and ``first_lr`` as those of `evsim.gradients.parameter_groups`.
+    """
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    optimizer.param_groups = [
+        {**group, "params": [parameter], "name": names[parameter], "first_lr": group["lr"]}
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
 
 
 def lift(layer: nn.Module, n_steps: int) -> float:
