@@ -44,6 +44,16 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def change(path: Path, end: str, value: float) -> None:
+    """Put a number into a checkpoint, wherever a name ends so."""
+    state = torch.load(path, weights_only=True)
+    for part in (state["model"], state["best"]["model"], state["average"]):
+        for name in part:
+            if name.endswith(end):
+                part[name] = torch.tensor(value, dtype=torch.float64)
+    torch.save(state, path)
+
+
 def test_a_run_tells_its_bits_and_the_same_training_at_full_precision(folder: Path) -> None:
     told = train(folder, "few", *SMALL, *FEW, "--epochs", 2)
     assert f"Mbit: 36 weights of {log2(3):.3g} bits, 4 delays of 3 bits; 4 other" in told
@@ -64,6 +74,7 @@ def test_folders_beside_a_run_that_are_none_of_its_kind(folder: Path) -> None:
         shutil.copytree(folder / "full", folder / name)
         (folder / name / spoilt).write_text("")
     (folder / "d").mkdir()
+    train(folder, "other", *SMALL, "--epochs", 1, "--seed", 1)
     # The same options, another number of units: the file of recordings was replaced.
     shutil.copytree(folder / "full", folder / "e")
     wide = Spikes.from_recordings([(other, np.arange(40) % 9)] * 40, 9, 1.0, np.arange(40) % 3)
@@ -130,13 +141,7 @@ def test_it_goes_on_to_the_same_bits(folder: Path, few: tuple) -> None:
 
 def test_another_grid_in_a_checkpoint_is_refused(folder: Path) -> None:
     train(folder, "run", *SMALL, *FEW, "--epochs", 1)
-    path = folder / "run" / "checkpoint.pt"
-    state = torch.load(path, weights_only=True)
-    for part in (state["model"], state["best"]["model"], state["average"]):
-        for name in part:
-            if name.endswith("delay.0.low"):
-                part[name] = torch.tensor(-1.0, dtype=torch.float64)
-    torch.save(state, path)
+    change(folder / "run" / "checkpoint.pt", "delay.0.low", -1.0)
     done = run(folder, "train", "spikes.h5", "-o", "run", "--resume", "--epochs", 2)
     assert done.returncode == 2 and "delay.0.low: is not that of this model" in done.stderr
 
@@ -144,6 +149,9 @@ def test_another_grid_in_a_checkpoint_is_refused(folder: Path) -> None:
 def test_fixed_levels_and_full_readouts(folder: Path) -> None:
     more = ("--levels", "fixed", "--full-readout")
     train(folder, "few", *SMALL, *FEW, *more, "--epochs", 2)
+    change(folder / "few" / "checkpoint.pt", "weight.0.fixed_positive", 0.0)
+    done = run(folder, "train", "spikes.h5", "-o", "few", "--resume", "--epochs", 3)
+    assert done.returncode == 2 and "fixed_positive: must be above 0" in done.stderr
     nets = [Network.load(folder / "few" / name) for name in ("initial.h5", "network.h5")]
     first, last = (net.projections["input->hidden"].levels["weight"].values for net in nets)
     assert same_bits(first, last)

@@ -249,3 +249,11 @@ def test_nothing_is_saved_where_nothing_is_quantised():
     populations = [evsim.Population("in", "Input", 3), evsim.Population("o", "LI", 2, tau_mem=1.0)]
     net = evsim.Network(populations, [evsim.Dense(pre="in", post="o", weight=np.ones((2, 3)))])
     assert str(network_bits(net)) == "0.000192 Mbit of weights and delays"
+
+
+@pytest.mark.parametrize(("bits", "counted"), [(2, math.log2(3)), (8, 8.0)])
+def test_three_values_are_ternary_if_their_bits_are_as_few(bits, counted):
+    weight = evsim.Levels([[0, 1, 2]], values=[-1.0, 0.0, 1.0], bits=bits)
+    sizes = [evsim.Population("in", "Input", 3), evsim.Population("out", "LI", 1, tau_mem=0.02)]
+    net = evsim.Network(sizes, [evsim.Dense(pre="in", post="out", weight=weight)])
+    assert network_bits(net).weight_bits == pytest.approx(3 * counted)

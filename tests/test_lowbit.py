@@ -80,6 +80,17 @@ def test_a_side_without_weights_takes_the_level_of_the_other():
     assert Ternary.fit(torch.zeros(3)).positive == 1.0
 
 
+def test_a_weight_at_the_threshold_is_0():
+    assert Ternary(ratio=1.0)(torch.tensor([1.0, -1.0, 1.0])).tolist() == [0, 0, 0]
+
+
+def test_a_fitted_scale_is_a_share_of_the_root_mean_square():
+    w = torch.tensor([3.0, -4.0])
+    for bits in (2, 5):
+        close(Uniform.fit(w, bits).scale, (bits + 1) / 2 * 12.5**0.5)
+    assert Uniform.fit(torch.zeros(3), 4).scale == 1.0
+
+
 def test_fixed_levels_are_no_parameters_and_keep_their_digits():
     with_levels = Ternary(0.4, 0.1).float()
     assert not list(with_levels.parameters())
@@ -162,6 +173,12 @@ def test_a_learnt_lowest_delay_is_put_back_into_its_limits():
         grid(torch.tensor([2e-3]))
         assert 0 <= grid.low < 5e-3
         close(grid.low, expected)
+
+
+def test_a_learnt_lowest_delay_of_a_loop_takes_time():
+    grid = DelayGrid(1e-3, low=1e-3, high=5e-3, learn=True, loop=True)
+    torch.nn.init.constant_(grid.low, -1.0)
+    close(grid(torch.tensor([0.0])), [1e-4])
 
 
 def test_what_was_cut_can_come_back():
@@ -454,6 +471,8 @@ def test_the_optimiser_of_evsim_keeps_free_delays_within_the_grid():
         optimizer.step()
     assert layer.parametrizations.delay.original.tolist() == [20e-3, 0.0]
     assert layer.delay.tolist() == [20e-3, 0.0]
+    free = layer.parametrizations.delay.original
+    assert optimizer.state[free]["exp_avg"].tolist() == [0.0, 0.0]  # else it would stay there long
 
 
 def test_trained_delays_at_their_limits_are_those_of_the_free_ones():
@@ -486,6 +505,12 @@ def test_size_counts_numbers_and_bits():
         parameter.requires_grad_(False)
     assert lowbit.size(model) == found
     assert str(found).startswith("0.000157 Mbit: 61 weights of 1.58 bits, 20 delays of 3 bits")
+
+
+def test_numbers_that_two_layers_share_count_once():
+    one, other = g.LI(3, 2, tau_mem=20e-3), g.LI(3, 2, tau_mem=10e-3)
+    other.weight = one.weight
+    assert lowbit.size(torch.nn.Sequential(one, other)).weights == 6
 
 
 def test_a_grid_without_an_end_counts_32_bits():

@@ -58,6 +58,8 @@ def saved(model, tmp_path):
 @pytest.mark.parametrize("delay", DELAYS)
 def test_a_file_holds_the_values_of_the_layer(weight, delay, dtype, tmp_path):
     made = layer(weight, delay, dtype)
+    with torch.no_grad():
+        made.parametrizations.delay.original[0, :2] = torch.tensor([1e-3, 0.0])  # below the grid
     lost = weight == "16 bits" and dtype == torch.float32
     with pytest.warns(UserWarning, match="weight of .*double") if lost else nullcontext():
         read = saved(made, tmp_path).projections["input->output"]
@@ -129,6 +131,10 @@ def test_a_shift_before_a_layer(tmp_path):
     both = Network.from_torch(torch.nn.Sequential(shift, *model)).projections["input->readout"]
     assert not both.levels
     assert same_bits(both.axonal_delay, 2 * read.axonal_delay)
+    late = torch.nn.Sequential(shift, g.LI(6, 2, tau_mem=20e-3, delay="axonal"))
+    both = Network.from_torch(late).projections["input->readout"]
+    own = late[1].delay.detach().double().numpy()
+    assert same_bits(both.axonal_delay, read.axonal_delay + own)
 
 
 def test_weights_that_are_normalised_first(tmp_path):

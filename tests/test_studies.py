@@ -95,7 +95,10 @@ def test_a_table_says_what_the_points_say(tiny, tmp_path):
     assert row["accuracy_deviation"] == pytest.approx(np.std(of["huge"], ddof=1))
     assert row["control_accuracy"] == pytest.approx(np.mean(of["small"]))
     assert row["difference"] == pytest.approx(np.mean(of["huge"]) - np.mean(of["small"]))
-    assert row["difference_low"] < row["difference"] < row["difference_high"]
+    pairs = zip(of["huge"], of["small"], strict=True)  # seed by seed
+    half = 4.302653 * np.std([a - b for a, b in pairs], ddof=1) / math.sqrt(3)
+    assert row["difference_high"] - row["difference"] == pytest.approx(half, rel=1e-6)
+    assert row["difference"] - row["difference_low"] == pytest.approx(half, rel=1e-6)
     assert row["compared"] == "no difference seen" and row["seeds"] == 3 and row["mbit"] == 0.1
     assert (row["wilson_low"], row["wilson_high"]) == wilson(row["right"], 200)
     needing = table.row(urn="small", share=0.9)
@@ -313,6 +316,18 @@ def test_trainings_are_run_folders_that_go_on(tmp_path, monkeypatch):
     run_training(str(data), str(tmp_path / "alone"), quiet=True, hidden=8, batch=16, epochs=2)
     nets = [tmp_path / "whole" / "runs" / "hidden=8,seed=0", tmp_path / "alone"]
     assert evsim.Network.load(nets[0] / "network.h5") == evsim.Network.load(nets[1] / "network.h5")
+
+
+def test_a_study_does_not_go_on_with_other_recordings(tiny, tmp_path):
+    rng = np.random.default_rng(0)
+    for n in (60, 40):
+        parts = [(0.2 * rng.random(30), rng.integers(0, 6, 30)) for _ in range(n)]
+        spikes = evsim.Spikes.from_recordings(parts, 6, 0.2, np.arange(n) % 2)
+        evsim.save_spikes(tmp_path / "spikes.h5", spikes, overwrite=True)
+        if n == 60:
+            run(tiny, tmp_path / "out", str(tmp_path / "spikes.h5"), seeds=1)
+    with pytest.raises(ValueError, match="was begun with other recordings of .*44 .*; now 28 "):
+        run(tiny, tmp_path / "out", str(tmp_path / "spikes.h5"), resume=True)
 
 
 def test_a_run_folder_has_a_name_for_every_system(tmp_path):
