@@ -26,7 +26,8 @@ DATA, NETWORK, OPTIMISER = "Data", "Network", "Optimiser"  # groups of options
 LACKING = {
     "patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt",
     "full_readout": False, "fit": "unit", "method": "exact", "dt": None, "preset": None,
-    "device": "cpu",
+    "device": "cpu", "learn_delays": True, "first_delay": None,
+    "readout": None,
 }  # fmt: skip
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
@@ -37,6 +38,7 @@ _MAX_DELAY = 0.3
 Delay = Literal["none", "axonal", "dendritic", "synaptic"]
 Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
+Reading = Literal["votes", "last", "sum"]
 Fit = Literal["unit", "layer"]
 MethodName = Literal["exact", "slayer", "delrec", "conv-delrec"]
 Preset = Literal[
@@ -48,10 +50,10 @@ PUBLISHED = {"slayer": "axonal-shd", "delrec": "delrec-shd", "conv-delrec": "con
 SLAYER_EPOCHS, SLAYER_DT = 100, 10e-3  # fewer and longer than the published 1000 and 4 ms
 # Less than the published 150, 256 and 256 256: minutes on a few cores.
 DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 30, 64, (64, 64)
-ALONE = {  # what a method has none else of
-    "slayer": {"delay": "axonal", "recurrent": "none", "fit": "layer"},
-    "delrec": {"delay": "axonal", "recurrent": "dense", "fit": "unit"},
-    "conv-delrec": {"delay": "axonal", "recurrent": "conv", "fit": "unit"},
+ALONE: dict[str, dict[str, tuple[str, ...]]] = {  # what a method has none else of; the usual first
+    "slayer": {"delay": ("axonal",), "recurrent": ("none",), "fit": ("layer",)},
+    "delrec": {"delay": ("axonal", "none"), "recurrent": ("dense", "none"), "fit": ("unit",)},
+    "conv-delrec": {"delay": ("axonal", "none"), "recurrent": ("conv", "none"), "fit": ("unit",)},
 }
 
 
@@ -181,6 +183,12 @@ class TrainSettings(Struct, frozen=True):
         See `evsim.gradients.training.start.delay_model`.
     max_delay : float or None
         Longest delay [s]; see `longest_delay`.
+    first_delay : float or None
+        All delays at first [s]; drawn if left out.
+    learn_delays : bool
+        Whether delays are trained.
+    readout : str or None
+        What decides on the grid of delrec, see `evsim.gradients.methods.delrec_networks.Plan`.
     fit : str
         See ``per_unit`` of `evsim.gradients.fit_weights`.
     weight_bits, delay_bits, levels, full_readout
@@ -225,6 +233,23 @@ class TrainSettings(Struct, frozen=True):
             "Longest delay [s].",
             "S",
             default=f"{_MAX_DELAY:g}, or a quarter of a recording; with delrec all of it",
+            group=NETWORK,
+        ),
+    ] = None
+    first_delay: Annotated[
+        Annotated[float, Meta(ge=0, le=_LONGEST_DELAY)] | None,
+        _told("All delays at first [s].", "S", default="drawn", group=NETWORK),
+    ] = None
+    learn_delays: Annotated[
+        bool,
+        _told("Train delays; else they stay what they are at first.", group=NETWORK),
+    ] = True
+    readout: Annotated[
+        Reading | None,
+        _told(
+            "What decides with delrec: votes of all steps, the voltage at the last one, the sum of "
+            "what arrives, which a network of events has too.",
+            default="votes, or that of the preset",
             group=NETWORK,
         ),
     ] = None
@@ -325,14 +350,26 @@ class TrainSettings(Struct, frozen=True):
                 f"preset = {self.preset} is for method = {method_of(self.preset)}, "
                 f"not {self.method}"
             )
+        if self.readout is not None and not self.scheduled:
+            raise ValueError(
+                f"readout = {self.readout}, but that of {self.method} is another: leave it out"
+            )
         if self.method == "slayer" and self.full_readout:
             raise ValueError("full_readout = True, but networks of slayer have no readout")
-        for name, only in ALONE.get(self.method, {}).items():
-            if getattr(self, name) != only:
+        for name, known in ALONE.get(self.method, {}).items():
+            if getattr(self, name) not in known:
                 raise ValueError(
-                    f"{name} = {getattr(self, name)}, but {self.method} knows {name} = {only} "
-                    "alone: leave it out, or give method = exact"
+                    f"{name} = {getattr(self, name)}, but {self.method} knows {name} = "
+                    f"{' or '.join(known)} alone: leave it out, or give method = exact"
                 )
+        if self.scheduled and self.recurrent == "none" and self.delay != "none":
+            raise ValueError(
+                f"delay = {self.delay}, but recurrent = none leaves {self.method} no loop that "
+                "could be late: give delay = none, too"
+            )
+        if self.delay == "none" and not (self.learn_delays and self.first_delay is None):
+            name = "first_delay" if self.learn_delays else "learn_delays"
+            raise ValueError(f"{name} is about delays, and there are none: delay = none")
         if self.scheduled and self.few_bits:
             name = "delay_bits" if self.weight_bits is None else "weight_bits"
             raise ValueError(

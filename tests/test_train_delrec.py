@@ -19,9 +19,11 @@ import evsim
 from evsim import Network, Spikes
 from evsim import gradients as g
 from evsim import train_options as options
-from evsim.commands.train_methods import with_defaults
+from evsim.commands.parts import Parts, open_parts
+from evsim.commands.train_methods import make, with_defaults
 from evsim.datasets import SpikeFileData
 from evsim.gradients import dense, methods
+from evsim.gradients.cross_check.by_events import STAGES, Agreement, by_events
 from evsim.gradients.methods import delrec
 from evsim.gradients.methods.by_values import delrec_method, keep_norms, scheduled, valued
 from evsim.gradients.training.processes import n_processes
@@ -122,6 +124,100 @@ def test_kernels_read_votes_unless_a_preset_is_named(recordings: Path, tmp_path:
         assert net.populations["readout"].output == read
 
 
+def trained_delays(recordings: Path, folder: Path, *words: object) -> np.ndarray:
+    few = ("--hidden", 5, "--epochs", 2, "--batch", 60, "-q")
+    done = run(folder, "train", recordings, "-o", "run", *few, *words)
+    assert done.returncode == 0, done.stderr
+    nets = [Network.load(folder / "run" / name) for name in ("initial.h5", "network.h5")]
+    loops = [p for net in nets for p in net.projections.values() if p.pre == p.post]
+    return np.array([loop.axonal(5) for loop in loops])
+
+
+def test_loops_of_one_step_and_delays_that_are_kept(recordings: Path, tmp_path: Path) -> None:
+    late = {}
+    for name, words in {
+        "step": ("--method", "delrec", "--delay", "none"),
+        "drawn": ("--method", "conv-delrec", "--no-learn-delays"),
+        "given": ("--preset", "delrec-shd", "--no-learn-delays", "--first-delay", 0.07),
+        "learnt": ("--method", "delrec"),
+        "spread": ("--preset", "conv-delrec-ssc", "--no-learn-delays"),
+        "exact": ("--recurrent", "dense", "--delay", "axonal", "--no-learn-delays"),
+    }.items():
+        (tmp_path / name).mkdir()
+        late[name] = trained_delays(recordings, tmp_path / name, *words)
+    np.testing.assert_allclose(late["step"], 0.01, rtol=1e-6)
+    np.testing.assert_allclose(late["given"], 0.07, rtol=1e-6)
+    for kept in ("drawn", "spread", "exact"):
+        first, last = late[kept]
+        assert (first == last).all() and len(np.unique(first)) > 1, kept
+    assert (late["learnt"][0] != late["learnt"][1]).all()
+    assert late["drawn"].min() > 0.1  # 10 steps and the one of a loop
+
+
+def test_without_loops(recordings: Path, tmp_path: Path) -> None:
+    words = ("--method", "conv-delrec", "--recurrent", "none", "--hidden", 5, "--epochs", 1, "-q")
+    done = run(tmp_path, "train", recordings, "-o", "run", *words)
+    assert done.returncode == 0, done.stderr
+    net = Network.load(tmp_path / "run" / "network.h5")
+    assert all(p.pre != p.post for p in net.projections.values())
+
+
+def test_delays_that_are_kept_are_not_spread(recordings: Path) -> None:
+    parts = open_parts(str(recordings))
+    for asked, width in (({}, 10.0), ({"learn_delays": False}, 0.0), ({"delay": "none"}, 0.0)):
+        settings = TrainSettings("x", **with_defaults({"method": "delrec", "hidden": 3, **asked}))
+        model, o, method = make(settings, parts, new=True)
+        method.begin(model, 0, o)
+        (loop,) = (m for m in model.modules() if getattr(m, "recurrent", None))
+        assert loop.sigma == width and loop.recurrent_delay.requires_grad == (width > 0)
+
+
+def test_batches_end_with_their_last_spike_where_that_is_published(recordings: Path) -> None:
+    spikes = Spikes([0.012, 0.031], [0, 2], size=3, duration=0.3)
+    steps = {}
+    for name in ("delrec-shd", "conv-delrec-shd", "delrec-ssc"):
+        model, recipe = valued(name, (3, 4, 4, 2), 10e-3, 0.05, 0.3)
+        assert recipe.trimmed == (name == "delrec-shd")
+        steps[name] = model.raster(spikes).shape[1]
+    assert steps == {"delrec-shd": 4, "conv-delrec-shd": 30, "delrec-ssc": 30}
+    silent = Spikes([], [], size=3, duration=0.3)
+    assert valued("delrec-shd", (3, 4, 4, 2), 10e-3, 0.05, 0.3)[0].raster(silent).shape[1] == 1
+
+
+# What is told of the event engine
+
+
+def agreement(model: dense.FromSpikes, recordings: Path) -> tuple[Agreement, Network, Parts]:
+    net, parts = Network.from_torch(model), open_parts(str(recordings))
+    return by_events(net, model, parts.test, 10e-3), net, parts
+
+
+@pytest.mark.parametrize("name", ["delrec-shd", "conv-delrec-shd", "delrec-shd-small"])
+def test_on_whole_steps_every_spike_and_decision_is_the_same(name: str, recordings: Path) -> None:
+    torch.manual_seed(1)
+    model = valued(name, (4, 12, 12, 2), 10e-3, 0.25, 0.3)[0].double()
+    with torch.no_grad():
+        for _ in range(3):  # running averages
+            model(Spikes([0.1, 0.2], [0, 1], size=4, duration=0.3))
+    found, net, parts = agreement(model, recordings)
+    assert found.n == found.alike == found.equal_read[STAGES[0]] == 30
+    assert found.grid_spikes > 50
+    batch = next(parts.test.batches(30))
+    by_hand = evsim.simulate(net, batch).output["readout"].argmax(axis=1)
+    assert found.right == (by_hand == batch.labels).sum()
+    told = found.lines()
+    assert "30 recordings spike for spike" in told[-1] and len(told) == 3
+
+
+def test_units_that_fire_again_are_told(recordings: Path) -> None:
+    torch.manual_seed(0)
+    model = valued("delrec-ssc", (4, 12, 12, 2), 10e-3, 0.25, 0.3)[0].double()
+    with torch.no_grad():
+        model.hidden1.weight.mul_(6)  # two thresholds at once: a soft reset leaves one
+    found, _, _ = agreement(model, recordings)
+    assert found.alike < 30 and not found.equal_read and len(found.lines()) == 2
+
+
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(
     trained: tuple[Path, str], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +250,18 @@ def test_epochs_are_part_of_the_schedule(trained: tuple[Path, str]) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "delrec", "--recurrent", "none"), "recurrent = none, but delrec knows"),
+        (("--method", "slayer", "--recurrent", "dense"), "recurrent = dense, but slayer knows"),
+        (
+            ("--method", "delrec", "--recurrent", "none", "--delay", "axonal"),
+            "leaves delrec no loop that could be late",
+        ),
+        (
+            ("--method", "delrec", "--recurrent", "none", "--first-delay", 0.1),
+            "first_delay is about delays, and there are none",
+        ),
+        (("--delay", "none", "--no-learn-delays"), "learn_delays is about delays, and there are"),
+        (("--method", "delrec", "--first-delay", 3), "first_delay = 3, but the longest is 0.3 s"),
+        (("--readout", "sum"), "readout = sum, but that of exact is another"),
         (("--method", "conv-delrec", "--recurrent", "dense"), "but conv-delrec knows recurrent"),
         (("--method", "delrec", "--delay", "synaptic"), "delay = synaptic, but delrec knows"),
         (("--method", "delrec", "--fit", "unit"), "first weights of delrec are the published"),
@@ -264,7 +371,7 @@ def test_the_value_is_that_of_the_raster() -> None:
     model, _ = valued("delrec-shd", (3, 4, 4, 2), 10e-3, 0.05, 0.05)
     spikes = Spikes([0.010, 0.011, 0.03], [0, 0, 2], size=3, duration=0.05)
     model.eval()
-    raster = dense.to_raster(spikes, 10e-3)
+    raster = dense.to_raster(spikes, 10e-3)[:, :4]  # until the last spike
     assert raster[0, 1, 0] == 2  # counts, as published
     assert torch.equal(model(spikes), torch.nn.Sequential(*model)(raster))
     with pytest.raises(ValueError, match="FromSpikes: the first module must be a dense layer"):

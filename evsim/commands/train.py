@@ -148,8 +148,8 @@ def _train(
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
-        full, grid = full_precision(run, settings, parts, trainer.model), settings.dt is not None
-        for line in report_lines(trainer, tested, run, parts, full, by_events=grid):
+        full = full_precision(run, settings, parts, trainer.model)
+        for line in report_lines(trainer, tested, run, parts, full, settings.dt):
             say(line)
     return tested, trainer
 

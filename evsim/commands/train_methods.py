@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evsim.commands.parts import Parts
-from evsim.errors import RunawayError
 from evsim.network import Network
-from evsim.simulate import simulate
 from evsim.train_options import (
     ALONE,
     DELREC_BATCH,
@@ -33,7 +30,6 @@ if TYPE_CHECKING:
 _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _FIT = 256  # recordings that the first weights are fitted to; on a grid
 _FIT_GRID = 64
-_BATCH = 64  # recordings at a time
 _DELREC: dict[str, Any] = {"epochs": DELREC_EPOCHS, "batch": DELREC_BATCH, "hidden": DELREC_HIDDEN}
 # What is other than published where no preset is named.
 _QUICK: dict[str, dict[str, Any]] = {
@@ -63,8 +59,11 @@ def with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     usual = {
         "method": method, "dt": dt, "hidden": _one_or_several(published.sizes[1:-1]),
         "epochs": published.epochs, "batch": published.batch, "lr": published.lr,
-        "delay_lr": published.delay_lr / published.dt * dt, **ALONE[method],
+        "delay_lr": published.delay_lr / published.dt * dt,
+        **{name: known[0] for name, known in ALONE[method].items()},
     }  # fmt: skip
+    if asked.get("recurrent") == "none":
+        usual["delay"] = "none"  # there is no loop that could be late
     return {**usual, **quick, **asked}
 
 
@@ -105,6 +104,7 @@ def _exact(s: TrainSettings, parts: Parts, new: bool) -> Made:
         parts.train.size, s.layers, len(parts.train.class_names), s.delay, s.recurrent,
         s.longest_delay(duration), tau_output=min(_TAU_OUTPUT, duration / 4),
     )  # fmt: skip
+    _begin_delays(s, model)
     if new:
         batch = next(parts.train.batches(_FIT, shuffle=True, seed=s.seed))
         fit_weights(model, batch, per_unit=s.fit == "unit")
@@ -117,6 +117,7 @@ def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
     assert s.dt is not None
     sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
     model = counting(sizes, s.dt, s.longest_delay(parts.train.duration))
+    _begin_delays(s, model)
     factors = {}
     if new:
         batch = next(parts.train.batches(_FIT_GRID, shuffle=True, seed=s.seed))
@@ -130,6 +131,7 @@ def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
 def _delrec(s: TrainSettings, parts: Parts) -> Made:
     from evsim.gradients.methods.by_values import delrec_method, valued
     from evsim.gradients.training.processes import n_processes
+    from evsim.gradients.training.start import begin_delays
 
     assert s.dt is not None
     if n_processes() > 1:
@@ -140,14 +142,32 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
     duration = parts.train.duration
     sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
     name = s.preset or PUBLISHED[s.method]
-    # Where recordings end in silence there is nothing at the last step, which the published
-    # kernels' readout takes, and no gradient.
-    readout = "votes" if s.preset is None else None
-    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, readout)
+    changes: dict[str, Any] = {"loops": s.recurrent != "none"}
+    if s.readout is not None:
+        changes["readout"] = s.readout
+    elif s.preset is None:
+        # Where recordings end in silence there is nothing at the last step, which the published
+        # kernels' readout takes, and no gradient.
+        changes["readout"] = "votes"
+    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, **changes)
+    model.trimmed = model.trimmed or s.preset is None
+    if s.delay == "none":
+        begin_delays(model, s.dt, learn=False)
+    else:
+        _begin_delays(s, model)
+    if s.delay == "none" or not s.learn_delays:
+        recipe = replace(recipe, sigma=0.0)  # spread for the sake of learning only
     options = TrainOptions(
         s.epochs, s.batch, s.seed, s.lr, s.delay_lr, lr_decay=1.0, wake=0.0, average=0.0
     )
     return model, options, delrec_method(recipe)
+
+
+def _begin_delays(s: TrainSettings, model: nn.Module) -> None:
+    """Give delays their first values, and leave them there if they are not to be trained."""
+    from evsim.gradients.training.start import begin_delays
+
+    begin_delays(model, s.first_delay, s.learn_delays)
 
 
 def on_grid(net: Network, dt: float) -> nn.Sequential:
@@ -164,38 +184,3 @@ def on_grid(net: Network, dt: float) -> nn.Sequential:
 
     layers = from_network(net, dt, delays="floor", refire=True)
     return Counting(*layers, binary=True)
-
-
-def decisions_by_events(net: Network, model: nn.Module, parts: Parts) -> str:
-    """Return a line on how often the event engine decides as a model on a grid.
-
-    Parameters
-    ----------
-    net : Network
-        Exported from the model.
-    model : Module
-        From `Spikes` to a value per class or a count per unit; the class is the largest.
-    parts : Parts
-        The data; those to test with are decided.
-    """
-    import torch
-
-    from evsim.gradients.training.trainer import used
-
-    spiking = net.populations[net.output].spiking
-    equal = right = n = 0
-    for batch in parts.test.batches(_BATCH):
-        with torch.no_grad(), used(model):
-            on_grid = model(batch).argmax(dim=1).cpu().numpy()
-        try:
-            result = simulate(net, batch, [net.output] if spiking else [])
-        except RunawayError as error:
-            return f"decisions by events: none, {error}"
-        values = result.spikes[net.output].counts() if spiking else result.output[net.output]
-        decided = values.argmax(axis=1)
-        equal += int(np.sum(decided == on_grid))
-        right += int(np.sum(decided == batch.labels))
-        n += len(batch)
-    return (
-        f"decisions by events: {equal:,} of {n:,} as on the grid (accuracy {right / max(n, 1):.1%})"
-    )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from evsim.bits import FULL
 from evsim.commands.parts import Parts
-from evsim.commands.train_methods import decisions_by_events, on_grid
+from evsim.commands.train_methods import on_grid
+from evsim.errors import RunawayError
 from evsim.network import Network
 from evsim.train_options import LACKING, TrainSettings
 from evsim.words import LINE, count, plain
@@ -27,7 +28,7 @@ def report_lines(
     run: RunFolder,
     parts: Parts,
     full: str | None,
-    by_events: bool = False,
+    dt: float | None = None,
 ) -> list[str]:
     """Draw the pictures of a training that has ended, and return the rest of its report.
 
@@ -44,8 +45,9 @@ def report_lines(
     full : str or None
         A line on the same training at full precision, see `full_precision`; then there are few
         bits, which are told, too.
-    by_events : bool
-        Whether the network was trained on a grid, so that the event engine may decide otherwise.
+    dt : float or None
+        Length of a step of the grid that the network was trained on [s]; the event engine may
+        decide otherwise then.
     """
     from evsim.gradients.lowbit import size
 
@@ -59,11 +61,7 @@ def report_lines(
         f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
         f"validation accuracy {best['validation_accuracy']:.1%}",
         f"test accuracy {tested}",
-        *(
-            [decisions_by_events(Network.load(run.path / "network.h5"), trainer.model, parts)]
-            if by_events
-            else []
-        ),
+        *([] if dt is None else _by_events(run, trainer.model, parts, dt)),
         *([str(size(trainer.model)), full] if full else []),
         f"trained in {seconds:.3g} s",
     ]
@@ -76,6 +74,16 @@ def report_lines(
     net, test = (plain(run.path / name, LINE) for name in ("network.h5", "test.h5"))
     lines.append(f"network in {net}; to run it: evsim simulate {net} {test} -o out.h5")
     return lines
+
+
+def _by_events(run: RunFolder, model: nn.Module, parts: Parts, dt: float) -> list[str]:
+    """Return lines on how the event engine decides with a network that was trained on a grid."""
+    from evsim.gradients.cross_check.by_events import by_events
+
+    try:
+        return by_events(Network.load(run.path / "network.h5"), model, parts.test, dt).lines()
+    except RunawayError as error:
+        return [f"decisions by events: none, {error}"]
 
 
 def full_precision(

@@ -19,6 +19,8 @@ class FromSpikes(nn.Sequential):
         As of ``Sequential``: modules, or a dict of them by name. The first one is a dense layer.
     binary : bool
         Keyword: whether an input unit has one spike at a step, however many fell there.
+    trimmed : bool
+        Keyword: whether a batch ends with the step of its last spike.
 
     Raises
     ------
@@ -33,9 +35,11 @@ class FromSpikes(nn.Sequential):
     torch.Size([1, 3])
     """
 
-    def __init__(self, *layers: nn.Module | dict[str, nn.Module], binary: bool = False) -> None:
+    def __init__(
+        self, *layers: nn.Module | dict[str, nn.Module], binary: bool = False, trimmed: bool = False
+    ) -> None:
         super().__init__(*layers)  # type: ignore[arg-type]
-        self.binary = binary
+        self.binary, self.trimmed = binary, trimmed
         if not len(self) or not isinstance(self[0], OnGrid):
             raise ValueError(f"{type(self).__name__}: the first module must be a dense layer")
 
@@ -43,6 +47,9 @@ class FromSpikes(nn.Sequential):
         """Return what the first layer is given, [batch, step, unit]."""
         first: OnGrid = self[0]  # type: ignore[assignment]
         raster = to_raster(spikes, first.dt, first.weight.dtype, first.weight.device)
+        if self.trimmed:
+            filled = raster.any(dim=2).any(dim=0).nonzero()
+            raster = raster[:, : int(filled.max()) + 1 if len(filled) else 1]
         return raster.clamp(max=1) if self.binary else raster
 
     def forward(self, spikes: Spikes) -> Tensor:
@@ -56,7 +63,7 @@ class Counting(FromSpikes):
 
     Parameters
     ----------
-    *layers, binary
+    *layers, binary, trimmed
         As of `FromSpikes`; the last layer spikes.
 
     Raises

@@ -32,7 +32,7 @@ def valued(
     dt: float,
     max_delay: float,
     duration: float,
-    readout: str | None = None,
+    **changes: Any,
 ) -> tuple[FromSpikes, Recipe]:
     """Return a network of DelRec, from `Spikes` to a value per class, and its settings.
 
@@ -44,8 +44,8 @@ def valued(
         As for `evsim.gradients.methods.build`.
     duration : float
         Of a recording [s].
-    readout : str or None
-        See `evsim.gradients.methods.delrec_networks.Plan`; the published one if left out.
+    **changes
+        What is not as published, of `evsim.gradients.methods.delrec_networks.Plan`.
 
     Returns
     -------
@@ -66,10 +66,9 @@ def valued(
         delay_lr=published.delay_lr / published.dt * dt,
         delay_eps=published.eps / dt,
     )
-    if readout is not None:
-        plan = replace(plan, readout=readout)
+    plan = replace(plan, **changes)
     layers = OrderedDict(network(plan, recipe, sizes, dt, max_delay).named_children())
-    return FromSpikes(layers, binary=recipe.binary), recipe
+    return FromSpikes(layers, binary=recipe.binary, trimmed=recipe.trimmed), recipe
 
 
 def delrec_method(recipe: Recipe) -> Method:

@@ -48,7 +48,11 @@ class Votes(dense.LI):
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return `evsim.gradients.methods.delrec.votes` of the voltages, [batch, out]."""
-        return votes(self.voltage(raster))
+        return self.read(self.voltage(raster))
+
+    def read(self, voltage: Tensor) -> Tensor:
+        """Return the same of voltages [batch, step, out], whoever simulated them."""
+        return votes(voltage)
 
 
 class LastStep(dense.LI):
@@ -60,7 +64,11 @@ class LastStep(dense.LI):
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the voltages after the arrivals of the last step, [batch, out]."""
-        return self.voltage(raster)[:, -1]
+        return self.read(self.voltage(raster))
+
+    def read(self, voltage: Tensor) -> Tensor:
+        """Return the same of voltages [batch, step, out], whoever simulated them."""
+        return voltage[:, -1]
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class Plan:
         Units keep 1 - 1 / tau of their voltage in a step.
     first_loop : int
         The hidden layer from which on there are loops, counted from 0. The last has one always.
+    loops : bool
+        Whether there are loops at all.
     kernel : bool
         Whether loops are kernels along the units.
     soft : bool
@@ -93,6 +103,7 @@ class Plan:
 
     tau: float
     first_loop: int = 1
+    loops: bool = True
     kernel: bool = False
     soft: bool = False
     surrogate: Surrogate = steep
@@ -137,7 +148,7 @@ def network(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     n_hidden = len(sizes) - 2
     for i, (n_before, n) in enumerate(zip(sizes, sizes[1:-1], strict=False)):
-        looped = i >= min(plan.first_loop, n_hidden - 1)
+        looped = plan.loops and i >= min(plan.first_loop, n_hidden - 1)
         layer = _hidden(plan, recipe, (n_before, n), dt, max_delay if looped else None)
         layers[f"hidden{i + 1}"] = _begun(layer, plan, recipe.n_steps)
     readout = _readout(plan, (sizes[-2], sizes[-1]), dt)

@@ -79,6 +79,7 @@ _SHD = Recipe(
     recurrent_dropout=0.2,
     validation=0.2,
     summed=5,
+    trimmed=True,
 )
 
 _SHD_4 = replace(
@@ -140,6 +141,7 @@ _SSC = replace(
     input_dropout=0.1,
     recurrent_dropout=0.3,
     validation=0.0,
+    trimmed=False,
 )
 
 _PSMNIST = replace(
@@ -197,6 +199,7 @@ _CONV_SHD = replace(
     sigma_decay=0.971,
     dropout=0.44,
     recurrent_dropout=0.26,
+    trimmed=False,
 )
 
 _CONV_SHD_4 = replace(_CONV_SHD, sizes=_SHD_4.sizes)

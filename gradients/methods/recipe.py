@@ -69,6 +69,8 @@ class Recipe:
         the data have a part for it; None if it is not told.
     summed : int
         Neighbouring channels of the data that make one input.
+    trimmed : bool
+        Whether the recordings of a batch end with its last spike.
     """
 
     sizes: tuple[int, ...]
@@ -98,6 +100,7 @@ class Recipe:
     recurrent_dropout: float = 0.0
     validation: float | None = 0.0
     summed: int = 1
+    trimmed: bool = False
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser of a model, untrained.

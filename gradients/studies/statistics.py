@@ -76,6 +76,34 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(middle, deviation, middle - half, middle + half)
 
 
+def deviation_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Return the interval of the deviation of normal values, by chi squared.
+
+    Parameters
+    ----------
+    values : sequence of float
+        One of each seed.
+
+    Returns
+    -------
+    low, high : float
+        NaN if there is only one.
+
+    Examples
+    --------
+    >>> print("{:.3f} to {:.3f}".format(*deviation_interval([1.0, 2.0, 3.0])))
+    0.521 to 6.285
+    """
+    if len(values) == 1:
+        return math.nan, math.nan
+    from scipy.special import gammaincinv
+
+    free, found = len(values) - 1, stdev(values)
+    chi = [2 * float(gammaincinv(free / 2, (1 + sign * LEVEL) / 2)) for sign in (1, -1)]
+    low, high = (found * math.sqrt(free / one) for one in chi)
+    return low, high
+
+
 def difference(values: Sequence[float], control: Sequence[float]) -> Spread:
     """Return the spread of differences from a control, paired by seed.
 

@@ -20,6 +20,7 @@ from evsim import Spikes
 from evsim import train_options as options
 from evsim.taken_spikes import as_arrays
 
+from ..delays import Delayed
 from ..layers import CubaLI, CubaLIF, Readout
 from ..synapses import MAX_DELAY, Spiking
 
@@ -102,6 +103,45 @@ def delay_model(
         sizes[-1], n_classes, tau_mem / 2, tau_syn / 2, output="integral", tau_output=tau_output
     )
     return nn.Sequential(layers)
+
+
+@torch.no_grad()
+def begin_delays(model: nn.Module, first: float | None = None, learn: bool = True) -> None:
+    """Give all delays of a model the same first value, and say whether they are trained.
+
+    Parameters
+    ----------
+    model : Module
+        Of layers of events or of the grid.
+    first : float or None
+        [s]; where a layer has none as short, its shortest. They stay as they are if left out.
+    learn : bool
+        Whether they are trained; else widths over which they are spread aren't either.
+
+    Raises
+    ------
+    ValueError
+        If a layer has no delays as long.
+
+    Examples
+    --------
+    >>> model = delay_model(4, 2, 2)
+    >>> begin_delays(model, 0.01, learn=False)
+    >>> model.hidden.delay
+    Parameter containing:
+    tensor([0.0100, 0.0100, 0.0100, 0.0100])
+    """
+    for part in model.modules():
+        for name, (low, high) in part.delay_limits().items() if isinstance(part, Delayed) else ():
+            delay = getattr(part, name)
+            if first is not None and first > high:
+                raise ValueError(f"first_delay = {first:g}, but the longest is {high:g} s")
+            if first is not None:
+                delay.fill_(max(first, low))
+            delay.requires_grad_(learn)
+        spread = getattr(part, "spread", None)
+        if isinstance(spread, nn.Parameter):
+            spread.requires_grad_(learn)
 
 
 @torch.no_grad()

@@ -1,0 +1,147 @@
+"""Delays of loops learnt, drawn and kept, or all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from evsim import Network
+from evsim.plots.style import BLUE, ORANGE
+
+from ..drawing import draw_intervals
+from ..interface import Measured, Point, Study, Work
+from ..statistics import comparison, deviation_interval, difference, in_points
+from ..tables import Row, Table
+from ..trained_networks import common
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOOPS = {"matrix": "delrec", "kernel": "conv-delrec"}
+LEARNT = "learnt"
+DELAYS = ("one step", "all at the mean", "all at the median", "random", LEARNT)
+# Paper D, Table V, whose numbers are lost but for this.
+_PUBLISHED = {LEARNT: "more than 2 points above fixed ones (SHD)"}
+_STATISTICS: dict[str, Callable[..., Any]] = {
+    "all at the mean": np.mean, "all at the median": np.median
+}  # fmt: skip
+
+
+class Ablation(Study):
+    """Loops x how their delays come about."""
+
+    name = "ablation"
+    paper = "D: Table V"
+    title = "whether delays of loops must be learnt, differ, or be there at all"
+
+    def points(self, quick: bool) -> list[Point]:
+        """Return loops x delays, those that others are made of first."""
+        loops = list(LOOPS)[: 1 if quick else None]
+        return [{"loop": loop, "delays": delays} for loop in loops for delays in DELAYS[::-1]]
+
+    def compute(self, point: Point, work: Work) -> Measured:
+        """Train a network; delays that are all the same take those of the learnt one."""
+        asked: dict[str, Any] = {}
+        if point["delays"] == "one step":
+            asked = {"delay": "none"}
+        elif point["delays"] != LEARNT:
+            asked = {"learn_delays": False}
+        if work.needed is not None:
+            asked["first_delay"] = float(_STATISTICS[point["delays"]](_delays(work.needed.folder)))
+        trained = work.train(**{**common(LOOPS[point["loop"]], work.quick), **asked})
+        found, losses = _delays(trained.folder), _losses(trained)
+        if work.needed is not None and len(np.unique(found)) > 1:
+            raise ValueError("delays that were to stay as they are have changed")
+        return {
+            "right": trained.right, "n": trained.n, "unevenness": _unevenness(losses),
+            "losses": losses, "mean_delay": float(found.mean()),
+            "deviation_of_delays": float(found.std()), "longest_delay": float(found.max()),
+        }  # fmt: skip
+
+    def control(self, point: Point) -> Point | None:
+        """Return the same loop with random delays that are kept, of these with one step."""
+        if point["delays"] == "one step":
+            return None
+        return {**point, "delays": "one step" if point["delays"] == "random" else "random"}
+
+    def needs(self, point: Point) -> Point | None:
+        """Return the network with learnt delays, of which means and medians are."""
+        return {**point, "delays": LEARNT} if point["delays"] in _STATISTICS else None
+
+    def published(self, point: Point) -> str | None:
+        """Return what the paper's text still tells, of kernels."""
+        return _PUBLISHED.get(point["delays"]) if point["loop"] == "kernel" else None
+
+    def figure(self, figure: Figure, table: Table) -> None:
+        """Draw accuracies and the losses of the epochs."""
+        left, right = figure.subplots(1, 2)
+        for loop, colour, shift in (("matrix", BLUE, -0.1), ("kernel", ORANGE, 0.1)):
+            rows = table.where(loop=loop)
+            at = [DELAYS.index(row["delays"]) + shift for row in rows]
+            draw_intervals(left, at, rows, color=colour, label=loop)
+            for row in rows:
+                wide = 2.0 if row["delays"] == LEARNT else 0.8
+                right.plot(range(1, len(row["losses"]) + 1), row["losses"], color=colour, lw=wide)
+        left.set_xticks(range(len(DELAYS)), DELAYS, rotation=20, ha="right")
+        left.legend()
+        right.set_xlabel("epoch")
+        right.set_ylabel("training loss (learnt delays: wide)")
+
+    def verdict(self, table: Table) -> list[str]:
+        """Compare learnt delays with each other kind, and how they spread over seeds."""
+        lines, beats = [], []
+        for loop in dict.fromkeys(row["loop"] for row in table.rows):
+            learnt = table.row(loop=loop, delays=LEARNT)
+            for row in table.where(loop=loop):
+                lines.append(_steadiness(row))
+                if row["delays"] == LEARNT:
+                    continue
+                found = difference(learnt["accuracy_of_seeds"], row["accuracy_of_seeds"])
+                what = comparison(found)
+                lines.append(
+                    f"{loop}: learnt beside {row['delays']}: {in_points(found)} points, {what}"
+                )
+                beats.append(what == "better")
+        told = f"{sum(beats)} of {len(beats)} kinds of fixed delays are seen to be worse"
+        if all(beats):
+            return [*lines, f"as published: learning delays beats fixed ones; {told}"]
+        return [*lines, f"differs: because {told}"]
+
+
+def _steadiness(row: Row) -> str:
+    """Tell how much accuracies differ over seeds, and how evenly the loss falls."""
+    low, high = deviation_interval(row["accuracy_of_seeds"])
+    told = (
+        ""
+        if np.isnan(low)
+        else f" (deviation {100 * row['accuracy_deviation']:.1f}, "
+        f"{100 * low:.1f} to {100 * high:.1f})"
+    )
+    return (
+        f"{row['loop']}, {row['delays']}: {row['accuracy']:.1%}{told}, unevenness of the loss "
+        f"{row['unevenness']:.3f}, delays {1e3 * row['mean_delay']:.0f} ms, deviation "
+        f"{1e3 * row['deviation_of_delays']:.0f} ms"
+    )
+
+
+def _losses(trained: Any) -> list[float]:
+    return [float(record["train_loss"]) for record in trained.trainer.history]
+
+
+def _unevenness(losses: list[float]) -> float:
+    """Return the root mean square of second differences of the later half, beside its mean."""
+    late = np.array(losses[len(losses) // 2 :])
+    bends = np.diff(late, 2)
+    return float(np.sqrt(np.mean(bends**2)) / late.mean()) if len(bends) else 0.0
+
+
+def _delays(folder: Any) -> Any:
+    """Return the delays of the loops of a network that was trained [s]."""
+    net = Network.load(folder / "network.h5")
+    loops = [p for p in net.projections.values() if p.pre == p.post]
+    return np.concatenate([p.axonal(net.populations[p.pre].size) for p in loops])
+
+
+STUDY = Ablation()

@@ -1,0 +1,107 @@
+"""What loops, their delays, and learning these are worth, beside what else knows delays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..drawing import draw_rows
+from ..interface import Measured, Point, Study, Work
+from ..statistics import comparison, difference, in_points
+from ..tables import Table
+from ..trained_networks import common, measured
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_FIXED: dict[str, Any] = {"learn_delays": False}
+_STEP: dict[str, Any] = {"delay": "none"}
+_EXACT_LOOP: dict[str, Any] = {"recurrent": "dense", "delay": "axonal"}
+# Method, what is asked for besides, and what it is compared with.
+NETWORKS: dict[str, tuple[str, dict[str, Any], str | None]] = {
+    "no loop": ("delrec", {"recurrent": "none"}, None),
+    "loop of one step": ("delrec", _STEP, "no loop"),
+    "loop, random delays": ("delrec", _FIXED, "loop of one step"),
+    "loop, learnt delays": ("delrec", {}, "loop, random delays"),
+    "kernel of one step": ("conv-delrec", _STEP, "no loop"),
+    "kernel, random delays": ("conv-delrec", _FIXED, "kernel of one step"),
+    "kernel, learnt delays": ("conv-delrec", {}, "kernel, random delays"),
+    "forward, random delays": ("dcls", _FIXED, "no loop"),
+    "forward, learnt delays": ("dcls", {}, "forward, random delays"),
+    "SLAYER, axonal delays": ("slayer", {"patience": 0}, None),
+    "exact, no loop": ("exact", {"delay": "none"}, None),
+    "exact, random delays": ("exact", {**_EXACT_LOOP, **_FIXED}, "exact, no loop"),
+    "exact, learnt delays": ("exact", _EXACT_LOOP, "exact, random delays"),
+}
+# Paper C, Table S5; paper D, Table III, SHD.
+_PUBLISHED = {
+    "loop, learnt delays": "93.39 % (C), 91.72 % (D)",
+    "kernel, learnt delays": "89.32 % (D)",
+    "forward, learnt delays": "93.77 % (C)",
+}
+
+
+class Methods(Study):
+    """Networks of two hidden layers, one method at a time."""
+
+    name = "methods"
+    paper = "C: Table S5; D: Tables I, III"
+    title = "what loops, their delays, and learning these are worth"
+
+    def points(self, quick: bool) -> list[Point]:
+        """Return one point for each network."""
+        return [{"network": name} for name in NETWORKS]
+
+    def compute(self, point: Point, work: Work) -> Measured:
+        """Train a network, and run it on its grid and by events."""
+        method, asked, _ = NETWORKS[point["network"]]
+        return measured(work.train(**{**common(method, work.quick), **asked}), work)
+
+    def control(self, point: Point) -> Point | None:
+        """Return the network that lacks one thing."""
+        other = NETWORKS[point["network"]][2]
+        return None if other is None else {"network": other}
+
+    def published(self, point: Point) -> str | None:
+        """Return the accuracy on SHD."""
+        return _PUBLISHED.get(point["network"])
+
+    def figure(self, figure: Figure, table: Table) -> None:
+        """Draw accuracies, and how many decisions the event engine makes alike."""
+        left, right = figure.subplots(1, 2, sharey=True)
+        draw_rows(left, table.rows, "accuracy")
+        names = [row["network"] for row in table.rows]
+        right.barh(range(len(names)), [row["equal"] / row["n"] for row in table.rows])
+        right.set_xlabel("decisions that agree")
+
+    def verdict(self, table: Table) -> list[str]:
+        """Tell what delays of loops are worth, and what learning them is."""
+        lines, worth = [], {}
+        for row in table.rows:
+            other = NETWORKS[row["network"]][2]
+            if other is None:
+                continue
+            control = table.row(network=other)["accuracy_of_seeds"]
+            found = difference(row["accuracy_of_seeds"], control)
+            worth[row["network"]] = comparison(found)
+            lines.append(
+                f"{row['network']} beside {other}: {in_points(found)} points, "
+                f"{worth[row['network']]}"
+            )
+        lines += [_by_events(row) for row in table.rows]
+        told = [f"{what}: {worth[f'{what}, learnt delays']}" for what in ("loop", "kernel")]
+        if all(worth[f"{what}, learnt delays"] == "better" for what in ("loop", "kernel")):
+            return [*lines, "as published: learning the delays of loops beats drawing them"]
+        return [
+            *lines,
+            "differs: because learning the delays of loops is not seen to beat drawing them "
+            f"({', '.join(told)})",
+        ]
+
+
+def _by_events(row: Any) -> str:
+    stepped = row.get("equal_in_steps")
+    more = "" if stepped is None else f", {stepped:g} with delays and times in whole steps"
+    return f"{row['network']}: decisions that agree {row['equal']:g} of {row['n']:g}{more}"
+
+
+STUDY = Methods()
