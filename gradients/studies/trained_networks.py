@@ -18,8 +18,8 @@ from .measuring import median_seconds, peak_mib
 
 # A digit lasts 0.3 s, a recording of SHD 0.8 s: steps, and with them first delays and time
 # constants, are half of the published.
-_GRID: dict[str, Any] = {"dt": 5e-3, "epochs": 30}
-_EXACT: dict[str, Any] = {"epochs": 12, "patience": 0}
+_GRID: dict[str, Any] = {"dt": 5e-3, "epochs": 20}
+_EXACT: dict[str, Any] = {"epochs": 10, "patience": 0}
 _QUICK_EPOCHS = 4
 _ALONE = 20  # recordings, one at a time
 

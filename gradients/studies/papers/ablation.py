@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evsim import Network
-from evsim.plots.style import BLUE, ORANGE
+from evsim.plots.style import BLUE
 
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
@@ -19,7 +19,6 @@ from ..trained_networks import common
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LOOPS = {"matrix": "delrec", "kernel": "conv-delrec"}
 LEARNT = "learnt"
 DELAYS = ("one step", "all at the mean", "all at the median", "random", LEARNT)
 # Paper D, Table V, whose numbers are lost but for this.
@@ -30,16 +29,15 @@ _STATISTICS: dict[str, Callable[..., Any]] = {
 
 
 class Ablation(Study):
-    """Loops x how their delays come about."""
+    """A kernel's loop, its delays as they come about."""
 
     name = "ablation"
     paper = "D: Table V"
     title = "whether delays of loops must be learnt, differ, or be there at all"
 
     def points(self, quick: bool) -> list[Point]:
-        """Return loops x delays, those that others are made of first."""
-        loops = list(LOOPS)[: 1 if quick else None]
-        return [{"loop": loop, "delays": delays} for loop in loops for delays in DELAYS[::-1]]
+        """Return kinds of delays, those that others are made of first."""
+        return [{"delays": delays} for delays in DELAYS[::-1]]
 
     def compute(self, point: Point, work: Work) -> Measured:
         """Train a network; delays that are all the same take those of the learnt one."""
@@ -50,7 +48,7 @@ class Ablation(Study):
             asked = {"learn_delays": False}
         if work.needed is not None:
             asked["first_delay"] = float(_STATISTICS[point["delays"]](_delays(work.needed.folder)))
-        trained = work.train(**{**common(LOOPS[point["loop"]], work.quick), **asked})
+        trained = work.train(**{**common("conv-delrec", work.quick), **asked})
         found, losses = _delays(trained.folder), _losses(trained)
         if work.needed is not None and len(np.unique(found)) > 1:
             raise ValueError("delays that were to stay as they are have changed")
@@ -64,46 +62,39 @@ class Ablation(Study):
         """Return the same loop with random delays that are kept, of these with one step."""
         if point["delays"] == "one step":
             return None
-        return {**point, "delays": "one step" if point["delays"] == "random" else "random"}
+        return {"delays": "one step" if point["delays"] == "random" else "random"}
 
     def needs(self, point: Point) -> Point | None:
         """Return the network with learnt delays, of which means and medians are."""
-        return {**point, "delays": LEARNT} if point["delays"] in _STATISTICS else None
+        return {"delays": LEARNT} if point["delays"] in _STATISTICS else None
 
     def published(self, point: Point) -> str | None:
-        """Return what the paper's text still tells, of kernels."""
-        return _PUBLISHED.get(point["delays"]) if point["loop"] == "kernel" else None
+        """Return what the paper's text still tells."""
+        return _PUBLISHED.get(point["delays"])
 
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw accuracies and the losses of the epochs."""
         left, right = figure.subplots(1, 2)
-        for loop, colour, shift in (("matrix", BLUE, -0.1), ("kernel", ORANGE, 0.1)):
-            rows = table.where(loop=loop)
-            at = [DELAYS.index(row["delays"]) + shift for row in rows]
-            draw_intervals(left, at, rows, color=colour, label=loop)
-            for row in rows:
-                wide = 2.0 if row["delays"] == LEARNT else 0.8
-                right.plot(range(1, len(row["losses"]) + 1), row["losses"], color=colour, lw=wide)
+        at = [DELAYS.index(row["delays"]) for row in table.rows]
+        draw_intervals(left, at, table.rows, color=BLUE)
+        for row in table.rows:
+            right.plot(range(1, len(row["losses"]) + 1), row["losses"], label=row["delays"])
         left.set_xticks(range(len(DELAYS)), DELAYS, rotation=20, ha="right")
-        left.legend()
+        right.legend()
         right.set_xlabel("epoch")
-        right.set_ylabel("training loss (learnt delays: wide)")
+        right.set_ylabel("training loss")
 
     def verdict(self, table: Table) -> list[str]:
         """Compare learnt delays with each other kind, and how they spread over seeds."""
-        lines, beats = [], []
-        for loop in dict.fromkeys(row["loop"] for row in table.rows):
-            learnt = table.row(loop=loop, delays=LEARNT)
-            for row in table.where(loop=loop):
-                lines.append(_steadiness(row))
-                if row["delays"] == LEARNT:
-                    continue
-                found = difference(learnt["accuracy_of_seeds"], row["accuracy_of_seeds"])
-                what = comparison(found)
+        lines, beats = [_steadiness(row) for row in table.rows], []
+        learnt = table.row(delays=LEARNT)["accuracy_of_seeds"]
+        for row in table.rows:
+            if row["delays"] != LEARNT:
+                found = difference(learnt, row["accuracy_of_seeds"])
+                beats.append(comparison(found) == "better")
                 lines.append(
-                    f"{loop}: learnt beside {row['delays']}: {in_points(found)} points, {what}"
+                    f"learnt beside {row['delays']}: {in_points(found)} points, {comparison(found)}"
                 )
-                beats.append(what == "better")
         told = f"{sum(beats)} of {len(beats)} kinds of fixed delays are seen to be worse"
         if all(beats):
             return [*lines, f"as published: learning delays beats fixed ones; {told}"]
@@ -120,7 +111,7 @@ def _steadiness(row: Row) -> str:
         f"{100 * low:.1f} to {100 * high:.1f})"
     )
     return (
-        f"{row['loop']}, {row['delays']}: {row['accuracy']:.1%}{told}, unevenness of the loss "
+        f"{row['delays']}: {row['accuracy']:.1%}{told}, unevenness of the loss "
         f"{row['unevenness']:.3f}, delays {1e3 * row['mean_delay']:.0f} ms, deviation "
         f"{1e3 * row['deviation_of_delays']:.0f} ms"
     )
