@@ -206,7 +206,8 @@ def test_on_whole_steps_every_spike_and_decision_is_the_same(name: str, recordin
     by_hand = evsim.simulate(net, batch).output["readout"].argmax(axis=1)
     assert found.right == (by_hand == batch.labels).sum()
     told = found.lines()
-    assert "30 recordings spike for spike" in told[-1] and len(told) == 3
+    assert "30 recordings spike for spike" in told[2] and len(told) == 4
+    assert told[3].startswith(f"  hidden spikes: {found.grid_spikes:,} on the grid")
 
 
 def test_units_that_fire_again_are_told(recordings: Path) -> None:
@@ -215,7 +216,7 @@ def test_units_that_fire_again_are_told(recordings: Path) -> None:
     with torch.no_grad():
         model.hidden1.weight.mul_(6)  # two thresholds at once: a soft reset leaves one
     found, _, _ = agreement(model, recordings)
-    assert found.alike < 30 and not found.equal_read and len(found.lines()) == 2
+    assert found.alike < 30 and not found.equal_read and len(found.lines()) == 3
 
 
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(

@@ -32,7 +32,9 @@ class Agreement:
     n : int
         Recordings.
     alike : int
-        Those whose hidden spikes are all the same, if delays and times are whole steps.
+        Those whose hidden spikes are all the same, if delays and times are whole steps: all but
+        for what fires again above the threshold, and what a batch norm shifts, which drifts there
+        from 0 in a layer and starts there in a network.
     equal : dict of str to int
         Equal decisions of each of `STAGES`.
     right : int
@@ -66,7 +68,10 @@ class Agreement:
                 f"of {self.n:,} (accuracy {self.right_read / n:.1%})"
             )
         told = "; ".join(f"{stage}: {n:,}" for stage, n in (self.equal_read or self.equal).items())
-        lines.append(f"  {told}; the first has {self.alike:,} recordings spike for spike")
+        lines += [
+            f"  {told}; the first has {self.alike:,} recordings spike for spike",
+            f"  hidden spikes: {self.grid_spikes:,} on the grid, {self.event_spikes:,} by events",
+        ]
         return lines
 
 

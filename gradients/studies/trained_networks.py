@@ -19,6 +19,9 @@ from .measuring import median_seconds, peak_mib
 # A digit lasts 0.3 s, a recording of SHD 0.8 s: steps, and with them first delays and time
 # constants, are half of the published.
 _GRID: dict[str, Any] = {"dt": 5e-3, "epochs": 20}
+# Kernels take the steps of matrices: with their own, tuned for more epochs, half as many digits
+# are right after these.
+_STEPS: dict[str, Any] = {"lr": 5e-3, "delay_lr": 5e-2 * _GRID["dt"]}
 _EXACT: dict[str, Any] = {"epochs": 10, "patience": 0}
 _QUICK_EPOCHS = 4
 _ALONE = 20  # recordings, one at a time
@@ -30,6 +33,7 @@ def common(method: str, quick: bool) -> dict[str, Any]:
     own = _EXACT if method == "exact" else _GRID
     return {
         "method": method, "hidden": (units, units), **own,
+        **(_STEPS if method == "conv-delrec" else {}),
         **({"epochs": _QUICK_EPOCHS} if quick else {}),
     }  # fmt: skip
 
