@@ -52,7 +52,8 @@ def test_delrec_spread_is_that_of_a_layer():
     torch.nn.init.eye_(layer.recurrent_weight)
     with torch.no_grad():
         layer.recurrent_delay.copy_((1 + delay) * layer.dt)
-    loop = layer.loop(1, layer.tensors())
+    loop = layer.loop(1, 15, layer.tensors())
+    assert not loop.step().any()
     loop.send(torch.ones(1, 3, dtype=F64))
     found = torch.cat([loop.step() for _ in range(14)]).T
     torch.testing.assert_close(found.detach(), delrec.spread(delay, 1.7, 15)[:, 1:])

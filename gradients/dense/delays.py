@@ -46,6 +46,13 @@ class Steps(NamedTuple):
         """Return some of them."""
         return Steps(self.whole[which], None if self.share is None else self.share[which])
 
+    def window(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the first step at which something arrives, and shares from there on [..., k]."""
+        if self.share is None:
+            return self.whole, torch.ones_like(self.whole, dtype=dtype)[..., None]
+        share = self.share.to(dtype)
+        return self.whole, torch.stack([1 - share, share], -1)
+
     def taps(self, n_taps: int, dtype: torch.dtype) -> Tensor:
         """Return the impulse response, [..., n_taps].
 

@@ -243,7 +243,7 @@ class _Fires(OnGrid, Spiking):
         units = self.cells_of_model(
             cells, self.dt, self.weight.new_zeros(batch, self.out_features), firing
         )
-        loop = self.loop(batch, found)
+        loop = self.loop(batch, raster.shape[1], found)
         arriving = self._entering(raster, found)
         keep = self._kept(arriving, self.recurrent_dropout)
         fired, voltages = [], []

@@ -1,127 +1,146 @@
 """The projection of a population onto itself, step after step.
 
-A line of as many steps as the longest delay has: `Loop` for any synapses, `Band` for those of a
-kernel, which reach the nearest units only; `Ring` where no gradient is wanted.
+Delays of units, and those of kernels, which reach the nearest units only, wait in a `Line`: `Loop`.
+Those of each synapse need a line of as many steps as the longest has: `Matrix`, or `Ring` where no
+gradient is wanted.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from .delays import OnSteps, Steps
+from .lines import Line
 from .spread import Triangle
 
 
+Weigh = Callable[[Tensor], Tensor]  # from values at the ends of synapses to others
+
+
 def loop_of(
-    weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int
-) -> Loop | Band | Ring:
-    """Return the loop of these weights: of a matrix, or of a kernel if they have three axes."""
+    weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int, n_steps: int
+) -> Loop | Matrix | Ring:
+    """Return the projection of a population onto itself, step after step.
+
+    Parameters
+    ----------
+    weight : tensor [post, pre] or [channel, K, post]
+        A matrix; or kernels of K weights, whose unit ``post`` listens to unit
+        ``post + k - K // 2``. What they deliver has ``channel`` times as many units as there are.
+    axonal, synaptic : Steps, Triangle or None
+        Delays [pre], or in a shape that broadcasts with the weights, at least 1; one of them.
+    batch, n_steps : int
+        Recordings, and their steps.
+    """
     if weight.ndim == 3:
-        return Band(weight, axonal, synaptic, batch)
-    if not torch.is_grad_enabled():
-        if not (isinstance(axonal, Triangle) or isinstance(synaptic, Triangle)):
-            return Ring(weight, axonal, synaptic, batch)
-    return Loop(weight, axonal, synaptic, batch)
+        return _band(weight, axonal, synaptic, batch, n_steps)
+    if axonal is not None:
+        line = _line(axonal, weight.shape[1:], weight.dtype, batch, n_steps)
+        return Loop(line, after=lambda late: late @ weight.T)
+    assert synaptic is not None
+    if _same_for_all(synaptic):  # what arrives at a unit may be summed before it waits
+        line = _line(synaptic.of(slice(None), 0), weight.shape[:1], weight.dtype, batch, n_steps)
+        return Loop(line, before=lambda fired: fired @ weight.T)
+    if not torch.is_grad_enabled() and not isinstance(synaptic, Triangle):
+        return Ring(weight, synaptic, batch)
+    return Matrix(weight, synaptic, batch)
 
 
-def _taps(axonal: OnSteps | None, synaptic: OnSteps | None, dtype: torch.dtype) -> Tensor:
-    """Return the impulse response of delays from the next step on: none arrives at once."""
-    steps = axonal if synaptic is None else synaptic
-    assert steps is not None
-    return steps.taps(steps.longest() + 1, dtype)[..., 1:]
+def _same_for_all(steps: OnSteps) -> bool:
+    """Return whether [post, pre] or [post, 1] delays are the same from all sending units."""
+    half = steps.half if isinstance(steps, Triangle) else steps.place
+    return steps.place.shape[1] == 1 and (half.ndim == 0 or half.shape[-1] == 1)
+
+
+def _band(
+    weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int, n_steps: int
+) -> Loop:
+    reach, size = weight.shape[1:]
+
+    def weighed(values: Tensor) -> Tensor:
+        return neighbours(values, reach)[:, None] * weight
+
+    if axonal is not None:
+        line = _line(axonal, (size,), weight.dtype, batch, n_steps)
+        return Loop(line, after=lambda late: weighed(late).sum(2).flatten(1))
+    assert synaptic is not None
+    line = _line(synaptic, weight.shape, weight.dtype, batch, n_steps)
+    return Loop(
+        line,
+        before=lambda fired: weighed(fired).flatten(1),
+        after=lambda late: late.unflatten(1, weight.shape).sum(2).flatten(1),
+    )
+
+
+def _line(
+    steps: OnSteps, shape: Sequence[int], dtype: torch.dtype, batch: int, n_steps: int
+) -> Line:
+    """Return a line of delays that broadcast to a shape, all of them in a row."""
+    first, shares = steps.window(dtype)
+    first, shares = first.expand(shape), shares.expand(*shape, -1)
+    return Line(first.flatten(), shares.flatten(0, -2), batch, n_steps)
+
+
+def _as_it_is(values: Tensor) -> Tensor:
+    return values
 
 
 class Loop:
-    """The projection of a population onto itself, step after step.
+    """A projection whose delays belong to units, or to the few synapses of a kernel.
 
-    Its memory is the longest delay times the size, whatever the duration.
+    Parameters
+    ----------
+    line : Line
+        The delays.
+    before, after : callable
+        What weights make of spikes [batch, pre] on their way into the line, and of what comes out
+        of it, [batch, post] in the end.
+    """
+
+    def __init__(self, line: Line, before: Weigh = _as_it_is, after: Weigh = _as_it_is) -> None:
+        self.line, self.before, self.after = line, before, after
+
+    def step(self) -> Tensor:
+        """Go on to the next step and return what arrives there, [batch, post]."""
+        return self.after(self.line.step())
+
+    def send(self, fired: Tensor) -> None:
+        """Send the spikes [batch, pre] of this step."""
+        self.line.send(self.before(fired))
+
+
+class Matrix:
+    """A projection with a delay for each synapse: a line of arrivals, as long as the longest.
 
     Parameters
     ----------
     weight : tensor [post, pre]
         Weights.
-    axonal, synaptic : Steps, Triangle or None
-        Delays [pre] or [post, pre] (or [post, 1]), at least 1; one of them.
+    steps : Steps or Triangle
+        Delays [post, pre], at least 1.
     batch : int
         Recordings.
     """
 
-    def __init__(
-        self, weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int
-    ) -> None:
-        taps = _taps(axonal, synaptic, weight.dtype)
+    def __init__(self, weight: Tensor, steps: OnSteps, batch: int) -> None:
+        taps = steps.taps(steps.longest() + 1, weight.dtype)[..., 1:]  # none arrives at once
         post, pre = weight.shape
-        self.length = taps.shape[-1]
-        if synaptic is None:  # the line holds spikes, which weights turn into arrivals at its end
-            self.into = taps.T.contiguous()
-            self.out_of: Tensor | None = weight.T
-            self.line = weight.new_zeros(batch, self.length, pre)
-        else:  # the line holds arrivals
-            self.into = (weight[..., None] * taps).permute(1, 2, 0).reshape(pre, -1)
-            self.out_of = None
-            self.line = weight.new_zeros(batch, self.length, post)
+        self.into = (weight[..., None] * taps).permute(1, 2, 0).reshape(pre, -1)
+        self.line = weight.new_zeros(batch, taps.shape[-1], post)
 
     def step(self) -> Tensor:
         """Move the line by a step and return what arrives now, [batch, post]."""
-        first = self.line[:, 0]
+        first = self.line[:, 0].clone()  # a view would keep the whole line for the gradient
         self.line = functional.pad(self.line[:, 1:], (0, 0, 0, 1))
-        return first if self.out_of is None else first @ self.out_of
+        return first
 
     def send(self, fired: Tensor) -> None:
         """Put the spikes [batch, pre] of this step on the line."""
-        if self.out_of is None:
-            self.line = torch.addmm(self.line.flatten(1), fired, self.into).view(self.line.shape)
-        else:
-            self.line = torch.addcmul(self.line, fired[:, None], self.into)
-
-
-class Band:
-    """The same as `Loop` for a kernel along the units: K weights per unit, never a matrix.
-
-    Parameters
-    ----------
-    weight : tensor [channel, K, post]
-        Weights; unit ``post`` listens to unit ``post + k - K // 2``. What it delivers has
-        ``channel`` times as many units as there are.
-    axonal, synaptic : Steps, Triangle or None
-        Delays [pre], or in a shape that broadcasts with the weights; one of them.
-    batch : int
-        Recordings.
-    """
-
-    def __init__(
-        self, weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int
-    ) -> None:
-        taps = _taps(axonal, synaptic, weight.dtype)
-        n_channels, self.reach, size = weight.shape
-        if synaptic is None:
-            self.into = taps.T.contiguous()
-            self.out_of: Tensor | None = weight
-            self.line = weight.new_zeros(batch, taps.shape[-1], size)
-        else:
-            self.into = weight[..., None] * taps
-            self.out_of = None
-            self.line = weight.new_zeros(batch, taps.shape[-1], n_channels * size)
-
-    def step(self) -> Tensor:
-        """Move the line by a step and return what arrives now, [batch, channel * post]."""
-        first = self.line[:, 0]
-        self.line = functional.pad(self.line[:, 1:], (0, 0, 0, 1))
-        if self.out_of is None:
-            return first
-        near = neighbours(first, self.reach)
-        return torch.einsum("bkj,ckj->bcj", near, self.out_of).flatten(1)
-
-    def send(self, fired: Tensor) -> None:
-        """Put the spikes [batch, pre] of this step on the line."""
-        if self.out_of is None:
-            near = neighbours(fired, self.reach)
-            sent = torch.einsum("bkj,ckjl->blcj", near, self.into)
-            self.line = self.line + sent.flatten(2)
-        else:
-            self.line = torch.addcmul(self.line, fired[:, None], self.into)
+        self.line = torch.addmm(self.line.flatten(1), fired, self.into).view(self.line.shape)
 
 
 def neighbours(values: Tensor, reach: int, beyond: float = 0.0) -> Tensor:
@@ -154,21 +173,17 @@ def diagonals(matrix: Tensor, reach: int) -> Tensor:
 
 
 class Ring:
-    """The same as `Loop` where no gradient is wanted: a circular buffer of arrivals.
+    """The same as `Matrix` where no gradient is wanted: a circular buffer of arrivals.
 
     A spike costs its own arrivals, and a step without spikes costs nothing.
 
     Parameters
     ----------
-    weight, axonal, synaptic, batch
-        As for `Loop`.
+    weight, steps, batch
+        As for `Matrix`; no triangles.
     """
 
-    def __init__(
-        self, weight: Tensor, axonal: Steps | None, synaptic: Steps | None, batch: int
-    ) -> None:
-        steps = axonal if synaptic is None else synaptic
-        assert steps is not None
+    def __init__(self, weight: Tensor, steps: Steps, batch: int) -> None:
         whole = steps.whole.expand_as(weight)
         self.routes = [(whole.T, weight.T)]  # [pre, post]
         if steps.share is not None:

@@ -14,7 +14,7 @@ from ..delays import keep_delays
 from ..synapses import Synapses
 from ..tensors import refuse_elsewhere
 from .delays import DELAYS, OnSteps, arrivals, in_steps
-from .loops import Band, Loop, Ring, loop_of, neighbours
+from .loops import Loop, Matrix, Ring, loop_of, neighbours
 from .spread import SIGMA, acting
 
 
@@ -114,13 +114,15 @@ class OnGrid(Synapses):
         axonal, synaptic = self.steps(found, "", least=0)
         return arrivals(raster, weight, axonal, synaptic)
 
-    def loop(self, batch: int, found: dict[str, Tensor | None]) -> Loop | Band | Ring | None:
+    def loop(
+        self, batch: int, n_steps: int, found: dict[str, Tensor | None]
+    ) -> Loop | Matrix | Ring | None:
         """Return the layer's projection onto itself, if it has one."""
         weight = found.get("recurrent_weight")
         if weight is None:
             return None
         axonal, synaptic = self.steps(found, "recurrent_", least=1)
-        return loop_of(weight, axonal, synaptic, batch)
+        return loop_of(weight, axonal, synaptic, batch, n_steps)
 
     def steps(
         self, found: dict[str, Tensor | None], prefix: str, least: int

@@ -39,8 +39,11 @@ def triangle(centre: Tensor, half: Tensor, n_taps: int) -> Tensor:
     tensor([[0.0000, 0.2500, 0.5000, 0.2500, 0.0000],
             [0.5000, 0.2500, 0.0000, 0.0000, 0.0000]])
     """
-    centre, half = centre[..., None], half[..., None]
     steps = torch.arange(n_taps, dtype=centre.dtype, device=centre.device)
+    return _shares(steps, centre[..., None], half[..., None])
+
+
+def _shares(steps: Tensor, centre: Tensor, half: Tensor) -> Tensor:
     return (half - (steps - centre).abs()).clamp(min=0) / half.square()
 
 
@@ -74,6 +77,14 @@ class Triangle(NamedTuple):
     def of(self, *which: int | slice) -> Triangle:
         """Return some of them."""
         return Triangle(self.place[which], self.half.expand_as(self.place)[which])
+
+    def window(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Return the first step at which something arrives, and shares from there on [..., k]."""
+        place, half = self.place.detach(), self.half.detach()
+        first = (place - half).ceil()
+        n_taps = int(((place + half).floor() - first).max()) + 1
+        steps = first[..., None] + torch.arange(n_taps, dtype=place.dtype, device=place.device)
+        return first.long(), _shares(steps, self.place[..., None], self.half[..., None]).to(dtype)
 
     def taps(self, n_taps: int, dtype: torch.dtype) -> Tensor:
         """Return the impulse response, [..., n_taps]."""
