@@ -33,11 +33,10 @@ class Line:
         wait = first[:, None] + torch.arange(n_arrivals, device=first.device)
         self.shares = torch.where(wait < 1, 0.0, shares)
         unit = torch.arange(size, device=first.device)[:, None]
-        # A unit's batch is a row, so that gathering reads whole rows.
-        self.sent = _Sent(shares.new_zeros(n_steps + 1, size, batch), wait, unit)
-        self.now = -1
+        self.sent = _Sent(shares.new_zeros(n_steps + 1, size, batch), wait * size, unit)
         self.nothing = self.sending = shares.new_zeros(batch, size)
-        self.later = _no_values(self.sent)
+        self.later = shares.new_zeros(()).expand_as(self.sent.values)
+        self.now = -1
 
     def step(self) -> Tensor:
         """Go on to the next step and return what arrives, [batch, unit]."""
@@ -56,17 +55,56 @@ class Line:
         self.sending = values
 
 
+class Held:
+    """A `Line` from whose units everything arrives at the next step.
+
+    Parameters
+    ----------
+    nothing : tensor [batch, unit]
+        Zeros.
+    """
+
+    def __init__(self, nothing: Tensor) -> None:
+        self.nothing = self.sending = nothing
+
+    def step(self) -> Tensor:
+        """Go on to the next step and return what arrives, [batch, unit]."""
+        arriving, self.sending = self.sending, self.nothing
+        return arriving
+
+    def send(self, values: Tensor) -> None:
+        """Send values [batch, unit] at this step."""
+        self.sending = values
+
+
 class _Sent(NamedTuple):
-    """What was sent: at step n the values n + 1, [step, unit, batch]; before, there are zeros."""
+    """What was sent, and where it arrives.
+
+    Attributes
+    ----------
+    values : tensor [step, unit, batch]
+        Those of step n at n + 1, zeros before. A unit's batch is a row, for rows are read whole.
+    wait : tensor [unit, arrival]
+        Rows from a value to its arrivals.
+    unit : tensor [unit, 1]
+        Rows of the first step.
+    """
 
     values: Tensor
     wait: Tensor
     unit: Tensor
 
-    def rows(self, step: Tensor) -> Tensor:
-        """Return the rows of values, or of their gradients, at some steps for each unit."""
-        n_last = len(self.values) - 1
-        return step.clamp(0, n_last) * len(self.unit) + self.unit
+    def sources(self, now: int) -> Tensor:
+        """Return the rows of values that arrive at a step; those from before have zeros."""
+        return self._rows(self.unit - self.wait, now + 1)
+
+    def targets(self, now: int) -> Tensor:
+        """Return the rows, of steps and units, at which the last value sent arrives."""
+        return self._rows(self.unit + self.wait, now - 1)
+
+    def _rows(self, rows: Tensor, step: int) -> Tensor:
+        n_steps, size, _ = self.values.shape
+        return rows.add_(step * size).clamp_(0, n_steps * size - 1)
 
 
 class _Arrivals(torch.autograd.Function):
@@ -84,8 +122,7 @@ class _Arrivals(torch.autograd.Function):
         ctx.save_for_backward(shares)
         ctx.sent, ctx.now = sent, now
         ctx.set_materialize_grads(False)
-        rows = sent.rows(now + 1 - sent.wait)
-        return _summed(sent.values, rows, shares), _no_values(sent)
+        return _summed(sent.values, sent.sources(now), shares), later.detach()
 
     @staticmethod
     @once_differentiable
@@ -97,11 +134,11 @@ class _Arrivals(torch.autograd.Function):
             later = torch.zeros_like(sent.values)
         if gradient is not None:
             later[now] = gradient.T  # behind the last step there are zeros
-        rows = sent.rows(now - 1 + sent.wait)
+        rows = sent.targets(now)
         of_values = of_shares = None
         if ctx.needs_input_grad[1]:
             found = later.flatten(0, 1).index_select(0, rows.flatten()).view(*rows.shape, -1)
-            of_shares = torch.einsum("ukb,ub->uk", found, sent.values[now])
+            of_shares = torch.bmm(found, sent.values[now][..., None])[..., 0]
         if ctx.needs_input_grad[0]:
             of_values = _summed(later, rows, shares)
         return of_values, of_shares, later, None, None
@@ -111,7 +148,3 @@ def _summed(values: Tensor, rows: Tensor, shares: Tensor) -> Tensor:
     """Return sums of rows of values [step, unit, batch], times shares, [batch, unit]."""
     table = values.flatten(0, 1)
     return functional.embedding_bag(rows, table, mode="sum", per_sample_weights=shares).T
-
-
-def _no_values(sent: _Sent) -> Tensor:
-    return sent.values.new_zeros(()).expand_as(sent.values)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .delays import OnSteps, Steps
-from .lines import Line
+from .lines import Held, Line
 from .spread import Triangle
 
 
@@ -78,8 +78,11 @@ def _band(
 
 def _line(
     steps: OnSteps, shape: Sequence[int], dtype: torch.dtype, batch: int, n_steps: int
-) -> Line:
+) -> Line | Held:
     """Return a line of delays that broadcast to a shape, all of them in a row."""
+    if isinstance(steps, Steps) and steps.share is None and steps.longest() == 1:
+        size = torch.Size(shape).numel()
+        return Held(torch.zeros(batch, size, dtype=dtype, device=steps.whole.device))
     first, shares = steps.window(dtype)
     first, shares = first.expand(shape), shares.expand(*shape, -1)
     return Line(first.flatten(), shares.flatten(0, -2), batch, n_steps)
@@ -94,14 +97,14 @@ class Loop:
 
     Parameters
     ----------
-    line : Line
+    line : Line or Held
         The delays.
     before, after : callable
         What weights make of spikes [batch, pre] on their way into the line, and of what comes out
         of it, [batch, post] in the end.
     """
 
-    def __init__(self, line: Line, before: Weigh = _as_it_is, after: Weigh = _as_it_is) -> None:
+    def __init__(self, line: Line | Held, before: Weigh = _as_it_is, after: Weigh = _as_it_is) -> None:
         self.line, self.before, self.after = line, before, after
 
     def step(self) -> Tensor:
