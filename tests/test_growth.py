@@ -132,7 +132,9 @@ def table_with(growths):
         for strength, pair in growths.items():
             for delay, of in zip((1, 20), pair, strict=True):
                 row = study._point("first", gradient, strength, delay, "equal")
-                row |= {"growth_of_seeds": of, "growth": sum(of) / len(of), "log10_norm": 1.0}
+                row |= {"growth_of_seeds": of, "growth": sum(of) / len(of), "seeds": len(of)}
+                row |= {"growth_of_squares": 1.0, "log10_norm": 1.0, "log10_change": -2.0}
+                row["log10_change_deviation"] = 0.1 if len(of) > 1 else None
                 rows.append({**row, "expected": row["growth"] + 0.01, "bound": 2.0})
     return Table(rows)
 
@@ -143,6 +145,7 @@ LESS, MORE = ([1.5, 1.52, 1.49], [1.1, 1.11, 1.1]), ([0.6, 0.62, 0.61], [0.9, 0.
 def test_growth_that_falls_wherever_it_should_is_as_published():
     said = find("growth").verdict(table_with({0.2: MORE, 4: LESS, 8: LESS}))
     assert said[0].startswith("grid, strength 0.2 (a + b = 0.81): 0.610 with one step, 0.903 with")
+    assert "orders -2.0 (-2.2 to -1.8)" in said[0]  # t(0.975, 2) / sqrt(3) = 2.48414
     assert "rises, +0.293 (" in said[0] and "falls, -0.400 (" in said[1]
     assert said[-3].startswith("grid: mean squares give growth to 0.010 (median; 0.010 at most)")
     assert said[-2] == (
@@ -157,7 +160,8 @@ def test_growth_that_rises_beyond_the_bound_is_told():
         "rises at strength 1, falls at strength 8"
     )
     one_seed = {8: ([1.5], [1.1])}
-    assert find("growth").verdict(table_with(one_seed))[-1].startswith("differs: because")
+    said = find("growth").verdict(table_with(one_seed))
+    assert said[-1] == "differs: because one seed has no interval"
 
 
 class SomeGrowth(study.Growth):
@@ -182,6 +186,7 @@ def test_growth_of_a_small_file(tmp_path):
     for gradient in ("grid", "exact"):
         one, late = table.where(weights="first", gradient=gradient, delays="equal")
         assert late["log10_norm"] < one["log10_norm"] and late["control_growth"] == one["growth"]
+        assert late["log10_change"] == pytest.approx(late["log10_norm"] - one["log10_norm"])
     trained, clipped = (table.row(weights=how) for how in ("trained", "clipped"))
     assert trained["n"] == 8 and 0 <= trained["beyond_clipping"] <= 1
     assert trained["growth"] != clipped["growth"]

@@ -93,10 +93,10 @@ def network(
         layer = events.CubaLIF(n_in, n, **currents, **options)
     exact = gradient == EXACT
     readout = events.LI(n, n_classes, **read) if exact else dense.LI(n, n_classes, dt=dt, **read)
-    unit = _unit(layer)
+    one = unit(layer)
     with torch.no_grad():
-        layer.weight.copy_(into * unit * _DRIVE / sqrt(n_in))
-        layer.recurrent_weight.copy_(torch.linalg.qr(around)[0] * unit * strength)
+        layer.weight.copy_(into * one * _DRIVE / sqrt(n_in))
+        layer.recurrent_weight.copy_(torch.linalg.qr(around)[0] * one * strength)
         layer.recurrent_delay.copy_(late * dt).requires_grad_(False)
         readout.weight.copy_(out / sqrt(n))
     return nn.Sequential(layer, readout)
@@ -123,7 +123,7 @@ def back(model: nn.Sequential, batch: Spikes) -> Flow:
     felt = len(batch) * entered.grad.numpy()  # of each recording's own loss
     error = rms(felt, 2) if felt.ndim == 3 else _by_steps(felt, batch)
     layer: Any = model[0]
-    return Flow(error, _unit(layer) * float(layer.recurrent_weight.grad.norm()))
+    return Flow(error, unit(layer) * float(layer.recurrent_weight.grad.norm()))
 
 
 def growth_of(error: Floats) -> Floats:
@@ -159,7 +159,8 @@ def rms(values: Floats, axis: int) -> Floats:
     return found
 
 
-def _unit(layer: nn.Module) -> float:
+def unit(layer: nn.Module) -> float:
+    """Return the weight that counts as one threshold."""
     return 1.0 if isinstance(layer, dense.LIF) else _CURRENT
 
 

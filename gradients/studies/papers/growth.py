@@ -20,7 +20,7 @@ from .. import backflow
 from ..backflow import EXACT, GRADIENTS, GRID, KEPT, N_STEPS
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, comparison, difference
+from ..statistics import Spread, comparison, difference, spread_of
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -85,11 +85,14 @@ class Growth(Study):
         each, largest = backflow.growth_of(error), max(norms)
         if not len(each) or not median(norms) > 0:
             raise ValueError("no error comes back through the loop: units are silent")
+        norm = float(np.log10(median(norms)))
+        if work.needed is not None:
+            found["log10_change"] = norm - work.needed.measured["log10_norm"]
         return {
             "growth": float(np.median(each)),
             "growth_of_squares": float(backflow.growth_of(backflow.rms(error, 0)[None])[0]),
             "bound": _bound(point), "expected": None, **found,
-            "log10_norm": float(np.log10(median(norms))),
+            "log10_norm": norm,
             "log10_largest": float(np.log10(largest / median(norms))),
         }  # fmt: skip
 
@@ -100,6 +103,12 @@ class Growth(Study):
         if point["delays"] == "shuffled":
             return {**point, "delays": "equal"}
         return None if point["delay"] == 1 else {**point, "delay": 1}
+
+    def needs(self, point: Point) -> Point | None:
+        """Return the loop of one step, whose gradients others are measured in."""
+        if point["weights"] != "first" or point["delay"] == 1:
+            return None
+        return {**point, "delay": 1, "delays": "equal"}
 
     def published(self, point: Point) -> str | None:
         """Return the bound of the paper."""
@@ -137,8 +146,7 @@ class Growth(Study):
             moves[one["gradient"], one["strength"]] = _move(found := _difference(last, one))
             lines.append(
                 f"{_told(one)}: {one['growth']:.3f} with one step, {last['growth']:.3f} with "
-                f"{last['delay']}: {_move(found)}, {_interval(found)}; norm "
-                f"10^{one['log10_norm']:.1f} and 10^{last['log10_norm']:.1f}"
+                f"{last['delay']}: {_move(found)}, {_interval(found)}; {_norms(one, last)}"
             )
         lines += [_shuffling(table, row) for row in table.where(weights="first", delays="shuffled")]
         lines += [_training(row) for row in table.rows if row["weights"] != "first"]
@@ -188,7 +196,7 @@ def _trained(
             optimiser.zero_grad()
             sums = backflow.outputs(model, batch.before(duration))[0] * N_STEPS / duration
             cross_entropy(sums, torch.as_tensor(batch.labels)).backward()
-            found = layer.recurrent_weight.grad
+            found = layer.recurrent_weight.grad * backflow.unit(layer)
             norms.append(float(found.norm()))
             beyond.append(float(found.abs().max()) > _CLIP)
             if clip:
@@ -230,9 +238,19 @@ def _move(found: Spread) -> str:
     return _MOVES.get(said, said)
 
 
-def _interval(found: Spread) -> str:
-    told = "" if isnan(found.low) else f" ({found.low:+.3f} to {found.high:+.3f})"
-    return f"{found.mean:+.3f}{told}"
+def _interval(found: Spread, digits: int = 3) -> str:
+    mean, low, high = (f"{v:+.{digits}f}" for v in (found.mean, found.low, found.high))
+    return mean if isnan(found.low) else f"{mean} ({low} to {high})"
+
+
+def _norms(one: Row, last: Row) -> str:
+    """Tell norms, by how many orders they differ, and growth of their squares."""
+    change = spread_of(last["log10_change"], last["log10_change_deviation"], last["seeds"])
+    return (
+        f"norm 10^{one['log10_norm']:.1f} and 10^{last['log10_norm']:.1f}, orders "
+        f"{_interval(change, 1)}; "
+        f"growth of squares {one['growth_of_squares']:.3f} and {last['growth_of_squares']:.3f}"
+    )
 
 
 def _shuffling(table: Table, row: Row) -> str:
@@ -285,6 +303,8 @@ def _turning(table: Table, moves: dict[tuple[str, float], str]) -> str:
 def _conclusion(moves: dict[tuple[str, float], str]) -> str:
     """Return whether growth falls wherever a + b > 1."""
     beyond = {s: how for (g, s), how in moves.items() if g == GRID and KEPT + s > 1}
+    if "one seed" in beyond.values():
+        return "differs: because one seed has no interval"
     told = ", ".join(f"{how} at strength {s:g}" for s, how in beyond.items())
     if all(how == "falls" for how in beyond.values()):
         return f"as published: where a + b > 1 growth falls with the delay: {told}"
