@@ -190,4 +190,5 @@ def test_growth_of_a_small_file(tmp_path):
     trained, clipped = (table.row(weights=how) for how in ("trained", "clipped"))
     assert trained["n"] == 8 and 0 <= trained["beyond_clipping"] <= 1
     assert trained["growth"] != clipped["growth"]
+    assert clipped["right_change"] == (clipped["right"] - trained["right"]) / 8
     assert "differs: because" in (out / "report.txt").read_text()

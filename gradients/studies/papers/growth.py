@@ -20,7 +20,7 @@ from .. import backflow
 from ..backflow import EXACT, GRADIENTS, GRID, KEPT, N_STEPS
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, comparison, difference, spread_of
+from ..statistics import Spread, comparison, difference, in_points, spread_of
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -87,7 +87,10 @@ class Growth(Study):
             raise ValueError("no error comes back through the loop: units are silent")
         norm = float(np.log10(median(norms)))
         if work.needed is not None:
-            found["log10_change"] = norm - work.needed.measured["log10_norm"]
+            before = work.needed.measured
+            found["log10_change"] = norm - before["log10_norm"]
+            if "right" in found:
+                found["right_change"] = (found["right"] - before["right"]) / found["n"]
         return {
             "growth": float(np.median(each)),
             "growth_of_squares": float(backflow.growth_of(backflow.rms(error, 0)[None])[0]),
@@ -105,10 +108,10 @@ class Growth(Study):
         return None if point["delay"] == 1 else {**point, "delay": 1}
 
     def needs(self, point: Point) -> Point | None:
-        """Return the loop of one step, whose gradients others are measured in."""
-        if point["weights"] != "first" or point["delay"] == 1:
-            return None
-        return {**point, "delay": 1, "delays": "equal"}
+        """Return what a change is counted from: the loop of one step, or no clipping."""
+        if point["weights"] == "clipped":
+            return self.control(point)
+        return None if point["delay"] == 1 else {**point, "delay": 1, "delays": "equal"}
 
     def published(self, point: Point) -> str | None:
         """Return the bound of the paper."""
@@ -265,13 +268,17 @@ def _shuffling(table: Table, row: Row) -> str:
 
 
 def _training(row: Row) -> str:
-    how = " and clipped" if row["weights"] == "clipped" else ""
+    clipped = row["weights"] == "clipped"
     largest, beyond = 10 ** row["log10_largest_in_training"], row["beyond_clipping"]
+    told = ""
+    if (change := row.get("right_change")) is not None:
+        found = spread_of(change, row["right_change_deviation"], row["seeds"])
+        told = f", {in_points(found)} points beside {'no clipping' if clipped else 'one step'}"
     return (
-        f"trained by {row['gradient']}{how}, strength {row['strength']:g}, delay {row['delay']}: "
-        f"{row['right'] / row['n']:.0%} right; the loop's largest gradient {largest:.3g} times "
-        f"the median, an entry beyond {_CLIP:g} in {beyond:.0%} of batches; "
-        f"growth {row['growth']:.3f}"
+        f"trained by {row['gradient']}{' and clipped' if clipped else ''}, strength "
+        f"{row['strength']:g}, delay {row['delay']}: {row['right'] / row['n']:.1%} right{told}; the "
+        f"loop's largest gradient {largest:.3g} times the median, an entry beyond {_CLIP:g} in "
+        f"{beyond:.0%} of batches; growth {row['growth']:.3f}"
     )
 
 
