@@ -81,6 +81,9 @@ def test_networks_have_the_same_weights_and_delays():
         assert torch.equal(layer.weight / unit, layers[0].weight)
         steps = layer.recurrent_delay / DT
         assert sorted(steps.round().tolist()) == late.tolist() != steps.round().tolist()
+    lif, cuba = layers[:2]
+    assert (lif.reset_mode, lif.refire, cuba.reset_mode) == ("soft", True, "hard")
+    assert not lif.detach_reset and not cuba.detach_reset
 
 
 @pytest.mark.parametrize("gradient", backflow.GRADIENTS)

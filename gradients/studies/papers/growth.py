@@ -276,8 +276,8 @@ def _training(row: Row) -> str:
         told = f", {in_points(found)} points beside {'no clipping' if clipped else 'one step'}"
     return (
         f"trained by {row['gradient']}{' and clipped' if clipped else ''}, strength "
-        f"{row['strength']:g}, delay {row['delay']}: {row['right'] / row['n']:.1%} right{told}; the "
-        f"loop's largest gradient {largest:.3g} times the median, an entry beyond {_CLIP:g} in "
+        f"{row['strength']:g}, delay {row['delay']}: {row['right'] / row['n']:.1%} right{told}; "
+        f"the loop's largest gradient {largest:.3g} times the median, an entry beyond {_CLIP:g} in "
         f"{beyond:.0%} of batches; growth {row['growth']:.3f}"
     )
 
