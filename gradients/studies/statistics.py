@@ -67,11 +67,15 @@ def spread(values: Sequence[float]) -> Spread:
     2 1 -0.4841 4.4841
     """
     n, middle = len(values), float(mean(values))
+    return spread_of(middle, math.nan if n == 1 else stdev(values), n)
+
+
+def spread_of(middle: float, deviation: float, n: int) -> Spread:
+    """Return the same of the mean and the deviation of n seeds' values."""
     if n == 1:
         return Spread(middle, math.nan, math.nan, math.nan)
     from scipy.special import stdtrit
 
-    deviation = stdev(values)
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(n)
     return Spread(middle, deviation, middle - half, middle + half)
 
