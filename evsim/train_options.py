@@ -40,13 +40,16 @@ Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
 Reading = Literal["votes", "last", "sum"]
 Fit = Literal["unit", "layer"]
-MethodName = Literal["exact", "slayer", "delrec", "conv-delrec"]
+MethodName = Literal["exact", "slayer", "delrec", "conv-delrec", "dcls"]
 Preset = Literal[
     "axonal-shd", "delrec-shd", "delrec-shd-4", "delrec-shd-small", "delrec-ssc", "delrec-psmnist",
-    "conv-delrec-shd", "conv-delrec-shd-4", "conv-delrec-ssc",
+    "conv-delrec-shd", "conv-delrec-shd-4", "conv-delrec-ssc", "dcls-shd",
 ]  # fmt: skip
 # The settings of which network a method takes if no other is named.
-PUBLISHED = {"slayer": "axonal-shd", "delrec": "delrec-shd", "conv-delrec": "conv-delrec-shd"}
+PUBLISHED = {
+    "slayer": "axonal-shd", "delrec": "delrec-shd", "conv-delrec": "conv-delrec-shd",
+    "dcls": "dcls-shd",
+}  # fmt: skip
 SLAYER_EPOCHS, SLAYER_DT = 100, 10e-3  # fewer and longer than the published 1000 and 4 ms
 # Less than the published 150, 256 and 256 256: minutes on a few cores.
 DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 30, 64, (64, 64)
@@ -54,6 +57,7 @@ ALONE: dict[str, dict[str, tuple[str, ...]]] = {  # what a method has none else 
     "slayer": {"delay": ("axonal",), "recurrent": ("none",), "fit": ("layer",)},
     "delrec": {"delay": ("axonal", "none"), "recurrent": ("dense", "none"), "fit": ("unit",)},
     "conv-delrec": {"delay": ("axonal", "none"), "recurrent": ("conv", "none"), "fit": ("unit",)},
+    "dcls": {"delay": ("synaptic",), "recurrent": ("none",), "fit": ("unit",)},
 }
 
 
@@ -188,7 +192,7 @@ class TrainSettings(Struct, frozen=True):
     learn_delays : bool
         Whether delays are trained.
     readout : str or None
-        What decides on the grid of delrec, see `evsim.gradients.methods.delrec_networks.Plan`.
+        What decides on the grid of delrec, see `evsim.gradients.methods.lif_networks.Plan`.
     fit : str
         See ``per_unit`` of `evsim.gradients.fit_weights`.
     weight_bits, delay_bits, levels, full_readout
@@ -220,7 +224,7 @@ class TrainSettings(Struct, frozen=True):
         Delay,
         _told(
             "Learnt delays: none, one per input unit, per hidden unit, per synapse.",
-            default="synaptic; axonal with other methods, of the spikes of hidden units",
+            default="synaptic; axonal with slayer and delrec, of the spikes of hidden units",
             group=NETWORK,
         ),
     ] = "synaptic"
@@ -232,7 +236,8 @@ class TrainSettings(Struct, frozen=True):
         _told(
             "Longest delay [s].",
             "S",
-            default=f"{_MAX_DELAY:g}, or a quarter of a recording; with delrec all of it",
+            default=f"{_MAX_DELAY:g}, or a quarter of a recording; with delrec all of it, with "
+            "dcls 24 steps",
             group=NETWORK,
         ),
     ] = None
@@ -290,7 +295,7 @@ class TrainSettings(Struct, frozen=True):
         MethodName,
         _told(
             "How gradients are found: exact, of events; on a time grid, for axonal delays slayer, "
-            "for those of loops delrec, with a kernel conv-delrec.",
+            "for those of loops delrec, with a kernel conv-delrec, for those of synapses dcls.",
             group=OPTIMISER,
         ),
     ] = "exact"
@@ -362,7 +367,7 @@ class TrainSettings(Struct, frozen=True):
                     f"{name} = {getattr(self, name)}, but {self.method} knows {name} = "
                     f"{' or '.join(known)} alone: leave it out, or give method = exact"
                 )
-        if self.scheduled and self.recurrent == "none" and self.delay != "none":
+        if self.scheduled and self.recurrent == "none" and self.delay == "axonal":
             raise ValueError(
                 f"delay = {self.delay}, but recurrent = none leaves {self.method} no loop that "
                 "could be late: give delay = none, too"
@@ -390,7 +395,7 @@ class TrainSettings(Struct, frozen=True):
     @property
     def scheduled(self) -> bool:
         """Whether step sizes depend on how many epochs there are to be, as published."""
-        return self.method in ("delrec", "conv-delrec")
+        return self.method in ("delrec", "conv-delrec", "dcls")
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -437,5 +442,5 @@ class TrainSettings(Struct, frozen=True):
 
 def method_of(preset: str) -> str:
     """Return which method a published network is trained with."""
-    kinds = {"axonal": "slayer", "delrec": "delrec", "conv": "conv-delrec"}
+    kinds = {"axonal": "slayer", "delrec": "delrec", "conv": "conv-delrec", "dcls": "dcls"}
     return kinds[preset.partition("-")[0]]

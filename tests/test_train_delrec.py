@@ -65,7 +65,7 @@ def test_the_settings_of_the_recipe_are_the_defaults_but_for_what_takes_long() -
     assert settings.waits == 0 and not settings.varies and settings.longest_delay(0.7) == 0.7
 
 
-@pytest.mark.parametrize("name", methods.NAMES)
+@pytest.mark.parametrize("name", methods.NAMES + methods.RIVALS)
 def test_a_preset_has_all_settings_of_its_recipe(name: str) -> None:
     published = methods.recipe(name)
     found = TrainSettings("SHD", **with_defaults({"preset": name}))
@@ -81,7 +81,7 @@ def test_a_preset_has_all_settings_of_its_recipe(name: str) -> None:
 
 
 def test_every_network_is_a_preset() -> None:
-    assert get_args(options.Preset) == methods.NAMES
+    assert get_args(options.Preset) == methods.NAMES + methods.RIVALS
     assert all(options.method_of(name) == method for method, name in options.PUBLISHED.items())
 
 

@@ -36,6 +36,7 @@ _QUICK: dict[str, dict[str, Any]] = {
     "slayer": {"epochs": SLAYER_EPOCHS, "dt": SLAYER_DT},
     "delrec": _DELREC,
     "conv-delrec": _DELREC,
+    "dcls": _DELREC,
 }
 
 
@@ -62,8 +63,10 @@ def with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
         "delay_lr": published.delay_lr / published.dt * dt,
         **{name: known[0] for name, known in ALONE[method].items()},
     }  # fmt: skip
-    if asked.get("recurrent") == "none":
+    if asked.get("recurrent") == "none" and "none" in ALONE[method]["delay"]:
         usual["delay"] = "none"  # there is no loop that could be late
+    if published.longest is not None:
+        usual["max_delay"] = published.longest_delay(dt)
     return {**usual, **quick, **asked}
 
 

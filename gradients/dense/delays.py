@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..delays import nearness
+from .bell import Bell
 from .spread import Triangle
 
-DELAYS = ("round", "interpolate", "floor", "spread")
+DELAYS = ("round", "interpolate", "floor", "spread", "gaussian")
 _LONGEST_KERNEL = 400  # steps; a convolution with longer ones is slower than row after row
 
 
@@ -71,11 +72,16 @@ class Steps(NamedTuple):
         return taps.scatter(-1, where, what)
 
 
-OnSteps = Steps | Triangle
+OnSteps = Steps | Triangle | Bell
 
 
 def in_steps(
-    delay: Tensor, dt: float, delays: str, least: int = 0, half: Tensor | None = None
+    delay: Tensor,
+    dt: float,
+    delays: str,
+    least: int = 0,
+    width: Tensor | None = None,
+    limit: float = 0.0,
 ) -> OnSteps:
     """Return delays [s] in steps, ``least`` or more.
 
@@ -85,20 +91,26 @@ def in_steps(
         [s].
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate", "floor", "spread"}
+    delays : {"round", "interpolate", "floor", "spread", "gaussian"}
         Take the nearest step; or share a spike between two by linear interpolation: then
         the shares have a gradient by the delay, which is exact where what arrives is linear;
         or cut what is left of the last whole step, with SLAYER's gradient (which is that of
         shares, taken where they are 0). A delay within one part in 10^9 of a whole number of
-        steps, 10^6 if it is not float64, is that number. Or share a spike over a triangle.
+        steps, 10^6 if it is not float64, is that number. Or share a spike over a triangle,
+        or over a bell.
     least : int
         The shortest delay [steps].
-    half : tensor or None
-        Half-widths of triangles [steps], in a shape that broadcasts with the delays.
+    width : tensor or None
+        Half-widths of triangles [steps], in a shape that broadcasts with the delays, or the
+        standard deviation of bells.
+    limit : float
+        Longest delay [s], where the kernel of a bell ends.
     """
-    if delays == "spread":
-        assert half is not None
-        return Triangle.around(delay / dt, half, least)
+    if width is not None:
+        steps = delay / dt
+        if delays == "gaussian":
+            return Bell.up_to(limit / dt, steps, width)
+        return Triangle.around(steps, width, least)
     if delays == "floor":
         return _cut(delay, dt, least)
     steps = (delay / dt).clamp(min=least)
@@ -121,7 +133,7 @@ def _cut(delay: Tensor, dt: float, least: int) -> Steps:
 def late(raster: Tensor, steps: OnSteps) -> Tensor:
     """Return a raster [batch, step, unit], every unit delayed by its own number of steps."""
     batch, n_steps, size = raster.shape
-    if isinstance(steps, Triangle):
+    if not isinstance(steps, Steps):
         n_taps = min(steps.longest() + 1, n_steps)
         response = steps.taps(n_taps, raster.dtype).expand(size, n_taps).flip(-1)
         before = functional.pad(raster.transpose(1, 2), (n_taps - 1, 0))
@@ -151,7 +163,7 @@ def arrivals(
         Spikes.
     weight : tensor [post, pre]
         Weights.
-    axonal, synaptic : Steps, Triangle or None
+    axonal, synaptic : Steps, Triangle, Bell or None
         Delays [pre] and [post, pre], or [post, 1]: the same for all synapses of a unit.
 
     Returns

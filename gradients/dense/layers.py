@@ -26,7 +26,7 @@ from .delays import in_steps, late
 from .loops import diagonals
 from .normalising import StepNorm, checked_share, kept, normalised
 from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals, described_grid
-from .spread import SIGMA, acting
+from .spread import SIGMA, WIDE, acting, width_of
 from .surrogates import Surrogate, find_surrogate
 
 
@@ -39,16 +39,18 @@ class Delay(events.Delay):
         As for `evsim.gradients.Delay`.
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate", "floor", "spread"}
+    delays : {"round", "interpolate", "floor", "spread", "gaussian"}
         Shift by the nearest number of steps; or share each spike between the two steps that
         the delay lies between; or shift by the whole steps in the delay; or share each spike
-        over a triangle of steps. Rounded delays have no gradient, cut ones have SLAYER's.
+        over a triangle of steps, or over a bell. Rounded delays have no gradient, cut ones have
+        SLAYER's.
 
     Attributes
     ----------
     sigma : float
         Of ``delays="spread"``, 10 steps at first: how much wider than interpolation a triangle
-        is. Set it to less and less while you train (`evsim.gradients.methods.delrec.sigma`).
+        is; of ``"gaussian"``: how much wider than 0.27 steps a bell is. Set it to less and less
+        while you train (`evsim.gradients.methods.delrec.sigma`, ``dcls.sigma``).
 
     Notes
     -----
@@ -56,6 +58,10 @@ class Delay(events.Delay):
     max(0, s - abs(k - c)) / s^2, s = 1 + sigma; what would arrive before the spike is lost. In
     ``eval()`` mode delays are rounded to the nearest step on the fly. With sigma = 0 this is
     ``"interpolate"``.
+
+    With ``"gaussian"`` that share is exp(-((k - c) / s)^2 / 2), s = sigma + 0.27, divided by its
+    sum over the steps 0 to ``max_delay / dt`` (rounded up), so that nothing is lost. In ``eval()``
+    mode the same happens. The layers of this module have it for their input; a loop is refused.
 
     With ``"floor"`` a delay within one part in 10^9 of a whole number of steps (10^6 if it is
     not float64) is that number. SLAYER's gradient stands for a derivative that is 0 almost
@@ -83,17 +89,17 @@ class Delay(events.Delay):
     ) -> None:
         super().__init__(size, max_delay, dtype)
         self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
-        if delays == "spread":
+        if delays in WIDE:
             self.sigma = SIGMA
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
         """Return the raster, later; what would come after its end is lost."""
         self.check_delays()
         raster = checked_raster(raster, len(self.delay)).to(self.delay.dtype)
-        sigma = self.sigma if self.delays == "spread" else 0.0
+        sigma = self.sigma if self.delays in WIDE else 0.0
         how = acting(self.delays, sigma, self.training)
-        half = self.delay.new_tensor(1.0 + sigma)
-        return late(raster, in_steps(self.delay, self.dt, how, half=half))
+        wide = self.delay.new_tensor(width_of(how, sigma)) if how in WIDE else None
+        return late(raster, in_steps(self.delay, self.dt, how, 0, wide, self.max_delay))
 
     def extra_repr(self) -> str:
         """Return the size, the limit and the step."""
@@ -224,10 +230,10 @@ class _Fires(OnGrid, Spiking):
             found["recurrent_axonal_delay"] = delay.expand(self.out_features)
         return found
 
-    def half_width(self, prefix: str) -> Tensor:
-        """Return the half-width of spread delays [steps], of all sending units or for each."""
+    def width(self, prefix: str, delays: str) -> Tensor:
+        """Return how wide delays are now [steps], those of all sending units or of each."""
         if not prefix or self.spread is None:
-            return super().half_width(prefix)
+            return super().width(prefix, delays)
         refuse_illegal(type(self).__name__, "spread", self.spread)
         return 1 + 2 * self.sigma * torch.sigmoid(self.spread)
 
@@ -327,8 +333,9 @@ class CubaLIF(_Resets, events.CubaLIF):
     ----------
     dt, delays, surrogate, reset_mode, detach_reset, learn_spread
         Keywords: ``dt`` is the length of a step [s]; ``delays`` are put on the grid by
-        ``"round"``, ``"interpolate"``, ``"floor"`` or ``"spread"``, see `Delay` (not ``"floor"``
-        for synaptic delays, nor for learnt ones of a loop); ``surrogate`` is a name or a function,
+        ``"round"``, ``"interpolate"``, ``"floor"``, ``"spread"`` or ``"gaussian"``, see `Delay`
+        (not ``"floor"`` for synaptic delays, nor for learnt ones of a loop; not ``"gaussian"`` if
+        there is a loop); ``surrogate`` is a name or a function,
         see `evsim.gradients.dense.surrogates`; ``reset_mode`` is ``"hard"`` or ``"soft"``;
         with ``detach_reset`` gradients bypass what a spike does to its own unit; with
         ``learn_spread`` the triangles of a loop have a parameter ``spread`` p for each sending

@@ -17,7 +17,6 @@ from .delays import OnSteps, Steps
 from .lines import Held, Line
 from .spread import Triangle
 
-
 Weigh = Callable[[Tensor], Tensor]  # from values at the ends of synapses to others
 
 
@@ -45,7 +44,7 @@ def loop_of(
     if _same_for_all(synaptic):  # what arrives at a unit may be summed before it waits
         line = _line(synaptic.of(slice(None), 0), weight.shape[:1], weight.dtype, batch, n_steps)
         return Loop(line, before=lambda fired: fired @ weight.T)
-    if not torch.is_grad_enabled() and not isinstance(synaptic, Triangle):
+    if not torch.is_grad_enabled() and isinstance(synaptic, Steps):
         return Ring(weight, synaptic, batch)
     return Matrix(weight, synaptic, batch)
 

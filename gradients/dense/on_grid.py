@@ -15,7 +15,7 @@ from ..synapses import Synapses
 from ..tensors import refuse_elsewhere
 from .delays import DELAYS, OnSteps, arrivals, in_steps
 from .loops import Loop, Matrix, Ring, loop_of, neighbours
-from .spread import SIGMA, acting
+from .spread import SIGMA, WIDE, acting, width_of
 
 
 class OnGrid(Synapses):
@@ -25,7 +25,7 @@ class OnGrid(Synapses):
     ----------
     dt : float
         Length of a step [s].
-    delays : {"round", "interpolate", "floor", "spread"}
+    delays : {"round", "interpolate", "floor", "spread", "gaussian"}
         What becomes of delays that are no multiples of ``dt``. Rounded ones have no gradient.
     *synapses, **options
         As the layer takes them.
@@ -33,7 +33,8 @@ class OnGrid(Synapses):
     Attributes
     ----------
     sigma : float
-        Of ``delays="spread"``: how much wider than interpolation a triangle is [steps].
+        Of ``delays="spread"``: how much wider than interpolation a triangle is [steps]; of
+        ``"gaussian"`` how much wider than 0.27 steps a bell.
     """
 
     sigma: float
@@ -45,8 +46,14 @@ class OnGrid(Synapses):
         self.dt, self.delays = positive("dt", dt, "s"), checked_delays(delays)
         if delays == "floor":
             self._refuse_cut_delays()
-        if delays == "spread":
+        if delays == "gaussian" and getattr(self, "recurrent", None) is not None:
+            raise ValueError(
+                "delays = 'gaussian' is for what arrives through an input projection, not for "
+                f"loops: leave recurrent = {self.recurrent!r} out, or take delays='spread'"
+            )
+        if delays in WIDE:
             self.sigma = SIGMA
+        if delays == "spread":
             keep_delays(self)  # first ones of loops may be shorter than a step
 
     def _refuse_cut_delays(self) -> None:
@@ -132,23 +139,24 @@ class OnGrid(Synapses):
         Those of post units alone are a column, [post, 1].
         """
         how = acting(self.delays, getattr(self, "sigma", 0.0), self.training)
-        half = self.half_width(prefix) if how == "spread" else None
+        wide = self.width(prefix, how) if how in WIDE else None
         axonal, synaptic = (found.get(prefix + name) for name in ("axonal_delay", "delay"))
         weight = found[f"{prefix}weight"]
         if synaptic is not None and weight is not None:
             if weight.ndim == 3:  # a kernel, whose units see the widths of those around them
-                if half is not None and half.ndim:
-                    half = neighbours(half[None], weight.shape[1], 1.0)
+                if wide is not None and wide.ndim:
+                    wide = neighbours(wide[None], weight.shape[1], 1.0)
             elif getattr(self, f"{prefix}delay_kind") == "dendritic":
                 synaptic = synaptic[:, :1]
+        grid = self.dt, how, least, wide, self.max_delay
         return (
-            None if axonal is None else in_steps(axonal, self.dt, how, least, half),
-            None if synaptic is None else in_steps(synaptic, self.dt, how, least, half),
+            None if axonal is None else in_steps(axonal, *grid),
+            None if synaptic is None else in_steps(synaptic, *grid),
         )
 
-    def half_width(self, prefix: str) -> Tensor:
-        """Return the half-width of spread delays [steps], of all sending units or for each."""
-        return self.weight.new_tensor(1.0 + self.sigma)
+    def width(self, prefix: str, delays: str) -> Tensor:
+        """Return how wide delays are now [steps], those of all sending units or of each."""
+        return self.weight.new_tensor(width_of(delays, self.sigma))
 
     def extra_repr(self) -> str:
         """Return sizes, what is learnt, and the step."""
@@ -156,9 +164,9 @@ class OnGrid(Synapses):
 
 
 def described_grid(layer: Any) -> str:
-    """Return the step of a layer, and how wide spread delays are, as a user would write them."""
-    spread = f", delays='spread', sigma={layer.sigma:g}" if layer.delays == "spread" else ""
-    return f"dt={layer.dt:g}{spread}"
+    """Return the step of a layer, and how wide its delays are, as a user would write them."""
+    wide = f", delays={layer.delays!r}, sigma={layer.sigma:g}" if layer.delays in WIDE else ""
+    return f"dt={layer.dt:g}{wide}"
 
 
 def checked_delays(delays: str) -> str:

@@ -12,6 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .bell import NARROWEST
+
+WIDE = ("spread", "gaussian")  # ways that have a sigma: a triangle and a `bell`
 SIGMA = 10.0  # of a layer that nobody told [steps]
 
 
@@ -92,17 +95,22 @@ class Triangle(NamedTuple):
 
 
 def acting(delays: str, sigma: float, training: bool) -> str:
-    """Return how delays are put on the grid now: spread ones are rounded after the training.
+    """Return how delays are put on the grid now: wide ones are rounded after the training.
 
     Raises
     ------
     ValueError
         If ``sigma`` is no width.
     """
-    if delays != "spread":
+    if delays not in WIDE:
         return delays
     if not 0 <= sigma < inf:
         raise ValueError(f"sigma = {sigma}, must be finite and >= 0 [steps]")
     if not training:
         return "round"
-    return "spread" if sigma > 0 else "interpolate"
+    return "interpolate" if delays == "spread" and sigma == 0 else delays
+
+
+def width_of(delays: str, sigma: float) -> float:
+    """Return the half-width of a triangle, or the standard deviation of a bell [steps]."""
+    return sigma + (NARROWEST if delays == "gaussian" else 1.0)

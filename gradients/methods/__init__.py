@@ -1,8 +1,8 @@
 """Published methods: their networks, untrained, and the settings that they were trained with.
 
-A network is a row of the table below: `axonal`, and those of `delrec_recipes`, which
-`delrec_networks` builds; `delrec` has what such a training is made of. What networks are made of is
-in `evsim.gradients.dense`, losses and regularisers are in `evsim.gradients`.
+A network is a row of the table below: `axonal`, and those of `delrec_recipes` and `dcls`, which
+`lif_networks` builds; `delrec` and `dcls` have what such trainings are made of. What networks are
+made of is in `evsim.gradients.dense`, losses and regularisers are in `evsim.gradients`.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from torch import nn
 
 from evsim.quantities import positive
 
-from . import delrec
+from . import dcls, delrec
 from .axonal import AXONAL_SHD, axonal
-from .delrec_networks import network
 from .delrec_recipes import NETWORKS
+from .lif_networks import network
 from .recipe import Recipe
 
-__all__ = ["NAMES", "Recipe", "build", "delrec", "recipe"]
+__all__ = ["NAMES", "RIVALS", "Recipe", "build", "dcls", "delrec", "recipe"]
 
 _METHODS: dict[str, tuple[Recipe, Callable[..., nn.Sequential]]] = {
     "axonal-shd": (AXONAL_SHD, axonal),
     **{
         name: (settings, partial(network, plan, settings))
-        for name, (settings, plan) in NETWORKS.items()
+        for name, (settings, plan) in {**NETWORKS, **dcls.NETWORKS}.items()
     },
 }
-NAMES = tuple(_METHODS)
+RIVALS = tuple(dcls.NETWORKS)  # what others compare theirs with
+NAMES = tuple(name for name in _METHODS if name not in RIVALS)
 
 
 def build(
@@ -43,13 +44,13 @@ def build(
     Parameters
     ----------
     name : str
-        One of `NAMES`.
+        One of `NAMES` or `RIVALS`.
     sizes : sequence of int or None
         Inputs, units of the hidden layers, classes; the published ones if left out.
     dt : float or None
         Length of a step [s], that of the recipe if left out. Time constants are steps.
     max_delay : float or None
-        Longest delay [s]; if left out as long as the recordings of the recipe.
+        Longest delay [s]; if left out that of the recipe, or as long as its recordings.
 
     Returns
     -------
@@ -73,7 +74,7 @@ def build(
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"sizes = {sizes}, must be inputs, hidden units and classes, each >= 1")
     dt = settings.dt if dt is None else positive("dt", dt, "s")
-    return make(sizes, dt, settings.n_steps * dt if max_delay is None else max_delay)
+    return make(sizes, dt, settings.longest_delay(dt) if max_delay is None else max_delay)
 
 
 def recipe(name: str) -> Recipe:
@@ -82,7 +83,7 @@ def recipe(name: str) -> Recipe:
     Parameters
     ----------
     name : str
-        One of `NAMES`.
+        One of `NAMES` or `RIVALS`.
 
     Returns
     -------
@@ -104,5 +105,5 @@ def recipe(name: str) -> Recipe:
 
 def _found(name: str) -> tuple[Recipe, Callable[..., nn.Sequential]]:
     if name not in _METHODS:
-        raise ValueError(f"name = {name!r}, must be one of {', '.join(NAMES)}")
+        raise ValueError(f"name = {name!r}, must be one of {', '.join(_METHODS)}")
     return _METHODS[name]

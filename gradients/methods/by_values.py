@@ -1,4 +1,4 @@
-"""Trainings of DelRec's networks, which decide by a value per class: models, steps, widths."""
+"""Trainings of networks that decide by a value per class, DelRec's and DCLS's: steps, widths."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from evsim.train_options import TrainOptions
 from ..delays import trained_delays
 from ..dense import LIF, FromSpikes
 from ..dense.raster import n_steps
+from ..dense.spread import WIDE
 from ..resting import HIGHEST
 from ..training.method import Method, cross_entropy
-from . import delrec
-from .delrec_networks import network
+from . import dcls, delrec
 from .delrec_recipes import NETWORKS
+from .lif_networks import network
 from .recipe import Recipe, lift, one_each
 
 
@@ -34,18 +35,18 @@ def valued(
     duration: float,
     **changes: Any,
 ) -> tuple[FromSpikes, Recipe]:
-    """Return a network of DelRec, from `Spikes` to a value per class, and its settings.
+    """Return a network of DelRec or DCLS, from `Spikes` to a value per class, and its settings.
 
     Parameters
     ----------
     name : str
-        One of those of `evsim.gradients.methods.delrec_recipes`.
+        One of those of `evsim.gradients.methods.delrec_recipes` or of ``dcls``.
     sizes, dt, max_delay
         As for `evsim.gradients.methods.build`.
     duration : float
         Of a recording [s].
     **changes
-        What is not as published, of `evsim.gradients.methods.delrec_networks.Plan`.
+        What is not as published, of `evsim.gradients.methods.lif_networks.Plan`.
 
     Returns
     -------
@@ -58,7 +59,7 @@ def valued(
     >>> recipe.n_steps, model.hidden2.recurrent_delay.shape
     (70, torch.Size([4]))
     """
-    published, plan = NETWORKS[name]
+    published, plan = {**NETWORKS, **dcls.NETWORKS}[name]
     recipe = replace(
         published,
         dt=dt,
@@ -66,13 +67,15 @@ def valued(
         delay_lr=published.delay_lr / published.dt * dt,
         delay_eps=published.eps / dt,
     )
+    if plan.bells:
+        recipe = replace(recipe, sigma=max_delay / dt / 2)
     plan = replace(plan, **changes)
     layers = OrderedDict(network(plan, recipe, sizes, dt, max_delay).named_children())
     return FromSpikes(layers, binary=recipe.binary, trimmed=recipe.trimmed), recipe
 
 
 def delrec_method(recipe: Recipe) -> Method:
-    """Return how a network of DelRec is trained.
+    """Return how a network of DelRec or DCLS is trained.
 
     Parameters
     ----------
@@ -81,9 +84,9 @@ def delrec_method(recipe: Recipe) -> Method:
 
     Notes
     -----
-    Schedules of step sizes (of Adam's first factor too, as torch has them) and the width of
-    triangles are functions of the epoch. Step sizes change once per epoch. Norms are kept where
-    the exported network's units don't fire by themselves, see `keep_norms`.
+    Schedules of step sizes (of Adam's first factor too, as torch has them) and the widths of
+    triangles and bells are functions of the epoch. Step sizes change once per epoch. Norms are
+    kept where the exported network's units don't fire by themselves, see `keep_norms`.
     """
 
     def optimizer(model: nn.Module, o: TrainOptions) -> torch.optim.Optimizer:
@@ -101,14 +104,23 @@ def delrec_method(recipe: Recipe) -> Method:
     def begin(model: nn.Module, epoch: int, o: TrainOptions) -> None:
         # The state of the CPU's generator is kept in checkpoints, that of others is not.
         torch.cuda.manual_seed_all(int(np.random.default_rng((o.seed, epoch)).integers(2**62)))
-        if recipe.sigma is None or recipe.sigma_decay is None:
-            return
-        width = delrec.sigma(epoch, o.epochs, recipe.sigma, recipe.sigma_decay)
-        loops: list[Any] = [m for m in model.modules() if getattr(m, "delays", "") == "spread"]
-        for layer in loops:
+        width = width_in(recipe, epoch, o.epochs)
+        wide: list[Any] = [m for m in model.modules() if getattr(m, "delays", "") in WIDE]
+        for layer in wide if width is not None else ():
             layer.sigma = width
 
     return Method(optimizer, cross_entropy, scheduled, begin)
+
+
+def width_in(recipe: Recipe, epoch: int, epochs: int) -> float | None:
+    """Return how wide triangles or bells are in an epoch [steps]; None if delays are neither."""
+    if recipe.sigma == 0:
+        return 0.0
+    if recipe.sigma is not None and recipe.sigma_end is not None:
+        return dcls.sigma(epoch, epochs, recipe.sigma, recipe.sigma_end)
+    if recipe.sigma is not None and recipe.sigma_decay is not None:
+        return delrec.sigma(epoch, epochs, recipe.sigma, recipe.sigma_decay)
+    return None
 
 
 def scheduled(group: dict[str, Any], epoch: int, options: TrainOptions) -> dict[str, Any]:

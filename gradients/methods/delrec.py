@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from math import inf, log
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 from ..dense.spread import SIGMA, triangle
+from .checks import check_epoch, check_taps, checked_steps
 
 __all__ = ["growth", "sigma", "spread", "votes"]
 
@@ -48,10 +48,9 @@ def spread(delay: float | Tensor, sigma: float | Tensor, n_taps: int) -> Tensor:
     >>> 9 * spread(torch.tensor(3.4), 2.0, 8)
     tensor([0.0000, 0.0000, 0.6000, 1.6000, 2.6000, 2.4000, 1.4000, 0.4000])
     """
-    if n_taps < 1:
-        raise ValueError(f"n_taps = {n_taps}, must be at least 1")
-    late = _checked("delay", delay)
-    width = _checked("sigma", sigma, late)
+    check_taps(n_taps)
+    late = checked_steps("delay", delay)
+    width = checked_steps("sigma", sigma, late)
     return functional.pad(triangle(1 + late, 1 + width, n_taps)[..., 1:], (1, 0))
 
 
@@ -77,8 +76,7 @@ def sigma(epoch: int, epochs: int, start: float = SIGMA, decay: float = 0.95) ->
     >>> round(sigma(0, 150), 3), round(sigma(149, 150), 3)
     (10.0, 0.061)
     """
-    if epochs < 1 or epoch < 0:
-        raise ValueError(f"epoch = {epoch} of epochs = {epochs}, must be >= 0 of 1 or more")
+    check_epoch(epoch, epochs)
     return float(start * decay ** (100 * epoch / epochs))
 
 
@@ -161,19 +159,3 @@ def votes(voltage: Tensor) -> Tensor:
             "voltage(raster) is"
         )
     return voltage.softmax(dim=2).sum(dim=1)
-
-
-def _checked(name: str, values: float | Tensor, like: Tensor | None = None) -> Tensor:
-    """Return a number or tensor as a float tensor, in the type and place of another."""
-    if like is not None:
-        tensor = torch.as_tensor(values, dtype=like.dtype, device=like.device)
-    else:
-        tensor = torch.as_tensor(values)
-        if not tensor.is_floating_point():
-            tensor = tensor.to(torch.get_default_dtype())
-    good = tensor.isfinite() & (tensor >= 0)
-    if not good.all():
-        at = (~good).nonzero()[0].tolist()
-        index = str(at) if at else ""
-        raise ValueError(f"{name}{index} = {tensor[tuple(at)]:g}, must be finite and >= 0 [steps]")
-    return tensor

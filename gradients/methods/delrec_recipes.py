@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from .delrec_networks import SOFT, Plan, steep
+from .lif_networks import SOFT, Plan, steep
 from .recipe import Recipe
 
 _EPS = 1e-8  # torch's own

@@ -58,10 +58,13 @@ class Recipe:
     delay_schedule : str or None
         The same as ``schedule`` for delays.
     sigma : float or None
-        How wide triangles are in the first epoch [steps], None if delays are not spread; see
-        `evsim.gradients.methods.delrec.sigma`, which takes this and the next.
+        How wide triangles or bells are in the first epoch [steps], None if delays are neither;
+        see `evsim.gradients.methods.delrec.sigma`, which takes this and the next.
     sigma_decay : float or None
         Factor of the width in a hundredth of the training.
+    sigma_end : float or None
+        Width of bells from a quarter of the training on [steps], None if delays are no bells; see
+        `evsim.gradients.methods.dcls.sigma`, which takes ``sigma`` and this.
     dropout, input_dropout, recurrent_dropout : float
         Shares of units, see `evsim.gradients.dense.CubaLIF`. Layers have them built in.
     validation : float or None
@@ -71,6 +74,8 @@ class Recipe:
         Neighbouring channels of the data that make one input.
     trimmed : bool
         Whether the recordings of a batch end with its last spike.
+    longest : int or None
+        Longest delay [steps]; None if it is as long as a recording.
     """
 
     sizes: tuple[int, ...]
@@ -95,12 +100,18 @@ class Recipe:
     delay_schedule: str | None = None
     sigma: float | None = None
     sigma_decay: float | None = None
+    sigma_end: float | None = None
     dropout: float = 0.0
     input_dropout: float = 0.0
     recurrent_dropout: float = 0.0
     validation: float | None = 0.0
     summed: int = 1
     trimmed: bool = False
+    longest: int | None = None
+
+    def longest_delay(self, dt: float) -> float:
+        """Return the longest delay on a grid of steps of ``dt`` [s], in seconds."""
+        return (self.n_steps if self.longest is None else self.longest) * dt
 
     def optimizer(self, model: nn.Module) -> torch.optim.Optimizer:
         """Return the optimiser of a model, untrained.

@@ -1,7 +1,8 @@
-"""The networks of DelRec and of its convolutional form, with their published first values.
+"""Networks of LIF units and a readout of values, with their published first values.
 
-Queant, Rançon, Cottereau and Masquelier (2025), arXiv 2509.24852; Cicciarella, Zebendo and Rossi
-(2026), arXiv 2604.15997. Their settings stand in `evsim.gradients.methods.delrec_recipes`.
+DelRec: Queant, Rançon, Cottereau and Masquelier (2025), arXiv 2509.24852; its convolutional form:
+Cicciarella, Zebendo and Rossi (2026), arXiv 2604.15997; their settings stand in
+`evsim.gradients.methods.delrec_recipes`. Their rival without loops is in `dcls`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from .. import dense
 from ..delays import keep_delays
+from ..dense.spread import WIDE
 from ..dense.surrogates import Surrogate, arctan, triangle
 from ..resting import keep_below_threshold
 from .delrec import votes
@@ -42,8 +44,8 @@ class Votes(dense.LI):
     """A readout that returns the sum of the softmaxes of its voltages at all steps.
 
     Its parameters are those of `evsim.gradients.dense.LI`. The cross-entropy of what it returns
-    is DelRec's loss on SHD, its largest entry the decision. A network has no such output: there
-    it is what ``output`` says.
+    is DelRec's and DCLS's loss on SHD, its largest entry the decision. A network has no such
+    output: there it is what ``output`` says.
     """
 
     def forward(self, raster: Tensor) -> Tensor:  # type: ignore[override]
@@ -73,7 +75,7 @@ class LastStep(dense.LI):
 
 @dataclass(frozen=True)
 class Plan:
-    """How a network of DelRec is built.
+    """How a network of DelRec, or of DCLS, is built.
 
     Attributes
     ----------
@@ -94,8 +96,9 @@ class Plan:
         What there is besides weights and delays.
     gain : float
         First weights are U(-a, a) with a = gain / sqrt(inputs).
-    delays : {"uniform", "normal"}
-        First delays, in steps beyond the one of a loop: U(10, 30), or the size of N(0, 12).
+    delays : {"uniform", "normal", "bells"}
+        First delays, in steps beyond the one of a loop: U(10, 30), or the size of N(0, 12). Or the
+        synapses of all layers are late, not loops: learnt through bells, at first anywhere.
     readout : {"votes", "last", "sum"}
         What the readout returns: the sum of the softmaxes of its voltages, its voltage at the
         last step, or the sum of all that arrives.
@@ -114,6 +117,11 @@ class Plan:
     delays: str = "uniform"
     readout: str = "votes"
 
+    @property
+    def bells(self) -> bool:
+        """Whether the synapses of all layers are late, and there are no loops."""
+        return self.delays == "bells"
+
 
 # Of the programs for SSC and PS-MNIST.
 SOFT = Plan(
@@ -125,20 +133,20 @@ SOFT = Plan(
 def network(
     plan: Plan, recipe: Recipe, sizes: Sequence[int], dt: float, max_delay: float
 ) -> nn.Sequential:
-    """Return layers of `evsim.gradients.dense.LIF` and a readout, the loops late.
+    """Return layers of `evsim.gradients.dense.LIF` and a readout, loops or synapses late.
 
     Parameters
     ----------
     plan : Plan
         How it is built.
     recipe : Recipe
-        Which has dropout, the first width of triangles and the steps of a recording.
+        Which has dropout, the first width of triangles or bells and the steps of a recording.
     sizes : sequence of int
         Inputs, units of the hidden layers, classes.
     dt : float
         Length of a step [s].
     max_delay : float
-        Longest delay of a loop [s].
+        Longest delay [s].
 
     Returns
     -------
@@ -148,47 +156,55 @@ def network(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     n_hidden = len(sizes) - 2
     for i, (n_before, n) in enumerate(zip(sizes, sizes[1:-1], strict=False)):
-        looped = plan.loops and i >= min(plan.first_loop, n_hidden - 1)
-        layer = _hidden(plan, recipe, (n_before, n), dt, max_delay if looped else None)
-        layers[f"hidden{i + 1}"] = _begun(layer, plan, recipe.n_steps)
-    readout = _readout(plan, (sizes[-2], sizes[-1]), dt)
-    layers["readout"] = _begun(readout, plan, recipe.n_steps)
+        late = {}
+        if plan.bells:
+            late = _bells(max_delay)
+        elif plan.loops and i >= min(plan.first_loop, n_hidden - 1):
+            late = _loop(plan, recipe, max_delay)
+        layer = _hidden(plan, recipe, (n_before, n), dt, late)
+        layers[f"hidden{i + 1}"] = _begun(layer, plan, recipe)
+    readout = _readout(plan, (sizes[-2], sizes[-1]), dt, _bells(max_delay) if plan.bells else {})
+    layers["readout"] = _begun(readout, plan, recipe)
     return nn.Sequential(layers)
 
 
+def _loop(plan: Plan, recipe: Recipe, max_delay: float) -> dict[str, Any]:
+    """Return what makes a loop with axonal delays, learnt through triangles."""
+    return {
+        "recurrent": "conv" if plan.kernel else "dense",
+        "recurrent_delay": "axonal",
+        "recurrent_max_delay": max_delay,
+        "kernel_size": _KERNEL,
+        "delays": "spread",
+        "learn_spread": plan.learn_spread,
+        "recurrent_dropout": recipe.recurrent_dropout,
+    }
+
+
+def _bells(max_delay: float) -> dict[str, Any]:
+    """Return what makes an input projection with synaptic delays, learnt through bells."""
+    return {"delay": "synaptic", "max_delay": max_delay, "delays": "gaussian"}
+
+
 def _hidden(
-    plan: Plan, recipe: Recipe, sizes: tuple[int, int], dt: float, max_delay: float | None
+    plan: Plan, recipe: Recipe, sizes: tuple[int, int], dt: float, late: dict[str, Any]
 ) -> dense.LIF:
-    """Return a hidden layer, with a loop if there is a longest delay for it."""
-    options: dict[str, Any] = {}
-    if max_delay is not None:
-        options = {
-            "recurrent": "conv" if plan.kernel else "dense",
-            "recurrent_delay": "axonal",
-            "recurrent_max_delay": max_delay,
-            "kernel_size": _KERNEL,
-            "delays": "spread",
-            "learn_spread": plan.learn_spread,
-            "recurrent_dropout": recipe.recurrent_dropout,
-        }
-    layer = dense.LIF(
-        *sizes, _tau_mem(plan, dt), **_bias(plan, sizes[1]), **options,
+    """Return a hidden layer, with a loop or delays of its synapses, or neither."""
+    return dense.LIF(
+        *sizes, _tau_mem(plan, dt), **_bias(plan, sizes[1]), **late,
         dt=dt, surrogate=plan.surrogate, batch_norm=plan.batch_norm,
         reset_mode="soft" if plan.soft else "hard", refire=plan.soft, detach_reset=not plan.soft,
         dropout=recipe.dropout, input_dropout=recipe.input_dropout,
     )  # fmt: skip
-    if max_delay is not None and recipe.sigma is not None:
-        layer.sigma = recipe.sigma
-    return layer
 
 
-def _readout(plan: Plan, sizes: tuple[int, int], dt: float) -> dense.LI:
-    bias = _bias(plan, sizes[1])
+def _readout(plan: Plan, sizes: tuple[int, int], dt: float, late: dict[str, Any]) -> dense.LI:
+    options = {**_bias(plan, sizes[1]), **late, "dt": dt}
     if plan.readout == "sum":
-        return dense.LI(*sizes, inf, **bias, output="last", dt=dt)
+        return dense.LI(*sizes, inf, **options, output="last")
     if plan.readout == "last":
-        return LastStep(*sizes, _tau_mem(plan, dt), **bias, output="last", dt=dt)
-    return Votes(*sizes, _tau_mem(plan, dt), **bias, output="integral", dt=dt)
+        return LastStep(*sizes, _tau_mem(plan, dt), **options, output="last")
+    return Votes(*sizes, _tau_mem(plan, dt), **options, output="integral")
 
 
 def _tau_mem(plan: Plan, dt: float) -> float:
@@ -200,15 +216,17 @@ def _bias(plan: Plan, size: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _begun(layer: Any, plan: Plan, n_steps: int) -> nn.Module:
+def _begun(layer: Any, plan: Plan, recipe: Recipe) -> nn.Module:
     """Return a layer with its first values drawn."""
+    if layer.delays in WIDE and recipe.sigma is not None:
+        layer.sigma = recipe.sigma
     weight, loop = layer.weight, getattr(layer, "recurrent_weight", None)
     if weight.is_meta:
         return layer
     bound = layer.in_features**-0.5
     nn.init.uniform_(weight, -plan.gain * bound, plan.gain * bound)
     if plan.bias:
-        nn.init.uniform_(layer.v_leak, -bound, bound).mul_(lift(layer, n_steps))
+        nn.init.uniform_(layer.v_leak, -bound, bound).mul_(lift(layer, recipe.n_steps))
         keep_below_threshold(layer)
     if loop is not None:
         if plan.kernel:
@@ -221,5 +239,7 @@ def _begun(layer: Any, plan: Plan, n_steps: int) -> nn.Module:
         else:
             nn.init.normal_(delay, 0.0, _DEVIATION).abs_()
         layer.recurrent_delay.copy_((1 + delay) * layer.dt)
-        keep_delays(layer)
+    if plan.bells:
+        nn.init.uniform_(layer.delay, 0.0, layer.max_delay + layer.dt)  # what is beyond is cut
+    keep_delays(layer)
     return layer
