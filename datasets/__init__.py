@@ -29,10 +29,12 @@ from .sets.latency_mnist import LatencyMNIST
 from .sets.mnist import mnist_images
 from .sets.nmnist import NMNIST
 from .sets.ntidigits import NTIDIGITS
+from .sets.pixel_mnist import PixelMNIST
 from .sets.sequential_mnist import SequentialMNIST
 from .sets.spike_file_data import SpikeFileData
 from .sets.spoken_digits import SpokenDigits, make_spoken_digits
 from .sets.yin_yang import YinYang, yin_yang_points
+from .summed import Summed
 from .transforms import (
     add_noise,
     delete_spikes,
@@ -43,6 +45,7 @@ from .transforms import (
     shift_times,
     sum_channels,
 )
+from .tripling import Tripled
 
 __all__ = [
     "Cochlea",
@@ -53,11 +56,14 @@ __all__ = [
     "LatencyMNIST",
     "NMNIST",
     "NTIDIGITS",
+    "PixelMNIST",
     "SHD",
     "SSC",
     "SequentialMNIST",
     "SpikeFileData",
     "SpokenDigits",
+    "Summed",
+    "Tripled",
     "YinYang",
     "add_noise",
     "bin_spikes",

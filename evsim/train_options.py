@@ -17,6 +17,7 @@ from evsim.bits import TERNARY, check_weight_bits
 from evsim.schema import NotNegative, check_fields
 
 NAMED = ("digits", "yin-yang", "coincidence")  # data sets; others are files or folders
+PIXELS = "ps-mnist:"  # before the folder of MNIST, whose pixels come one after the other
 CHECKPOINT = "checkpoint.pt"  # what a training goes on from, in its folder
 MOST = 10**9  # of what is counted
 MOST_HIDDEN = 2**24
@@ -27,7 +28,7 @@ LACKING = {
     "patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt",
     "full_readout": False, "fit": "unit", "method": "exact", "dt": None, "preset": None,
     "device": "cpu", "learn_delays": True, "first_delay": None,
-    "readout": None,
+    "readout": None, "recordings": None, "validation": 0.1,
 }  # fmt: skip
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
@@ -51,6 +52,8 @@ PUBLISHED = {
     "dcls": "dcls-shd",
 }  # fmt: skip
 SLAYER_EPOCHS, SLAYER_DT = 100, 10e-3  # fewer and longer than the published 1000 and 4 ms
+# Whose recipe has an augmentation of its own.
+TRIPLED = ("delrec-shd", "delrec-shd-4")
 # Less than the published 150, 256 and 256 256: minutes on a few cores.
 DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 30, 64, (64, 64)
 ALONE: dict[str, dict[str, tuple[str, ...]]] = {  # what a method has none else of; the usual first
@@ -169,9 +172,15 @@ class TrainSettings(Struct, frozen=True):
     Attributes
     ----------
     dataset : str
-        One of `NAMED`, a labelled spike file, or the folder of SHD or SSC.
+        One of `NAMED`, a labelled spike file, the folder of SHD or SSC, or `PIXELS` and the
+        folder of MNIST.
     held_out : str or None
         A speaker.
+    recordings : int or None
+        At most so many to train and validate with, and so many to test with; None for all.
+    validation : float
+        Share of those to train with that are kept for validation, where the data have no such
+        part.
     method : str
         How gradients are found: "exact", of events; others on a time grid, with the settings of
         a network of `evsim.gradients.methods`, which are the defaults then; see `PUBLISHED`.
@@ -203,7 +212,7 @@ class TrainSettings(Struct, frozen=True):
         Epochs to wait for a better one before the training ends; 0 to train all epochs; see
         `waits`.
     augment : bool or None
-        Whether recordings are varied from epoch to epoch; see `varies`.
+        Whether recordings are varied from epoch to epoch; see `varies` and `triples`.
     """
 
     dataset: Annotated[str, Meta(min_length=1, max_length=1 << 14)]
@@ -211,6 +220,24 @@ class TrainSettings(Struct, frozen=True):
         Annotated[str, Meta(max_length=1 << 10)] | None,
         _told("Test on this speaker, who is then left out of the training.", "SPEAKER", group=DATA),
     ] = None
+    recordings: Annotated[
+        Annotated[int, Meta(ge=2, le=MOST)] | None,
+        _told(
+            "Train and validate with N recordings at most, test with as many.",
+            default="all",
+            group=DATA,
+        ),
+    ] = None
+    validation: Annotated[
+        float,
+        Meta(gt=0, lt=1),
+        _told(
+            "Share of the recordings to train that validate, where data have no part for it.",
+            "SHARE",
+            default="0.1; published with a preset",
+            group=DATA,
+        ),
+    ] = 0.1
     hidden: Annotated[
         Units | Layers,
         _told(
@@ -324,8 +351,9 @@ class TrainSettings(Struct, frozen=True):
     augment: Annotated[
         bool | None,
         _told(
-            "Stretch, shift and thin out recordings, anew every epoch.",
-            default="for SHD, SSC and --held-out",
+            "Vary recordings anew every epoch: stretch, shift and thin them out; as published "
+            "with delrec-shd and delrec-shd-4.",
+            default="for SHD, SSC and --held-out; with these two for files, too",
             group=DATA,
         ),
     ] = None
@@ -422,6 +450,8 @@ class TrainSettings(Struct, frozen=True):
 
         Known speakers are learnt in half the epochs, and better, if they are left as they are.
         """
+        if self.triples:
+            return False
         if self.augment is not None:
             return self.augment
         if self.method != "exact":
@@ -429,6 +459,12 @@ class TrainSettings(Struct, frozen=True):
         if self.dataset in NAMED:
             return self.dataset == "digits" and self.held_out is not None
         return os.path.isdir(self.dataset)  # SHD and SSC are folders
+
+    @property
+    def triples(self) -> bool:
+        """Whether there are three times as many recordings, as published: of files and folders."""
+        usual = self.dataset not in NAMED and not self.dataset.startswith(PIXELS)
+        return self.preset in TRIPLED and (usual if self.augment is None else self.augment)
 
     def longest_delay(self, duration: float) -> float:
         """Return the longest delay where recordings last so long [s].

@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from evsim.train_options import TrainSettings
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
 
     from evsim import Spikes
+    from evsim.datasets import Dataset, Tripled
 
 _STRETCH, _LATE, _SHIFT, _DROPPED = 0.15, 10e-3, 1, 0.2
+
+
+def ways_to_vary(
+    s: TrainSettings, data: Dataset
+) -> tuple[Dataset | Tripled, Callable[[Spikes, np.random.Generator], Spikes] | None]:
+    """Return what is trained with, and what is done to every batch of it.
+
+    Parameters
+    ----------
+    s : TrainSettings
+        What is asked for.
+    data : Dataset
+        The recordings to train with.
+    """
+    from evsim.datasets import Tripled
+
+    if s.triples:
+        assert s.dt is not None  # presets have one
+        return Tripled(data, s.dt), None
+    return data, varied if s.varies else None
 
 
 def varied(batch: Spikes, rng: np.random.Generator) -> Spikes:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from evsim.arrays import FloatArray
 from evsim.files import FileError
-from evsim.train_options import NAMED
+from evsim.train_options import NAMED, PIXELS
 from evsim.words import count
 
 if TYPE_CHECKING:
@@ -21,11 +24,12 @@ _DIGITS = 19  # a number of fewer is an int64
 
 @dataclass(frozen=True)
 class Parts:
-    """A data set cut in three."""
+    """A data set cut in three; what a spike of each unit is worth, if units tell a value."""
 
     train: Dataset
     validation: Dataset
     test: Dataset
+    worth: FloatArray | None = field(default=None, kw_only=True)
 
     def __str__(self) -> str:
         """Return the sizes."""
@@ -36,8 +40,34 @@ class Parts:
             f"{len(self.train.class_names)} classes"
         )
 
+    def summed(self, factor: int) -> Parts:
+        """Return the same parts with every ``factor`` neighbouring channels as one."""
+        from evsim.datasets import Summed
 
-def open_parts(dataset: str, held_out: str | None = None) -> Parts:
+        train, validation, test = (
+            Summed(part, factor) for part in (self.train, self.validation, self.test)
+        )
+        return replace(self, train=train, validation=validation, test=test)
+
+    def limited(self, n: int) -> Parts:
+        """Return at most n recordings to train and validate with, and n to test with."""
+        rng = np.random.default_rng(_PART_SEED)
+        known = len(self.train) + len(self.validation)
+        n_validation = min(len(self.validation), max(1, round(n * len(self.validation) / known)))
+        sizes = (n - n_validation, n_validation, n)
+        train, validation, test = (
+            part[np.sort(rng.permutation(len(part))[:size])]
+            for part, size in zip((self.train, self.validation, self.test), sizes, strict=True)
+        )
+        return replace(self, train=train, validation=validation, test=test)
+
+
+def open_parts(
+    dataset: str,
+    held_out: str | None = None,
+    validation: float = _VALIDATION_SHARE,
+    recordings: int | None = None,
+) -> Parts:
     """Open a data set and cut it in three.
 
     Parameters
@@ -48,6 +78,10 @@ def open_parts(dataset: str, held_out: str | None = None) -> Parts:
         A speaker, by name or number: the test part is theirs, or of a set with a test part
         of its own (SHD), the validation part. Without it, parts that the set does not have
         are drawn at random, always the same ones.
+    validation : float
+        Share of the recordings to train with that become a validation part where there is none.
+    recordings : int or None
+        How many of them there are at most, see `TrainSettings`.
 
     Returns
     -------
@@ -61,6 +95,11 @@ def open_parts(dataset: str, held_out: str | None = None) -> Parts:
     ValueError
         If there is no such speaker.
     """
+    parts = _open_parts(dataset, held_out, validation)
+    return parts if recordings is None else parts.limited(recordings)
+
+
+def _open_parts(dataset: str, held_out: str | None, validation: float) -> Parts:
     from evsim import datasets
     from evsim.datasets.sets.coincidence import Coincidence
     from evsim.datasets.sets.spoken_digits import SpokenDigits
@@ -70,23 +109,28 @@ def open_parts(dataset: str, held_out: str | None = None) -> Parts:
     test: Dataset
     if dataset == "digits":
         train, test = (SpokenDigits(part, held_out=held_out) for part in ("train", "test"))
-        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
-    if dataset in NAMED and held_out is not None:
-        raise ValueError(f"--held-out: {dataset} does not tell who spoke")
+        return Parts(*train.split(validation, _PART_SEED), test)
+    if held_out is not None and (dataset in NAMED or dataset.startswith(PIXELS)):
+        who = "wrote" if dataset.startswith(PIXELS) else "spoke"
+        raise ValueError(f"--held-out: {dataset} does not tell who {who}")
     if dataset == "yin-yang":
         return Parts(*(YinYang(part, bias=0.0) for part in ("train", "validation", "test")))
     if dataset == "coincidence":
         return Parts(*(Coincidence(n, seed) for seed, n in enumerate((2000, 500, 500))))
+    if dataset.startswith(PIXELS):
+        train, test = (datasets.PixelMNIST(_path(dataset), part) for part in ("train", "test"))
+        return Parts(*train.split(validation, _PART_SEED), test, worth=train.worth)
     if os.path.isdir(dataset):
-        return _folder_parts(dataset, held_out)
+        return _folder_parts(dataset, held_out, validation)
     if not os.path.exists(dataset):
-        raise FileError(f"{dataset}: is neither a file nor one of {', '.join(NAMED)}")
+        known = ", ".join((*NAMED, f"{PIXELS}FOLDER"))
+        raise FileError(f"{dataset}: is neither a file nor one of {known}")
     whole = datasets.SpikeFileData(dataset)
     if held_out is None:
         train, test = whole.split(_TEST_SHARE, _PART_SEED)
     else:
         train, test = _hold_out(whole, held_out)
-    return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+    return Parts(*train.split(validation, _PART_SEED), test)
 
 
 def inputs_of(dataset: str) -> list[Path]:
@@ -102,13 +146,17 @@ def inputs_of(dataset: str) -> list[Path]:
     list of Path
         With what stands in the folders of a folder.
     """
-    path = Path(dataset)
+    path = _path(dataset)
     if dataset in NAMED or not path.exists():
         return []
     return [path, *path.glob("*"), *path.glob("*/*")]
 
 
-def _folder_parts(folder: str, held_out: str | None) -> Parts:
+def _path(dataset: str) -> Path:
+    return Path(dataset.removeprefix(PIXELS))
+
+
+def _folder_parts(folder: str, held_out: str | None, validation: float) -> Parts:
     """Open SHD, or SSC if that is in the folder."""
     from evsim.datasets import SHD, SSC
 
@@ -118,7 +166,7 @@ def _folder_parts(folder: str, held_out: str | None) -> Parts:
         return Parts(*(SSC(folder, part) for part in ("train", "valid", "test")))
     train, test = SHD(folder, "train"), SHD(folder, "test")
     if held_out is None:
-        return Parts(*train.split(_VALIDATION_SHARE, _PART_SEED), test)
+        return Parts(*train.split(validation, _PART_SEED), test)
     return Parts(*_hold_out(train, held_out), test)
 
 

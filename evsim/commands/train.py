@@ -17,10 +17,10 @@ import click
 from msgspec.structs import asdict
 
 from evsim.budget import Budget
-from evsim.commands.augmentation import varied
+from evsim.commands.augmentation import ways_to_vary
 from evsim.commands.extras import need_torch
 from evsim.commands.parts import Parts, inputs_of, open_parts
-from evsim.commands.train_methods import make, with_defaults
+from evsim.commands.train_methods import fitted, make, with_defaults
 from evsim.commands.train_report import full_precision, report_lines
 from evsim.compiling import watch
 from evsim.files import FileError
@@ -129,16 +129,19 @@ def _train(
         if is_first():
             run.refuse_existing(overwrite, inputs_of(dataset))
     callbacks = _callbacks(settings, run, log, quiet)
-    parts = open_parts(settings.dataset, settings.held_out)
+    s = settings
+    parts = open_parts(s.dataset, s.held_out, s.validation, s.recordings)
+    parts, told = fitted(s, parts)
     say = _silent if quiet else _say
     if resume:
         trainer = _continued(settings, parts, run, callbacks)
         if settings != stored and is_first():  # it is interrupted, perhaps, and goes on again
             run.write_options(asdict(settings))
-        say(f"{plain(settings.dataset, LINE)}: {parts}")
     else:
         _refuse_untrainable(settings, parts)
-        say(f"{plain(settings.dataset, LINE)}: {parts}")
+    for line in (f"{plain(settings.dataset, LINE)}: {parts}", *told):
+        say(line)
+    if not resume:
         first = "building the network" if settings.scheduled else "fitting first weights"
         with _told_if_long(say, f"{first} ..."):
             trainer = _trainer(settings, parts, callbacks, new=True)
@@ -286,8 +289,8 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
         if max(s.weight_bits or 0, s.delay_bits or 0) > _EXACT_BITS:
             model.double()
         quantise(model, s.weight_bits, s.delay_bits, s.levels == "learnt", not s.full_readout)
-    augment = varied if s.varies else None
-    return Trainer(model, parts.train, parts.validation, options, augment, callbacks, method)
+    train, augment = ways_to_vary(s, parts.train)
+    return Trainer(model, train, parts.validation, options, augment, callbacks, method)
 
 
 def _draw_model(s: TrainSettings, parts: Parts) -> None:

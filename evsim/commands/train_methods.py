@@ -67,7 +67,41 @@ def with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
         usual["delay"] = "none"  # there is no loop that could be late
     if published.longest is not None:
         usual["max_delay"] = published.longest_delay(dt)
+    if preset and published.validation:
+        usual["validation"] = published.validation
     return {**usual, **quick, **asked}
+
+
+def fitted(s: TrainSettings, parts: Parts) -> tuple[Parts, list[str]]:
+    """Return the data as a preset takes them, and lines on what was done.
+
+    Parameters
+    ----------
+    s : TrainSettings
+        What is asked for.
+    parts : Parts
+        The data.
+    """
+    from evsim.gradients.methods import recipe
+
+    told = []
+    if parts.worth is not None and s.scheduled:
+        told.append(
+            f"a pixel is one input; its {parts.train.size} bits are a spike each, of units whose "
+            "weights are in proportion"
+        )
+    elif s.preset is not None:
+        wanted, summed, size = recipe(s.preset).sizes[0], recipe(s.preset).summed, parts.train.size
+        if summed > 1 and size == wanted * summed:
+            parts = parts.summed(summed)
+            told.append(f"{summed} neighbouring channels are summed: {size} make {wanted} inputs")
+        elif size != wanted:
+            told.append(f"{s.preset} has {wanted} inputs as published, here the {size} of the data")
+    if s.triples:
+        told.append(
+            f"an epoch has {3 * len(parts.train):,} recordings: as they are, shifted, blended"
+        )
+    return parts, told
 
 
 def _one_or_several(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
@@ -132,6 +166,7 @@ def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
 
 
 def _delrec(s: TrainSettings, parts: Parts) -> Made:
+    from evsim.gradients.methods.by_bits import take_values
     from evsim.gradients.methods.by_values import delrec_method, valued
     from evsim.gradients.training.processes import n_processes
     from evsim.gradients.training.start import begin_delays
@@ -143,7 +178,8 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
             "without torchrun"
         )
     duration = parts.train.duration
-    sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
+    inputs = parts.train.size if parts.worth is None else 1
+    sizes = (inputs, *s.layers, len(parts.train.class_names))
     name = s.preset or PUBLISHED[s.method]
     changes: dict[str, Any] = {"loops": s.recurrent != "none"}
     if s.readout is not None:
@@ -153,6 +189,8 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
         # kernels' readout takes, and no gradient.
         changes["readout"] = "votes"
     model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, **changes)
+    if parts.worth is not None:
+        take_values(model[0], parts.worth)
     model.trimmed = model.trimmed or s.preset is None
     if s.delay == "none":
         begin_delays(model, s.dt, learn=False)

@@ -48,7 +48,8 @@ _SHD_NOTES = (
     "The readout returns the votes: cross_entropy(model(raster), labels) has the published second "
     "softmax. An exported network has no votes; it decides by the largest integral of voltage.",
     "The shift is drawn for each channel, which the paper does not say, after binning: a channel "
-    "may leave the recording. Blended recordings are thinned by half, each count binomially.",
+    "may leave the recording. Blended recordings are thinned by half, each count binomially. In "
+    "evsim train each recording is blended with another of its class, drawn anew every epoch.",
     "The 20 % for validation are drawn at random, so speakers are shared.",
 )
 
@@ -159,8 +160,9 @@ _PSMNIST = replace(
         *_SSC_NOTES,
         "First biases of the first layer are U(-1, 1), a v_leak of up to 2: a quarter of its units "
         "starts at the limit of 0.99.",
-        "A pixel per step; a step has no length in seconds, 1 ms is chosen. Pixels are values, not "
-        "spikes: layers of the grid take them, a network of events does not.",
+        "A pixel per step; a step has no length in seconds, 1 ms is chosen. Pixels are values: "
+        "evsim train tells each as a spike for every bit of it that is 1, to units whose weights are "
+        "in proportion, so that a network of events takes them, too.",
         "It is not told which recordings are for validation.",
         *_ALL,
     ),
