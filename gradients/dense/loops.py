@@ -103,7 +103,9 @@ class Loop:
         of it, [batch, post] in the end.
     """
 
-    def __init__(self, line: Line | Held, before: Weigh = _as_it_is, after: Weigh = _as_it_is) -> None:
+    def __init__(
+        self, line: Line | Held, before: Weigh = _as_it_is, after: Weigh = _as_it_is
+    ) -> None:
         self.line, self.before, self.after = line, before, after
 
     def step(self) -> Tensor:
@@ -155,8 +157,9 @@ def neighbours(values: Tensor, reach: int, beyond: float = 0.0) -> Tensor:
              [1., 2., 3.],
              [2., 3., 0.]]])
     """
-    half = reach // 2
-    return functional.pad(values, (half, half), value=beyond).unfold(1, values.shape[1], 1)
+    half, size = reach // 2, values.shape[1]
+    padded = functional.pad(values, (half, half), value=beyond)
+    return torch.stack([padded[:, k : k + size] for k in range(reach)], 1)
 
 
 def diagonals(matrix: Tensor, reach: int) -> Tensor:

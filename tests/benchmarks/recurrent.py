@@ -72,9 +72,7 @@ def against_delays(rounds):
         steps = [step_of(grid, model, batch) for model in models]
         spikes = [step() for step in steps]
         seconds = in_turn(steps, rounds)
-        memory = [
-            alone((grid, grid), [model, model], batch, 2)["peak_mib"] for model in models
-        ]
+        memory = [alone((grid, grid), [model, model], batch, 2)["peak_mib"] for model in models]
         for name, values, form in (
             ("ms", [1e3 * statistics.median(one) for one in seconds], "16.0f"),
             ("times", [ratio(one, seconds[0]) for one in seconds], "16.2f"),
@@ -128,9 +126,11 @@ def backwards(layer, forward):
 
 
 def kernels(rounds):
-    batch = noise(16, n=2000)
+    batch = noise(64, n=2000)
     raster = dense.to_raster(batch, 1e-2)
-    print("A loop of kernels of 3, 256 units, 16 recordings of 100 steps, beside the same as matrix")
+    print(
+        "A loop of kernels of 3, 256 units, 64 recordings of 100 steps, beside the same as matrix"
+    )
     for kind in ("axonal", "synaptic"):
         kernel = looped("conv", kind)
         with torch.no_grad():
@@ -173,7 +173,9 @@ def inference(rounds):
             result = simulator.run(given)
             spikes.append(sum(len(one.times) for name, one in result.spikes.items()))
         seconds = in_turn(runs, rounds)
-        for k, what in enumerate(("matrix, grid", "matrix, events", "kernel, grid", "kernel, events")):
+        for k, what in enumerate(
+            ("matrix, grid", "matrix, events", "kernel, grid", "kernel, events")
+        ):
             ms = 1e3 * statistics.median(seconds[k])
             print(f"  {title}: {what:<15} {ms:8.2f} ms {spikes[k]:9,.0f} spikes of hidden units")
         print(
@@ -197,7 +199,9 @@ def wide(batch, size):
 
 
 def by_hand(rounds):
-    print("The grid's training step over a loop written by hand (spikes wait in its line), 100 steps")
+    print(
+        "The grid's training step over a loop written by hand (spikes wait in its line), 100 steps"
+    )
     for n_recordings, n in HANDS:
         batch = noise(n_recordings, n=2000)
         raster = dense.to_raster(batch, 1e-2)
