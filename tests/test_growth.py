@@ -114,13 +114,15 @@ def test_exact_errors_are_those_of_spike_times():
     assert error[step] == pytest.approx(np.sqrt(np.mean(np.square(slopes))), rel=1e-5)
 
 
-def test_mean_squares_are_those_of_the_steps():
-    model = made(backflow.GRID)
+@pytest.mark.parametrize(("weight", "at_once", "left"), [(0.25, 0.25, 0.25), (1.2, 0.8, 0.2)])
+def test_mean_squares_are_those_of_the_steps(weight, at_once, left):
+    model = made(backflow.GRID, strength=0.0)
     with torch.no_grad():
-        model[0].weight.fill_(0.25)
+        model[0].weight.fill_(weight)
     one = Spikes([0.0], [0], size=4, duration=backflow.N_STEPS * DT, labels=[0])
     kept, sent = backflow.mean_squares(model, [one])
-    slope = 0.25 * np.exp(-0.5 * np.arange(backflow.N_STEPS))  # of a triangle: the voltage
+    slope = left * np.exp(-0.5 * np.arange(backflow.N_STEPS))  # of a triangle: the voltage
+    slope[0] = at_once  # before a spike subtracts 1
     assert sent == pytest.approx(np.mean(slope**2))
     assert kept == pytest.approx(np.exp(-1) * np.mean((1 - slope) ** 2))
 
