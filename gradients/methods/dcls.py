@@ -48,8 +48,9 @@ def gaussian(delay: float | Tensor, sigma: float | Tensor, n_taps: int) -> Tenso
 
     Examples
     --------
+    >>> import torch
     >>> gaussian(torch.tensor(1.0), 0.73, 4)
-    tensor([0.2570, 0.4236, 0.2570, 0.0573])
+    tensor([0.2583, 0.4258, 0.2583, 0.0576])
     """
     check_taps(n_taps)
     late = checked_steps("delay", delay)

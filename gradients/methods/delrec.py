@@ -45,6 +45,7 @@ def spread(delay: float | Tensor, sigma: float | Tensor, n_taps: int) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> 9 * spread(torch.tensor(3.4), 2.0, 8)
     tensor([0.0000, 0.0000, 0.6000, 1.6000, 2.6000, 2.4000, 1.4000, 0.4000])
     """
@@ -150,6 +151,7 @@ def votes(voltage: Tensor) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> votes(torch.zeros(1, 6, 2))
     tensor([[3., 3.]])
     """
