@@ -27,7 +27,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "kernel, learnt delays": ("conv-delrec", {}, "kernel, random delays"),
     "forward, random delays": ("dcls", _FIXED, "no loop"),
     "forward, learnt delays": ("dcls", {}, "forward, random delays"),
-    "SLAYER, axonal delays": ("slayer", {"patience": 0}, None),
+    "SLAYER, axonal delays": ("slayer", {"lr": 0.03, "patience": 0}, None),
     "exact, no loop": ("exact", {"delay": "none"}, None),
     "exact, random delays": ("exact", {**_EXACT_LOOP, **_FIXED}, "exact, no loop"),
     "exact, learnt delays": ("exact", _EXACT_LOOP, "exact, random delays"),
