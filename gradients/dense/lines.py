@@ -1,8 +1,8 @@
 """Values that arrive late, step after step: `Line`, whose cost doesn't grow with the delays.
 
 All that was sent is kept, as the gradient needs it anyway, and what arrives is gathered from it:
-a step costs as much as the arrivals of a spike are many. Backwards, the gradient of all that arrives
-is kept, and what a spike gains is gathered from that.
+a step costs as much as the arrivals of a spike are many. Backwards, the gradient of all that
+arrives is kept, and what a spike gains is gathered from that.
 """
 
 from __future__ import annotations

@@ -161,8 +161,8 @@ _PSMNIST = replace(
         "First biases of the first layer are U(-1, 1), a v_leak of up to 2: a quarter of its units "
         "starts at the limit of 0.99.",
         "A pixel per step; a step has no length in seconds, 1 ms is chosen. Pixels are values: "
-        "evsim train tells each as a spike for every bit of it that is 1, to units whose weights are "
-        "in proportion, so that a network of events takes them, too.",
+        "evsim train tells each as a spike for every bit of it that is 1, to units whose weights "
+        "are in proportion, so that a network of events takes them, too.",
         "It is not told which recordings are for validation.",
         *_ALL,
     ),
