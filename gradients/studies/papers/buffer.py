@@ -198,7 +198,7 @@ def buffered(layer: dense.LIF, raster: Tensor, weights_first: bool = True) -> Te
     half = steps.new_tensor(1.0 + layer.sigma)
     length = int((steps.detach().max() + half).ceil())
     taps = triangle(steps.clamp(min=1), half, length + 1)[:, 1:].T
-    keep = torch.exp(-layer.dt / layer.tau_mem).to(raster)
+    keep = torch.exp(-layer.dt / layer.cell("tau_mem"))
     u = raster.new_zeros(len(raster), layer.out_features)
     line = raster.new_zeros(len(raster), length, layer.out_features)
     fired = []
@@ -218,8 +218,8 @@ def buffered(layer: dense.LIF, raster: Tensor, weights_first: bool = True) -> Te
 def step_of(kind: str, model: nn.Sequential, batch: Spikes) -> Callable[[], float]:
     """Return a training step, forward and backward, that returns how many spikes there were."""
     labels = torch.as_tensor(batch.labels)
-    given = batch if kind == "events" else dense.to_raster(batch, _STEP)
-    first, readout = model
+    given: Any = batch if kind == "events" else dense.to_raster(batch, _STEP)
+    first, readout = _layers(model)
 
     def step() -> float:
         model.zero_grad()
@@ -230,6 +230,11 @@ def step_of(kind: str, model: nn.Sequential, batch: Spikes) -> Callable[[], floa
     return step
 
 
+def _layers(model: nn.Sequential) -> tuple[Any, Any]:
+    first, readout = model
+    return first, readout
+
+
 def _number(fired: Any) -> float:
     return float(len(fired.times)) if isinstance(fired, Spikes) else float(fired.detach().sum())
 
@@ -237,9 +242,9 @@ def _number(fired: Any) -> float:
 @torch.no_grad()
 def make_fire(kind: str, model: nn.Sequential, batch: Spikes) -> None:
     """Scale the input's weights until units fire as often as in all kinds, within 1 %."""
-    first = model[0]
+    first, _ = _layers(model)
     wanted = _RATE * len(batch) * first.out_features
-    given = batch if kind == "events" else dense.to_raster(batch, _STEP)
+    given: Any = batch if kind == "events" else dense.to_raster(batch, _STEP)
     weight, low, high = first.weight.clone(), 1e-3, 1e3
     for _ in range(24):
         middle = (low * high) ** 0.5
