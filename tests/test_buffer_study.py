@@ -84,7 +84,7 @@ def test_verdict():
         "buffer, 64 units, longest delay 0.01 to 1 s: time times 4.55, memory times 4.55, "
         "spikes times 1.00"
     )
-    assert "within 20% from the shortest to the longest: spread, events" in said
+    assert "within 20% from the shortest to the longest: forward, spread, events" in said
     assert "buffer, 64 units, over no loop: time times 4.55, memory times 4.55" in said[7]
     assert find("buffer").verdict(table(False))[-1].startswith("differs: because")
     without = Table([{k: v for k, v in row.items() if k != "peak_mib"} for row in table(True).rows])
