@@ -59,12 +59,6 @@ def test_what_is_measured(batch):
         assert name == "spikes" or name.endswith(("_seconds", "_mib"))
 
 
-def test_memory_is_that_which_a_process_has_had():
-    before = buffer.peak_mib()
-    kept = torch.ones(2**27)  # 512 MiB
-    assert buffer.peak_mib() - before > 100 * bool(kept.any())
-
-
 def test_things_in_turn():
     done = []
     seconds = buffer.in_turn((lambda: done.append("a"), lambda: done.append("b")), 2)
@@ -90,8 +84,12 @@ def test_verdict():
         "buffer, 64 units, longest delay 0.01 to 1 s: time times 4.55, memory times 4.55, "
         "spikes times 1.00"
     )
-    assert "within 20% from the shortest to the longest: spread, events" in said
+    assert "within 20% from the shortest to the longest: forward, spread, events" in said
+    assert "buffer, 64 units, over no loop: time times 4.55, memory times 4.55" in said[7]
     assert find("buffer").verdict(table(False))[-1].startswith("differs: because")
+    without = Table([{k: v for k, v in row.items() if k != "peak_mib"} for row in table(True).rows])
+    said = find("buffer").verdict(without)  # not all systems tell
+    assert "memory" not in said[2] and said[-1].startswith("as published")
 
 
 class SomeBuffer(buffer.Buffer):

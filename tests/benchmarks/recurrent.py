@@ -4,25 +4,23 @@
     python tests/benchmarks/recurrent.py --quick   # fewer repetitions
 
 Times on one thread, medians of things done in turn; ratios are medians of the ratios of each round.
-Memory is what a training step adds to the peak of a process of its own, after a step with one
-recording. Networks are scaled until they fire as often: what is compared has as many spikes.
+Memory is what the process holds at most in a training step beyond what it held before. Networks
+are scaled until they fire as often: what is compared has as many spikes.
 """
 
 import argparse
 import statistics
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 import torch
 
 import evsim
 from evsim.gradients import dense, methods
+from evsim.gradients.studies.measuring import peak_mib
 from evsim.gradients.studies.papers.buffer import (
     buffered,
     in_turn,
     make_fire,
-    measured,
     network,
     step_of,
 )
@@ -46,11 +44,6 @@ def noise(recordings, size=140, n=9330, duration=1.0, active=1.0, seed=0):
     return evsim.Spikes(times, units, np.arange(recordings + 1) * n, size, duration, labels)
 
 
-def alone(kinds, models, batch, rounds):
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(measured, kinds, models, batch, rounds).result()
-
-
 def ratio(own, others):
     return statistics.median(a / b for a, b in zip(own, others, strict=True))
 
@@ -72,7 +65,7 @@ def against_delays(rounds):
         steps = [step_of(grid, model, batch) for model in models]
         spikes = [step() for step in steps]
         seconds = in_turn(steps, rounds)
-        memory = [alone((grid, grid), [model, model], batch, 2)["peak_mib"] for model in models]
+        memory = [peak_mib(step) for step in steps]
         for name, values, form in (
             ("ms", [1e3 * statistics.median(one) for one in seconds], "16.0f"),
             ("times", [ratio(one, seconds[0]) for one in seconds], "16.2f"),

@@ -1,20 +1,14 @@
 """What late loops cost: time and memory of a training step against units and longest delay.
 
 Points that are computed at the same time disturb each other's times. So each measures a network
-without a loop in turn with its own, and what is compared is the ratio. Memory is the peak of a
-process of its own.
+without a loop in turn with its own, and what is compared is the ratio.
 """
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -29,6 +23,7 @@ from ...dense.spread import triangle
 from ...dense.surrogates import spike
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
+from ..measuring import peak_mib
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -61,16 +56,14 @@ class Buffer(Study):
         return points
 
     def compute(self, point: Point, work: Work) -> Measured:
-        """Measure in a process of its own, networks that fire as often as all others."""
+        """Measure networks that fire as often as all others."""
         part = work.parts().train
         batch = next(part.batches(8 if work.quick else 16, shuffle=True, seed=work.seed))
         kinds, sizes = (point["kind"], "none"), (batch.size, point["hidden"], len(part.class_names))
         models = [network(kinds[0], sizes, point["longest"]), network("none", sizes, None)]
         for kind, model in zip(kinds, models, strict=True):
             make_fire(kind, model, batch)
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-            rounds = 3 if work.quick else 5
-            return pool.submit(measured, kinds, models, batch, rounds).result()
+        return measured(kinds, models, batch, rounds=3 if work.quick else 5)
 
     def control(self, point: Point) -> Point | None:
         """Return the network without a loop."""
@@ -105,31 +98,28 @@ class Buffer(Study):
         lines, grown = [], {}
         for kind in _LATE:
             rows = table.where(kind=kind, hidden=widest)
-            grown[kind] = [_ratio(rows[-1], rows[0], name) for name in (self.measure, "peak_mib")]
+            short, long = rows[0], rows[-1]
+            found = {told: _ratio(long, short, name) for told, name in _TOLD.items()}
+            grown[kind] = [times for name, times in found.items() if times and name != "spikes"]
             lines.append(
-                f"{kind}, {widest} units, longest delay {rows[0]['longest']:g} to "
-                f"{rows[-1]['longest']:g} s: time times {grown[kind][0]:.2f}, memory times "
-                f"{grown[kind][1]:.2f}, spikes times {_ratio(rows[-1], rows[0], 'spikes'):.2f}"
+                f"{kind}, {widest} units, longest delay {short['longest']:g} to "
+                f"{long['longest']:g} s: {_in_words(found)}"
             )
         alone = table.row(kind="none", hidden=widest)
-        for kind in ("plain", "spread", "buffer", "events"):
+        for kind in KINDS[1:]:
             row = table.where(kind=kind, hidden=widest)[-1]
-            lines.append(
-                f"{kind}: memory {_ratio(row, alone, 'peak_mib'):.2f} times that of no loop"
-            )
-        grows = min(grown["buffer"]) > _FLAT
-        flat = [k for k in ("spread", "events") if max(grown[k]) <= _FLAT]
+            found = {told: _ratio(row, alone, name) for told, name in _TOLD.items()}
+            lines.append(f"{kind}, {widest} units, over no loop: {_in_words(found)}")
+        flat = [kind for kind in _LATE if max(grown[kind]) <= _FLAT]
         lines.append(
             f"within {_FLAT - 1:.0%} from the shortest to the longest: {', '.join(flat) or 'none'}"
         )
-        if grows:
-            return [
-                *lines,
-                "as published: a line of arrivals grows in time and memory with its length",
-            ]
-        return [*lines, "differs: because the line of arrivals did not grow in both"]
+        if min(grown["buffer"]) > _FLAT:
+            return [*lines, "as published: a line of arrivals costs more the longer it is"]
+        return [*lines, "differs: because the line of arrivals did not grow in all of these"]
 
 
+_TOLD = {"time": "relative_seconds", "memory": "peak_mib", "spikes": "spikes"}
 _LABELS = {"relative_seconds": "time of a step over that of no loop", "peak_mib": "memory [MiB]"}
 
 
@@ -137,8 +127,13 @@ def _point(kind: str, hidden: int, longest: float | None) -> Point:
     return {"kind": kind, "hidden": hidden, "longest": longest}
 
 
-def _ratio(row: Row, other: Row, name: str) -> float:
-    return float(row[name] / other[name])
+def _ratio(row: Row, other: Row, name: str) -> float | None:
+    """Return how many times as much; None where it was not measured."""
+    return row[name] / other[name] if row.get(name) and other.get(name) else None
+
+
+def _in_words(ratios: dict[str, float | None]) -> str:
+    return ", ".join(f"{name} times {one:.2f}" for name, one in ratios.items() if one)
 
 
 def network(kind: str, sizes: tuple[int, int, int], longest: float | None) -> nn.Sequential:
@@ -198,7 +193,7 @@ def buffered(layer: dense.LIF, raster: Tensor, weights_first: bool = True) -> Te
     half = steps.new_tensor(1.0 + layer.sigma)
     length = int((steps.detach().max() + half).ceil())
     taps = triangle(steps.clamp(min=1), half, length + 1)[:, 1:].T
-    keep = torch.exp(-layer.dt / layer.tau_mem).to(raster)
+    keep = torch.exp(-layer.dt / layer.cell("tau_mem"))
     u = raster.new_zeros(len(raster), layer.out_features)
     line = raster.new_zeros(len(raster), length, layer.out_features)
     fired = []
@@ -218,8 +213,8 @@ def buffered(layer: dense.LIF, raster: Tensor, weights_first: bool = True) -> Te
 def step_of(kind: str, model: nn.Sequential, batch: Spikes) -> Callable[[], float]:
     """Return a training step, forward and backward, that returns how many spikes there were."""
     labels = torch.as_tensor(batch.labels)
-    given = batch if kind == "events" else dense.to_raster(batch, _STEP)
-    first, readout = model
+    given: Any = batch if kind == "events" else dense.to_raster(batch, _STEP)
+    first, readout = _layers(model)
 
     def step() -> float:
         model.zero_grad()
@@ -230,6 +225,11 @@ def step_of(kind: str, model: nn.Sequential, batch: Spikes) -> Callable[[], floa
     return step
 
 
+def _layers(model: nn.Sequential) -> tuple[Any, Any]:
+    first, readout = model
+    return first, readout
+
+
 def _number(fired: Any) -> float:
     return float(len(fired.times)) if isinstance(fired, Spikes) else float(fired.detach().sum())
 
@@ -237,9 +237,9 @@ def _number(fired: Any) -> float:
 @torch.no_grad()
 def make_fire(kind: str, model: nn.Sequential, batch: Spikes) -> None:
     """Scale the input's weights until units fire as often as in all kinds, within 1 %."""
-    first = model[0]
+    first, _ = _layers(model)
     wanted = _RATE * len(batch) * first.out_features
-    given = batch if kind == "events" else dense.to_raster(batch, _STEP)
+    given: Any = batch if kind == "events" else dense.to_raster(batch, _STEP)
     weight, low, high = first.weight.clone(), 1e-3, 1e3
     for _ in range(24):
         middle = (low * high) ** 0.5
@@ -253,7 +253,7 @@ def make_fire(kind: str, model: nn.Sequential, batch: Spikes) -> None:
 def measured(
     kinds: tuple[str, str], models: list[nn.Sequential], batch: Spikes, rounds: int
 ) -> Measured:
-    """Measure a network beside another, in this process, which must be new.
+    """Measure a network beside another, on one thread.
 
     Parameters
     ----------
@@ -266,13 +266,9 @@ def measured(
     rounds : int
         How often both are measured.
     """
-    torch.set_num_threads(1)
-    for kind, model in zip(kinds, models, strict=True):
-        step_of(kind, model, batch[:1])()  # compiles, and loads what is loaded at first use
     step, other = (step_of(k, m, batch) for k, m in zip(kinds, models, strict=True))
-    before = peak_mib()
-    n_spikes = step()
-    peak = peak_mib() - before
+    n_spikes = step()  # compiles, and loads what is loaded at first use
+    peak = peak_mib(step)
     own, others = in_turn((step, other), rounds)
     quarters = statistics.quantiles(own, n=4, method="inclusive")
     return {
@@ -295,16 +291,6 @@ def in_turn(steps: tuple[Callable[[], Any], ...], rounds: int) -> list[list[floa
             step()
             found += [time.perf_counter() - start] if k else []
     return seconds
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has had [MiB]."""
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss starts with what the parent has, on Linux
-        found = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        return int(found[0].split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 STUDY = Buffer()
