@@ -55,6 +55,7 @@ def test_methods_of_a_small_file(tmp_path):
     assert (step["loop_numbers"], step["numbers"]) == (32 * 32 + 32, forward + 32 * 32 + 32)
     assert kernel["loop_numbers"] == 3 + 32 and kernel["trained_numbers"] == forward + 3
     assert exact["loop_numbers"] == 2 * (32 * 32 + 32)
+    assert exact["spikes"] == exact["spikes_by_events"] > 1
     assert exact["equal"] == exact["n"] and exact["right_by_events"] == exact["right"]
     for row in (none, step, kernel):  # but for what norms shift, at the beginning
         assert row["equal_in_steps"] >= row["n"] - 2

@@ -203,7 +203,9 @@ def test_on_whole_steps_every_spike_and_decision_is_the_same(name: str, recordin
     assert found.n == found.alike == found.equal_read[STAGES[0]] == 30
     assert found.grid_spikes > 50
     batch = next(parts.test.batches(30))
-    by_hand = evsim.simulate(net, batch).output["readout"].argmax(axis=1)
+    whole = evsim.simulate(net, batch, ["hidden1", "hidden2"])
+    assert found.event_spikes == sum(len(one.times) for one in whole.spikes.values())
+    by_hand = whole.output["readout"].argmax(axis=1)
     assert found.right == (by_hand == batch.labels).sum()
     told = found.lines()
     assert "30 recordings spike for spike" in told[2] and len(told) == 4

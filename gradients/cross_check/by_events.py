@@ -120,7 +120,7 @@ def by_events(net: Network, model: Any, data: Recordings, dt: float) -> Agreemen
         told.right_read += int(np.sum(seen == batch.labels)) if read is not None else 0
         told.alike += int(_alike(fired, [results[0].spikes[name] for name in inner]).sum())
         told.grid_spikes += sum(int(raster.sum()) for raster in fired)
-        told.event_spikes += sum(len(results[-1].spikes[name]) for name in inner)
+        told.event_spikes += sum(len(results[-1].spikes[name].times) for name in inner)
     return told
 
 

@@ -110,7 +110,7 @@ def _exact(net: Network, model: Any, work: Work) -> Measured:
         with torch.no_grad(), used(model):
             equal += int((model(batch).argmax(dim=1).numpy() == decided).sum())
         right += int((decided == batch.labels).sum())
-        fired += sum(len(result.spikes[name]) for name in inner)
+        fired += sum(len(result.spikes[name].times) for name in inner)
         n += len(batch)
     return {
         "equal": equal, "right_by_events": right, "spikes": fired / n, "spikes_by_events": fired / n
