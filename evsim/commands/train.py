@@ -129,9 +129,10 @@ def _train(
         if is_first():
             run.refuse_existing(overwrite, inputs_of(dataset))
     callbacks = _callbacks(settings, run, log, quiet)
-    s = settings
-    parts = open_parts(s.dataset, s.held_out, s.validation, s.recordings)
-    parts, told = fitted(s, parts)
+    parts = open_parts(
+        settings.dataset, settings.held_out, settings.validation, settings.recordings
+    )
+    parts, told = fitted(settings, parts)
     say = _silent if quiet else _say
     if resume:
         trainer = _continued(settings, parts, run, callbacks)
@@ -142,12 +143,7 @@ def _train(
     for line in (f"{plain(settings.dataset, LINE)}: {parts}", *told):
         say(line)
     if not resume:
-        first = "building the network" if settings.scheduled else "fitting first weights"
-        with _told_if_long(say, f"{first} ..."):
-            trainer = _trainer(settings, parts, callbacks, new=True)
-        if is_first():
-            names = parts.train.class_names
-            run.start(asdict(settings), trainer, parts.test.spikes(), names, overwrite)
+        trainer = _begun(settings, parts, run, callbacks, say, overwrite)
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
@@ -155,6 +151,25 @@ def _train(
         for line in report_lines(trainer, tested, run, parts, full, settings.dt):
             say(line)
     return tested, trainer
+
+
+def _begun(
+    s: TrainSettings,
+    parts: Parts,
+    run: RunFolder,
+    callbacks: list[Callback],
+    say: Callable[[str], None],
+    overwrite: bool,
+) -> Trainer:
+    """Return a trainer at its beginning, with a folder for the run."""
+    from evsim.gradients.training.processes import is_first
+
+    first = "building the network" if s.scheduled else "fitting first weights"
+    with _told_if_long(say, f"{first} ..."):
+        trainer = _trainer(s, parts, callbacks, new=True)
+    if is_first():
+        run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
+    return trainer
 
 
 def _callbacks(s: TrainSettings, run: RunFolder, log: str, quiet: bool) -> list[Callback]:
