@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _FIT = 256  # recordings that the first weights are fitted to; on a grid
 _FIT_GRID = 64
+_CLIPPING = 1.0  # of gradients of loops of one step, which grow beyond all bounds without it
 _DELREC: dict[str, Any] = {"epochs": DELREC_EPOCHS, "batch": DELREC_BATCH, "hidden": DELREC_HIDDEN}
 # What is other than published where no preset is named.
 _QUICK: dict[str, dict[str, Any]] = {
@@ -194,6 +195,7 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
     model.trimmed = model.trimmed or s.preset is None
     if s.delay == "none":
         begin_delays(model, s.dt, learn=False)
+        recipe = replace(recipe, clipping=None if s.recurrent == "none" else _CLIPPING)
     else:
         _begin_delays(s, model)
     if s.delay == "none" or not s.learn_delays:

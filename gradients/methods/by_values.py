@@ -98,6 +98,11 @@ def delrec_method(recipe: Recipe) -> Method:
             of_delays = spread or id(group["params"][0]) in late
             group["schedule"] = recipe.delay_schedule if of_delays else recipe.schedule
             group["first_betas"] = group["betas"]
+        if recipe.clipping is not None:
+            most = recipe.clipping
+            found.register_step_pre_hook(
+                lambda *_: nn.utils.clip_grad_value_(model.parameters(), most)
+            )
         found.register_step_post_hook(lambda *_: keep_norms(model))
         return found
 

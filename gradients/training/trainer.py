@@ -285,7 +285,7 @@ class Trainer:
         for batch in self.training.batches(o.batch, shuffle=True, seed=order):
             if self.augment is not None:
                 batch = self.augment(batch, rng)
-            *found, size = self._step(batch)
+            *found, size = self._step(batch, epoch + 1)
             sums += *found, size
             ran = [layer.diagnostics for layer in spiking_layers(self.model)]
             firing += [(size, one) for one in ran if one is not None and size]
@@ -319,15 +319,15 @@ class Trainer:
         kept = [t for model in (self.model, self.averaged) for t in _changing(model)]
         losses = (record.train_loss, record.validation_loss)
         if not np.isfinite(losses).all() or not all(bool(t.isfinite().all()) for t in kept):
-            raise ValueError(
-                f"epoch {record.epoch}: the training diverged, its numbers are no longer finite; "
-                "take smaller step sizes (lr, delay_lr)"
-            )
+            raise _divergence(record.epoch)
 
-    def _step(self, batch: Spikes) -> tuple[float, int, int]:
+    def _step(self, batch: Spikes, epoch: int) -> tuple[float, int, int]:
         """Take one step; return the sum of losses, right answers and recordings."""
         self.optimizer.zero_grad()
         sums = self.backward(batch)
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if not all(bool(gradient.isfinite().all()) for gradient in gradients):
+            raise _divergence(epoch)  # before a layer is given what they make of its parameters
         self.optimizer.step()
         self._average.update_parameters(self.model)
         return sums
@@ -378,6 +378,13 @@ def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
         if not isinstance(one, Callback):
             raise TypeError(f"callbacks[{i}] is a {type(one).__name__}, must be a Callback")
     return list(callbacks)
+
+
+def _divergence(epoch: int) -> ValueError:
+    return ValueError(
+        f"epoch {epoch}: the training diverged, its numbers are no longer finite; take smaller "
+        "step sizes (lr, delay_lr)"
+    )
 
 
 def _changing(model: nn.Module) -> Iterator[Tensor]:
