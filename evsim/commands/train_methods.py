@@ -193,7 +193,10 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
         # Where recordings end in silence there is nothing at the last step, which the published
         # kernels' readout takes, and no gradient.
         changes["readout"] = "votes"
-    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, **changes)
+    longest = s.longest_delay(duration)
+    if s.delay == "none":  # a loop takes a step
+        longest = max(longest, s.dt)
+    model, recipe = valued(name, sizes, s.dt, longest, duration, **changes)
     if parts.worth is not None and inputs == 1:
         take_values(model[0], parts.worth)
     model.trimmed = model.trimmed or s.preset is None
