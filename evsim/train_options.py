@@ -74,7 +74,7 @@ Epochs = Annotated[
     Meta(ge=1, le=MOST),
     _told(
         "Passes over the data, at most.",
-        default=f"20; {SLAYER_EPOCHS} with slayer, {DELREC_EPOCHS} with delrec",
+        default=f"20; {SLAYER_EPOCHS} with slayer, {DELREC_EPOCHS} with delrec and dcls",
         group=OPTIMISER,
     ),
 ]
@@ -83,7 +83,7 @@ Batch = Annotated[
     Meta(ge=1, le=MOST),
     _told(
         "Recordings of a batch.",
-        default=f"16; 128 with slayer, {DELREC_BATCH} with delrec",
+        default=f"16; 128 with slayer, {DELREC_BATCH} with delrec and dcls",
         group=OPTIMISER,
     ),
 ]
@@ -113,7 +113,7 @@ Patience = Annotated[
     _told(
         "End when the validation has not improved for so many epochs; 0 trains all of them.",
         default=f"{_PATIENCE_DIGITS} for digits, else {_PATIENCE}; {_PATIENCE_SLAYER} with slayer, "
-        "0 with delrec",
+        "0 with delrec and dcls",
         group=OPTIMISER,
     ),
 ]
@@ -201,7 +201,7 @@ class TrainSettings(Struct, frozen=True):
     learn_delays : bool
         Whether delays are trained.
     readout : str or None
-        What decides on the grid of delrec, see `evsim.gradients.methods.lif_networks.Plan`.
+        What decides on the grid of delrec or dcls, see `evsim.gradients.methods.lif_networks.Plan`.
     fit : str
         See ``per_unit`` of `evsim.gradients.fit_weights`.
     weight_bits, delay_bits, levels, full_readout
@@ -243,7 +243,7 @@ class TrainSettings(Struct, frozen=True):
         _told(
             "Hidden units; several numbers make several layers.",
             "N...",
-            default="128; 128 128 with slayer, 64 64 with delrec",
+            default="128; 128 128 with slayer, 64 64 with delrec and dcls",
             group=NETWORK,
         ),
     ] = 128
@@ -279,8 +279,8 @@ class TrainSettings(Struct, frozen=True):
     readout: Annotated[
         Reading | None,
         _told(
-            "What decides with delrec: votes of all steps, the voltage at the last one, the sum of "
-            "what arrives, which a network of events has too.",
+            "What decides with delrec and dcls: votes of all steps, the voltage at the last one, "
+            "the sum of what arrives, which a network of events has too.",
             default="votes, or that of the preset",
             group=NETWORK,
         ),

@@ -462,7 +462,10 @@ def broken(name, value):
     [
         (lambda: firing(dt=0.0), r"dt = 0.0, must be finite and > 0 \[s\]"),
         (lambda: firing(dt=float("inf")), "dt = inf"),
-        (lambda: firing(delays="cut"), "must be 'round', 'interpolate', 'floor', 'spread' or 'gaussian'"),
+        (
+            lambda: firing(delays="cut"),
+            "must be 'round', 'interpolate', 'floor', 'spread' or 'gaussian'",
+        ),
         (lambda: firing(delays="floor", delay="synaptic"), "delay='synaptic' can't be cut"),
         (
             lambda: dense.from_events(build("axonal loop"), DT, delays="floor"),

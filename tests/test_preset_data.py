@@ -179,6 +179,8 @@ def test_a_network_takes_bits_as_it_takes_values() -> None:
     np.testing.assert_allclose(weight, free * data.worth, rtol=1e-6)
     with pytest.raises(ValueError, match="the layer has 2 inputs"):
         take_values(dense.LIF(2, 3, tau_mem=DT, dt=DT), data.worth)
+    with pytest.raises(ValueError, match="delay = 'synaptic': the layer's input can't be late"):
+        take_values(dense.LIF(1, 3, tau_mem=DT, dt=DT, delay="synaptic"), data.worth)
 
 
 # The command
@@ -243,6 +245,15 @@ def test_an_interrupted_preset_ends_with_the_same_bits(
         assert "a pixel is one input; its 8 bits are a spike each" in whole.stdout
         found = run(tmp_path, "simulate", "whole/network.h5", "whole/test.h5", "-o", "out.h5")
         assert found.returncode == 0 and "readout: accuracy" in found.stdout, found.stderr
+
+
+def test_synapses_with_delays_of_their_own_take_bits_as_units(tmp_path: Path) -> None:
+    few = ("--recordings", 20, "--validation", 0.3, "--hidden", 3, "--epochs", 1)
+    done = run(tmp_path, "train", f"ps-mnist:{MNIST}", "-o", "run", "--method", "dcls", *few)
+    assert done.returncode == 0 and "a pixel is one input" not in done.stdout, done.stderr
+    net = Network.load(tmp_path / "run" / "network.h5")
+    (first,) = (p for p in net.projections.values() if p.pre == "input")
+    assert np.shape(first.delay) == (3, 8)
 
 
 def test_pixels_are_refused_where_they_are_not(tmp_path: Path) -> None:

@@ -265,6 +265,10 @@ def test_presets_recipes():
         assert found == ((10.36, 0.971) if name.startswith("conv-delrec-shd") else (10.0, 0.95))
         assert r.n_steps * r.dt <= 1.41 and not r.binary and len(r.notes) > 5
         assert (r.augmentation is None) == (name not in ("delrec-shd", "delrec-shd-4"))
+        told = " ".join(r.notes)
+        assert ("The shift is drawn" in told) == (r.augmentation is not None)
+        normed = on_shd and name != "delrec-shd-small"
+        assert ("shift of a batch norm" in told) == normed
         assert r.validation == {"shd": 0.2, "ssc": 0.0}.get(name.split("delrec-")[1][:3])
     axonal = methods.recipe("axonal-shd")
     assert (axonal.sigma, axonal.delay_schedule, axonal.dropout, axonal.summed) == (

@@ -136,7 +136,7 @@ def trained_delays(recordings: Path, folder: Path, *words: object) -> np.ndarray
 def test_loops_of_one_step_and_delays_that_are_kept(recordings: Path, tmp_path: Path) -> None:
     late = {}
     for name, words in {
-        "step": ("--method", "delrec", "--delay", "none"),
+        "step": ("--method", "delrec", "--delay", "none", "--max-delay", 0.005),
         "drawn": ("--method", "conv-delrec", "--no-learn-delays"),
         "given": ("--preset", "delrec-shd", "--no-learn-delays", "--first-delay", 0.07),
         "learnt": ("--method", "delrec"),

@@ -71,7 +71,10 @@ def test_the_report_tells_how_often_events_decide_alike(
     net, test = Network.load(folder / "network.h5"), SpikeFileData(folder / "test.h5").spikes()
     with torch.no_grad():
         grid = on_grid(net, 10e-3)(test).argmax(1).numpy()
-    events = evsim.simulate(net, test).spikes["output"].counts().argmax(1)
+    fired = evsim.simulate(net, test, [name for name in net.populations if name != "input"]).spikes
+    events = fired["output"].counts().argmax(1)
+    n_spikes = sum(len(one.times) for one in fired.values())
+    assert re.search(rf"  hidden and output spikes: .* on the grid, {n_spikes:,} by events", told)
     assert int((grid == events).sum()) == int(found[1])
     assert f"test accuracy {(grid == test.labels).mean():.1%}" in told
     done = run(folder, "simulate", "network.h5", "test.h5", "-o", tmp_path / "out.h5")

@@ -86,7 +86,7 @@ def fitted(s: TrainSettings, parts: Parts) -> tuple[Parts, list[str]]:
     from evsim.gradients.methods import recipe
 
     told = []
-    if parts.worth is not None and s.scheduled:
+    if _one_value(s, parts):
         told.append(
             f"a pixel is one input; its {parts.train.size} bits are a spike each, of units whose "
             "weights are in proportion"
@@ -103,6 +103,11 @@ def fitted(s: TrainSettings, parts: Parts) -> tuple[Parts, list[str]]:
             f"an epoch has {3 * len(parts.train):,} recordings: as they are, shifted, blended"
         )
     return parts, told
+
+
+def _one_value(s: TrainSettings, parts: Parts) -> bool:
+    """Whether units tell one input: not if each of their synapses has a delay of its own."""
+    return parts.worth is not None and s.scheduled and s.delay != "synaptic"
 
 
 def _one_or_several(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
@@ -179,7 +184,7 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
             "without torchrun"
         )
     duration = parts.train.duration
-    inputs = parts.train.size if parts.worth is None else 1
+    inputs = 1 if _one_value(s, parts) else parts.train.size
     sizes = (inputs, *s.layers, len(parts.train.class_names))
     name = s.preset or PUBLISHED[s.method]
     changes: dict[str, Any] = {"loops": s.recurrent != "none"}
@@ -189,8 +194,11 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
         # Where recordings end in silence there is nothing at the last step, which the published
         # kernels' readout takes, and no gradient.
         changes["readout"] = "votes"
-    model, recipe = valued(name, sizes, s.dt, s.longest_delay(duration), duration, **changes)
-    if parts.worth is not None:
+    longest = s.longest_delay(duration)
+    if s.delay == "none":  # a loop takes a step
+        longest = max(longest, s.dt)
+    model, recipe = valued(name, sizes, s.dt, longest, duration, **changes)
+    if parts.worth is not None and inputs == 1:
         take_values(model[0], parts.worth)
     model.trimmed = model.trimmed or s.preset is None
     if s.delay == "none":

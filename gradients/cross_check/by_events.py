@@ -32,7 +32,7 @@ class Agreement:
     n : int
         Recordings.
     alike : int
-        Those whose hidden spikes are all the same, if delays and times are whole steps: all but
+        Those whose spikes are all the same, if delays and times are whole steps: all but
         for what fires again above the threshold, and what a batch norm shifts, which drifts there
         from 0 in a layer and starts there in a network.
     equal : dict of str to int
@@ -43,7 +43,9 @@ class Agreement:
         The same where the model reads the voltages of its readout in a way that no network has,
         by reading those of the event engine alike, at the same steps; empty if it does not.
     grid_spikes, event_spikes : int
-        Hidden spikes.
+        Spikes of all units but those of the input.
+    hidden : bool
+        Whether they are of hidden units alone: the output does not spike.
     """
 
     n: int = 0
@@ -54,6 +56,7 @@ class Agreement:
     right_read: int = 0
     grid_spikes: int = 0
     event_spikes: int = 0
+    hidden: bool = True
 
     def lines(self) -> list[str]:
         """Return it in words."""
@@ -70,7 +73,8 @@ class Agreement:
         told = "; ".join(f"{stage}: {n:,}" for stage, n in (self.equal_read or self.equal).items())
         lines += [
             f"  {told}; the first has {self.alike:,} recordings spike for spike",
-            f"  hidden spikes: {self.grid_spikes:,} on the grid, {self.event_spikes:,} by events",
+            f"  {'hidden' if self.hidden else 'hidden and output'} spikes: {self.grid_spikes:,} on "
+            f"the grid, {self.event_spikes:,} by events",
         ]
         return lines
 
@@ -98,6 +102,7 @@ def by_events(net: Network, model: Any, data: Recordings, dt: float) -> Agreemen
     read = getattr(model[-1], "read", None)
     in_steps = network_in_steps(net, dt)
     told = Agreement(equal_read={} if read is None else dict.fromkeys(STAGES, 0))
+    told.hidden = net.output not in inner
     for batch in data.batches(_BATCH):
         with torch.no_grad(), used(model):
             decided = model(batch).argmax(dim=1).cpu().numpy()

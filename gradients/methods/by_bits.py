@@ -45,7 +45,7 @@ def take_values(layer: Any, worth: npt.ArrayLike) -> None:
     Raises
     ------
     ValueError
-        If the layer has other than one input.
+        If the layer has other than one input, or delays of it.
 
     Examples
     --------
@@ -58,5 +58,9 @@ def take_values(layer: Any, worth: npt.ArrayLike) -> None:
     """
     if layer.in_features != 1:
         raise ValueError(f"the layer has {layer.in_features} inputs; one value is one input")
+    if layer.delay_kind is not None:
+        raise ValueError(
+            f"delay = {layer.delay_kind!r}: the layer's input can't be late; leave it out"
+        )
     parametrize.register_parametrization(layer, "weight", Worth(worth), unsafe=True)
     layer.in_features = layer.weight.shape[1]
