@@ -59,12 +59,6 @@ def test_what_is_measured(batch):
         assert name == "spikes" or name.endswith(("_seconds", "_mib"))
 
 
-def test_things_in_turn():
-    done = []
-    seconds = buffer.in_turn((lambda: done.append("a"), lambda: done.append("b")), 2)
-    assert done == ["a", "b"] * 3 and [len(one) for one in seconds] == [2, 2]
-
-
 def table(buffer_grows):
     rows = []
     for kind in buffer.KINDS:

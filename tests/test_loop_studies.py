@@ -8,8 +8,8 @@ from small_files import two_classes
 
 from evsim import Network
 from evsim.commands.study import run_study_on
-from evsim.gradients.studies import find
-from evsim.gradients.studies.measuring import median_seconds, peak_mib
+from evsim.gradients.studies import find, trained_networks
+from evsim.gradients.studies.measuring import in_turn, peak_mib
 from evsim.gradients.studies.papers import ablation, methods
 from evsim.gradients.studies.tables import Table, table_of
 
@@ -46,17 +46,28 @@ class SomeMethods(methods.Methods):
         return ["as published"]
 
 
-def test_methods_of_a_small_file(tmp_path):
+def test_methods_of_a_small_file(tmp_path, monkeypatch):
+    compare, looked = trained_networks.by_events, []
+
+    def by_events(net, model, data, dt):
+        own = Network.from_torch(model)
+        weights = [one.projections["input->hidden1"].weight for one in (net, own)]
+        looked.append(np.array_equal(*weights))  # a norm is folded into them
+        return compare(net, model, data, dt)
+
+    monkeypatch.setattr(trained_networks, "by_events", by_events)
     table = small(SomeMethods(), tmp_path)
+    assert looked == [True] * 3, "it is the network of this model"
     none, step, kernel, exact = table.rows
     # two layers of 32 with biases and norms behind 4 channels, a readout of 2 classes
     forward = 4 * 32 + 32 * 32 + 32 * 2 + 3 * (32 + 32) + 2
     assert none["numbers"] == none["trained_numbers"] == forward and none["loop_numbers"] == 0
-    assert (step["loop_numbers"], step["numbers"]) == (32 * 32 + 32, forward + 32 * 32 + 32)
+    assert (step["loop_numbers"], step["numbers"]) == (32 * 32, forward + 32 * 32)
     assert kernel["loop_numbers"] == 3 + 32 and kernel["trained_numbers"] == forward + 3
     assert exact["loop_numbers"] == 2 * (32 * 32 + 32)
     assert exact["spikes"] == exact["spikes_by_events"] > 1
     assert exact["equal"] == exact["n"] and exact["right_by_events"] == exact["right"]
+    assert all(row["relative_step_seconds"] > 0 for row in table.rows)
     for row in (none, step, kernel):  # but for what norms shift, at the beginning
         assert row["equal_in_steps"] >= row["n"] - 2
         assert row["grid_inference_seconds"] > 0 and row["spikes"] > 0
@@ -68,7 +79,12 @@ def methods_table(learnt):
     rows = []
     for name in methods.NETWORKS:
         values = learnt if name in ("loop, learnt delays", "kernel, learnt delays") else [0.7] * 3
-        rows.append({"network": name, "accuracy_of_seeds": values, "equal": 90.0, "n": 200})
+        rows.append({
+            "network": name, "accuracy_of_seeds": values, "equal": 90.0, "n": 200,
+            "trained_numbers": 100.0, "loop_numbers": 1000.0, "spikes": 5.0,
+            "relative_step_seconds": 2.0, "grid_inference_seconds": 2e-3,
+            "events_inference_seconds": 1e-3,
+        })  # fmt: skip
     rows[0]["equal_in_steps"] = 200.0
     return Table(rows)
 
@@ -78,7 +94,8 @@ def test_what_learning_is_worth_needs_an_interval_without_0():
     # 5 points, t(0.975, 2) / sqrt(3) = 2.48414
     assert "loop, learnt delays beside loop, random delays: 5.0 (2.5 to 7.5) points, better" in said
     assert said[-1].startswith("as published")
-    assert "no loop: decisions that agree 90 of 200, 200 with delays and times in whole" in said[10]
+    assert "no loop: decisions that agree 90 of 200, 200 with delays and times in whole" in said[7]
+    assert "inference by events 0.50 times that on the grid" in said[-2]
     said = find("methods").verdict(methods_table([0.70, 0.80, 0.72]))
     assert said[-1].startswith("differs: because learning") and "no difference seen" in said[-1]
 
@@ -137,11 +154,13 @@ def test_memory_that_was_held_for_a_while_is_seen():
     assert few is None or (38 < few < 60 and 158 < many < 180)
 
 
-def test_seconds_are_the_median(monkeypatch):
-    clock = [0.0]
+def test_things_in_turn(monkeypatch):
+    clock, done = [0.0], []
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
 
-    def lasts(seconds):
+    def lasts(name, seconds):
+        done.append(name)
         clock[0] += seconds
 
-    assert median_seconds([lambda s=s: lasts(s) for s in (9.0, 1.0, 2.0)]) == 2.0
+    found = in_turn((lambda: lasts("a", 1.0), lambda: lasts("b", 3.0)), 2)
+    assert done == ["a", "b"] * 3 and found == [[1.0, 1.0], [3.0, 3.0]]

@@ -5,17 +5,22 @@ from __future__ import annotations
 import ctypes
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 
 _STATUS, _FORGET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _MIB = 1024  # kB
 
 
-def median_seconds(runs: list[Callable[[], object]]) -> float:
-    """Return the median time of some runs [s]."""
-    return median(_seconds(run) for run in runs)
+def in_turn(steps: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
+    """Return seconds of each step, all of them done once in each round; the first warms up."""
+    seconds: list[list[float]] = [[] for _ in steps]
+    for k in range(1 + rounds):
+        for step, found in zip(steps, seconds, strict=True):
+            start = time.perf_counter()
+            step()
+            found += [time.perf_counter() - start] if k else []
+    return seconds
 
 
 def peak_mib(run: Callable[[], object]) -> float | None:
@@ -56,9 +61,3 @@ def peak_mib(run: Callable[[], object]) -> float | None:
 def _kib(name: str) -> int:
     line = next(one for one in _STATUS.read_text().splitlines() if one.startswith(f"{name}:"))
     return int(line.split()[1])
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
 
-from evsim import Network
-from evsim.simulate import Simulator
+from evsim import Network, Simulator, Spikes
+from evsim.train_options import TrainOptions
 
 from ..cross_check.by_events import by_events
-from ..training.trainer import used
+from ..methods.by_values import delrec_method, valued
+from ..training.trainer import Trainer, used
 from .interface import Measured, Trained, Work
-from .measuring import median_seconds, peak_mib
+from .measuring import in_turn, peak_mib
 
 # A digit lasts 0.3 s, a recording of SHD 0.8 s: steps, and with them first delays and time
 # constants, are half of the published.
@@ -25,6 +27,8 @@ _STEPS: dict[str, Any] = {"lr": 5e-3, "delay_lr": 5e-2 * _GRID["dt"]}
 _EXACT: dict[str, Any] = {"epochs": 10, "patience": 0}
 _QUICK_EPOCHS = 4
 _ALONE = 20  # recordings, one at a time
+_BATCH = 64
+_ROUNDS = 5
 
 
 def common(method: str, quick: bool) -> dict[str, Any]:
@@ -51,60 +55,85 @@ def measured(trained: Trained, work: Work) -> Measured:
     Returns
     -------
     dict
-        ``right`` of ``n``, as trained; ``equal`` of them decided alike by the event engine with
-        the exported network, ``right_by_events``, and for what was trained on a grid
-        ``equal_in_steps``, with delays and times in whole steps; hidden ``spikes`` of a recording
-        as trained; ``numbers`` that are kept, ``trained_numbers`` and ``loop_numbers`` of them;
-        ``epoch_seconds``; seconds of an inference, one recording at a time, on the grid and by
-        events; ``step_mib``, the peak of a training step.
+        ``right`` of ``n``, as trained. Decisions of the event engine with the exported network:
+        ``equal`` to those of the model, ``right_by_events``; of a model that reads its readout as
+        no network does, as it reads the engine's voltages, and ``equal_of_network`` as
+        ``evsim simulate`` decides; ``equal_in_steps`` with delays and times in whole steps.
+        ``spikes`` of a recording, of all but inputs, as trained and by events. ``numbers`` that
+        are kept, ``trained_numbers`` and ``loop_numbers`` of them. Costs: see `_costs`.
     """
     trainer, model = trained.trainer, trained.trainer.model
     net, test = Network.load(trained.folder / "network.h5"), work.parts().test
+    dt = getattr(model[0], "dt", None)
+    decided = _exact(net, model, test) if dt is None else _on_grid(net, model, test, dt)
     kept = dict(model.named_parameters())
+    if work.point.get("network", "").endswith("one step"):  # which nobody needs to keep
+        kept = {name: p for name, p in kept.items() if not name.endswith("recurrent_delay")}
     loops = [p.numel() for name, p in kept.items() if ".recurrent_" in name or "spread" in name]
-    one_by_one = [test[i : i + 1].spikes() for i in range(min(_ALONE, len(test)))]
-    simulator = Simulator(net, record=[], threads=1)
-    batch = next(trainer.training.batches(trainer.options.batch))
-    costs: Measured = {
-        "epoch_seconds": median(record["seconds"] for record in trainer.history),
-        "events_inference_seconds": median_seconds(
-            [partial(simulator.run, one) for one in one_by_one]
-        ),
-        "step_mib": peak_mib(partial(trainer.backward, batch)),
-    }
-    if (dt := getattr(model[0], "dt", None)) is None:
-        decided = _exact(net, model, work)
-    else:
-        with torch.no_grad(), used(model):
-            costs["grid_inference_seconds"] = median_seconds(
-                [partial(model, one) for one in one_by_one]
-            )
-        decided = _on_grid(net, model, work, dt)
     return {
         "right": trained.right, "n": trained.n, **decided,
         "numbers": sum(p.numel() for p in kept.values()),
         "trained_numbers": sum(p.numel() for p in kept.values() if p.requires_grad),
-        "loop_numbers": sum(loops), **costs,
+        "loop_numbers": sum(loops), **_costs(net, trainer, work),
     }  # fmt: skip
 
 
-def _on_grid(net: Network, model: Any, work: Work, dt: float) -> Measured:
-    """Compare with decisions by events: as the grid reads its readout, if no network does."""
-    found = by_events(net, model, work.parts().test, dt)
+def _costs(net: Network, trainer: Any, work: Work) -> Measured:
+    """Return what training and inference cost.
+
+    Seconds of an epoch; of a training step of 64 recordings, the median beside that of a network
+    without a loop, in turn with it, and its peak memory; seconds of an inference, one recording at
+    a time, on the grid and by events in turn. A step moves averages of batch norms: the model is
+    another one afterwards.
+    """
+    model, test = trainer.model, work.parts().test
+    simulator = Simulator(net, record=[], threads=1)
+    ones = [test[i : i + 1].spikes() for i in range(min(_ALONE, len(test)))]
+    with torch.no_grad(), used(model):
+        runs = [in_turn((partial(model, one), partial(simulator.run, one)), 1) for one in ones]
+    grid, events = (median(times[0] for times in both) for both in zip(*runs, strict=True))
+    batch = next(work.parts().train.batches(_BATCH))
+    step = partial(trainer.backward, batch)
+    own, others = in_turn((step, partial(_partner(trainer, work), batch)), _ROUNDS)
+    found: Measured = {
+        "epoch_seconds": median(record["seconds"] for record in trainer.history),
+        "relative_step_seconds": median(a / b for a, b in zip(own, others, strict=True)),
+        "step_mib": peak_mib(step),
+        "events_inference_seconds": events,
+    }
+    if hasattr(model[0], "dt"):
+        found["grid_inference_seconds"] = grid
+    return found
+
+
+def _partner(trainer: Any, work: Work) -> Callable[[Spikes], object]:
+    """Return the training step of a network without a loop on the grid, of the same size."""
+    sizes = [work.parts().train.size, *common("delrec", work.quick)["hidden"]]
+    duration, dt = work.parts().train.duration, _GRID["dt"]
+    n_classes = len(work.parts().train.class_names)
+    model, recipe = valued("delrec-shd", (*sizes, n_classes), dt, duration, duration, loops=False)
+    parts = (trainer.training, trainer.validation)
+    options = TrainOptions(wake=0.0)
+    return Trainer(model, *parts, options, None, [], delrec_method(recipe)).backward
+
+
+def _on_grid(net: Network, model: Any, test: Any, dt: float) -> Measured:
+    found = by_events(net, model, test, dt)
     equal = list((found.equal_read or found.equal).values())
     right = found.right_read if found.equal_read else found.right
     return {
         "equal": equal[-1], "equal_in_steps": equal[0], "right_by_events": right,
+        "equal_of_network": list(found.equal.values())[-1],
         "spikes": found.grid_spikes / found.n, "spikes_by_events": found.event_spikes / found.n,
     }  # fmt: skip
 
 
-def _exact(net: Network, model: Any, work: Work) -> Measured:
+def _exact(net: Network, model: Any, test: Any) -> Measured:
     """Compare layers of events with the engine that runs their network."""
     inner = [p.name for p in net.populations.values() if p.spiking and p.name != net.input]
     simulator, n = Simulator(net, inner, threads=1), 0
     equal = right = fired = 0
-    for batch in work.parts().test.batches(64):
+    for batch in test.batches(_BATCH):
         result = simulator.run(batch)
         decided = result.output[net.output].argmax(axis=1)
         with torch.no_grad(), used(model):
@@ -113,5 +142,6 @@ def _exact(net: Network, model: Any, work: Work) -> Measured:
         fired += sum(len(result.spikes[name].times) for name in inner)
         n += len(batch)
     return {
-        "equal": equal, "right_by_events": right, "spikes": fired / n, "spikes_by_events": fired / n
+        "equal": equal, "equal_of_network": equal, "right_by_events": right,
+        "spikes": fired / n, "spikes_by_events": fired / n,
     }  # fmt: skip

@@ -16,14 +16,8 @@ import torch
 
 import evsim
 from evsim.gradients import dense, methods
-from evsim.gradients.studies.measuring import peak_mib
-from evsim.gradients.studies.papers.buffer import (
-    buffered,
-    in_turn,
-    make_fire,
-    network,
-    step_of,
-)
+from evsim.gradients.studies.measuring import in_turn, peak_mib
+from evsim.gradients.studies.papers.buffer import buffered, make_fire, network, step_of
 
 LONGEST = (0.01, 0.03, 0.1, 0.3, 1.0)
 SIZES = (140, 256, 20)

@@ -7,7 +7,6 @@ without a loop in turn with its own, and what is compared is the ratio.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from ...dense.spread import triangle
 from ...dense.surrogates import spike
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..measuring import peak_mib
+from ..measuring import in_turn, peak_mib
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -280,17 +279,6 @@ def measured(
         "peak_mib": peak,
         "spikes": n_spikes,
     }
-
-
-def in_turn(steps: tuple[Callable[[], Any], ...], rounds: int) -> list[list[float]]:
-    """Return seconds of each step, all of them done once in each round; the first warms up."""
-    seconds: list[list[float]] = [[] for _ in steps]
-    for k in range(1 + rounds):
-        for step, found in zip(steps, seconds, strict=True):
-            start = time.perf_counter()
-            step()
-            found += [time.perf_counter() - start] if k else []
-    return seconds
 
 
 STUDY = Buffer()
