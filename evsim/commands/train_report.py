@@ -61,7 +61,7 @@ def report_lines(
         f"best of {count(len(trainer.history), 'epoch')}: {best['epoch']}, "
         f"validation accuracy {best['validation_accuracy']:.1%}",
         f"test accuracy {tested}",
-        *([] if dt is None else _by_events(run, trainer.model, parts, dt)),
+        *([] if dt is None else _by_events(run, trainer, parts, dt)),
         *([str(size(trainer.model)), full] if full else []),
         f"trained in {seconds:.3g} s",
     ]
@@ -76,12 +76,13 @@ def report_lines(
     return lines
 
 
-def _by_events(run: RunFolder, model: nn.Module, parts: Parts, dt: float) -> list[str]:
+def _by_events(run: RunFolder, trainer: Trainer, parts: Parts, dt: float) -> list[str]:
     """Return lines on how the event engine decides with a network that was trained on a grid."""
     from evsim.gradients.cross_check.by_events import by_events
 
+    net, size = Network.load(run.path / "network.h5"), trainer.options.batch
     try:
-        return by_events(Network.load(run.path / "network.h5"), model, parts.test, dt).lines()
+        return by_events(net, trainer.model, parts.test, dt, size).lines()
     except RunawayError as error:
         return [f"decisions by events: none, {error}"]
 

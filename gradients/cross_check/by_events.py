@@ -18,7 +18,6 @@ from ..training.trainer import Recordings, used
 from .rounding import network_in_steps, spikes_in_steps
 
 Decided = npt.NDArray[np.intp]
-_BATCH = 64  # recordings at a time
 # From what is as on the grid to what is as it is.
 STAGES = ("delays and times in whole steps", "delays as they are", "times too")
 
@@ -79,7 +78,9 @@ class Agreement:
         return lines
 
 
-def by_events(net: Network, model: Any, data: Recordings, dt: float) -> Agreement:
+def by_events(
+    net: Network, model: Any, data: Recordings, dt: float, batch_size: int = 64
+) -> Agreement:
     """Compare decisions of the event engine with those of a model on a grid.
 
     Parameters
@@ -92,6 +93,9 @@ def by_events(net: Network, model: Any, data: Recordings, dt: float) -> Agreemen
         A data set of `evsim.datasets`, or anything with ``batches``.
     dt : float
         Length of a step [s].
+    batch_size : int
+        Recordings at a time. A model whose recordings last as long as the longest of a batch may
+        decide otherwise with another one.
 
     Raises
     ------
@@ -103,7 +107,7 @@ def by_events(net: Network, model: Any, data: Recordings, dt: float) -> Agreemen
     in_steps = network_in_steps(net, dt)
     told = Agreement(equal_read={} if read is None else dict.fromkeys(STAGES, 0))
     told.hidden = net.output not in inner
-    for batch in data.batches(_BATCH):
+    for batch in data.batches(batch_size):
         with torch.no_grad(), used(model):
             decided = model(batch).argmax(dim=1).cpu().numpy()
             raster = model.raster(batch)
