@@ -66,10 +66,12 @@ def test_methods_of_a_small_file(tmp_path, monkeypatch):
     assert kernel["loop_numbers"] == 3 + 32 and kernel["trained_numbers"] == forward + 3
     assert exact["loop_numbers"] == 2 * (32 * 32 + 32)
     assert exact["spikes"] == exact["spikes_by_events"] > 1
-    assert exact["equal"] == exact["n"] and exact["right_by_events"] == exact["right"]
+    assert (
+        exact["decisions_that_agree"] == exact["n"] and exact["right_by_events"] == exact["right"]
+    )
     assert all(row["relative_step_seconds"] > 0 for row in table.rows)
     for row in (none, step, kernel):  # but for what norms shift, at the beginning
-        assert row["equal_in_steps"] >= row["n"] - 2
+        assert row["decisions_that_agree_in_steps"] >= row["n"] - 2
         assert row["grid_inference_seconds"] > 0 and row["spikes"] > 0
     assert all(row["events_inference_seconds"] > 0 for row in table.rows)
     assert exact.get("grid_inference_seconds") is None
@@ -80,12 +82,12 @@ def methods_table(learnt):
     for name in methods.NETWORKS:
         values = learnt if name in ("loop, learnt delays", "kernel, learnt delays") else [0.7] * 3
         rows.append({
-            "network": name, "accuracy_of_seeds": values, "equal": 90.0, "n": 200,
+            "network": name, "accuracy_of_seeds": values, "decisions_that_agree": 90.0, "n": 200,
             "trained_numbers": 100.0, "loop_numbers": 1000.0, "spikes": 5.0,
             "relative_step_seconds": 2.0, "grid_inference_seconds": 2e-3,
             "events_inference_seconds": 1e-3,
         })  # fmt: skip
-    rows[0]["equal_in_steps"] = 200.0
+    rows[0]["decisions_that_agree_in_steps"] = 200.0
     return Table(rows)
 
 

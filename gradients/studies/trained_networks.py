@@ -56,10 +56,11 @@ def measured(trained: Trained, work: Work) -> Measured:
     -------
     dict
         ``right`` of ``n``, as trained. Decisions of the event engine with the exported network:
-        ``equal`` to those of the model, ``right_by_events``; of a model that reads its readout as
-        no network does, as it reads the engine's voltages, and ``equal_of_network`` as
-        ``evsim simulate`` decides; ``equal_in_steps`` with delays and times in whole steps.
-        ``spikes`` of a recording, of all but inputs, as trained and by events. ``numbers`` that
+        ``decisions_that_agree`` with those of the model, and ``right_by_events``; a model that
+        reads its readout as no network does reads the engine's voltages so, and
+        ``decisions_that_agree_of_network`` is as ``evsim simulate`` decides;
+        ``decisions_that_agree_in_steps`` with delays and times in whole steps. ``spikes`` of a
+        recording, of all but inputs, as trained and by events. ``numbers`` that
         are kept, ``trained_numbers`` and ``loop_numbers`` of them. Costs: see `_costs`.
     """
     trainer, model = trained.trainer, trained.trainer.model
@@ -122,8 +123,9 @@ def _on_grid(net: Network, model: Any, test: Any, dt: float) -> Measured:
     equal = list((found.equal_read or found.equal).values())
     right = found.right_read if found.equal_read else found.right
     return {
-        "equal": equal[-1], "equal_in_steps": equal[0], "right_by_events": right,
-        "equal_of_network": list(found.equal.values())[-1],
+        "decisions_that_agree": equal[-1], "right_by_events": right,
+        "decisions_that_agree_in_steps": equal[0],
+        "decisions_that_agree_of_network": list(found.equal.values())[-1],
         "spikes": found.grid_spikes / found.n, "spikes_by_events": found.event_spikes / found.n,
     }  # fmt: skip
 
@@ -142,6 +144,7 @@ def _exact(net: Network, model: Any, test: Any) -> Measured:
         fired += sum(len(result.spikes[name].times) for name in inner)
         n += len(batch)
     return {
-        "equal": equal, "equal_of_network": equal, "right_by_events": right,
+        "decisions_that_agree": equal, "right_by_events": right,
+        "decisions_that_agree_of_network": equal,
         "spikes": fired / n, "spikes_by_events": fired / n,
     }  # fmt: skip

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..drawing import draw_rows
+from evsim.plots.style import BLUE
+
+from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
 from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
@@ -67,11 +69,13 @@ class Methods(Study):
 
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw accuracies, and how many decisions the event engine makes alike."""
-        left, right = figure.subplots(1, 2, sharey=True)
-        draw_rows(left, table.rows, "accuracy")
-        names = [row["network"] for row in table.rows]
-        right.barh(range(len(names)), [row["equal"] / row["n"] for row in table.rows])
-        right.set_xlabel("decisions that agree")
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        places = range(len(table.rows))
+        draw_intervals(upper, places, table.rows, color=BLUE)
+        lower.bar(places, [row["decisions_that_agree"] / row["n"] for row in table.rows])
+        lower.set(ylim=(0, 1), ylabel="decisions\nthat agree")
+        names = [row["network"].replace(", ", "\n") for row in table.rows]
+        lower.set_xticks(places, names, rotation=90)
 
     def verdict(self, table: Table) -> list[str]:
         """Tell what delays of loops are worth, and what learning them is."""
@@ -111,9 +115,10 @@ def _costs(row: Row) -> str:
 
 
 def _by_events(row: Row) -> str:
-    stepped = row.get("equal_in_steps")
+    stepped = row.get("decisions_that_agree_in_steps")
     more = "" if stepped is None else f", {stepped:g} with delays and times in whole steps"
-    return f"{row['network']}: decisions that agree {row['equal']:g} of {row['n']:g}{more}"
+    agree = f"{row['decisions_that_agree']:g} of {row['n']:g}"
+    return f"{row['network']}: decisions that agree {agree}{more}"
 
 
 STUDY = Methods()
