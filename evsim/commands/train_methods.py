@@ -19,6 +19,7 @@ from evsim.train_options import (
     TrainSettings,
     method_of,
 )
+from evsim.words import count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,7 +98,9 @@ def fitted(s: TrainSettings, parts: Parts) -> tuple[Parts, list[str]]:
             parts = parts.summed(summed)
             told.append(f"{summed} neighbouring channels are summed: {size} make {wanted} inputs")
         elif size != wanted:
-            told.append(f"{s.preset} has {wanted} inputs as published, here the {size} of the data")
+            told.append(
+                f"{s.preset} has {count(wanted, 'input')} as published, here the {size} of the data"
+            )
     if s.triples:
         told.append(
             f"an epoch has {3 * len(parts.train):,} recordings: as they are, shifted, blended"
@@ -134,7 +137,7 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
         float(next(model.parameters()).detach().sum())  # of which "meta" has none
         return model, options, method
     except (RuntimeError, AssertionError) as error:  # the latter if torch was built without it
-        why = str(error).splitlines()[0]
+        why = str(error).splitlines()[0].partition(". ")[0]  # behind it torch lists all there are
         raise ValueError(f"device = {s.device}: torch has no such device here: {why}") from error
 
 
