@@ -238,9 +238,10 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
             f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have fewer than "
             f"{_LEAST_STEPS} steps; give a shorter one"
         )
-    if s.dt is not None and s.max_delay is not None and s.max_delay < s.dt:
+    late = s.max_delay if s.delay != "none" else None
+    if s.dt is not None and late is not None and late < s.dt:
         raise ValueError(
-            f"max_delay = {s.max_delay:g}: is shorter than a step, dt = {s.dt:g}, so that no delay "
+            f"max_delay = {late:g}: is shorter than a step, dt = {s.dt:g}, so that no delay "
             "can be learnt; give a longer one, or a shorter step"
         )
     for name, part in (
