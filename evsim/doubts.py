@@ -20,6 +20,7 @@ SLOW, FAST = 0.05, 1e3  # rates per unit that no network has [Hz]
 LONG, TOO_LONG = 10.0, 1000.0  # recordings in which a slow rate says something, or length does [s]
 VERY_LONG = 100.0  # durations that a slow rate makes doubtful though somebody told them [s]
 LARGE = 10.0  # thresholds by which the usual spike of no network lifts a voltage
+_ROUNDED = 1e-6  # in float32 0.1 s are longer than 0.1 s
 _NOT_THE_USER = ("evsim", "torch")  # whose lines are not where a number was written
 
 
@@ -49,7 +50,7 @@ def warn_of_long_times(times: Iterable[tuple[str, FloatArray]], duration: float)
     found = []
     for name, values in times:
         longest = float(np.max(values, where=np.isfinite(values), initial=0.0))
-        if longest > duration:
+        if longest > duration * (1 + _ROUNDED):
             found.append((longest, name))
     if found:
         told = ", ".join(f"{name} up to {longest:g} s" for longest, name in found)

@@ -141,7 +141,8 @@ def _meaning(kind: inspect.Type) -> str:
 def _range(kind: inspect.IntType | inspect.FloatType) -> str:
     most = "" if kind.le in (None, float_info.max) else f"{kind.le:,}".removesuffix(".0")
     if kind.gt is not None:
-        return f" above {kind.gt:g}" + (f" and at most {most}" if most else "")
+        below = f" and below {kind.lt:g}" if kind.lt is not None else ""
+        return f" above {kind.gt:g}" + (f" and at most {most}" if most else below)
     if kind.lt is not None:
         return f" of at least {kind.ge:g} and below {kind.lt:g}"
     if kind.ge in (None, -float_info.max):

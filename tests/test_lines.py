@@ -84,6 +84,14 @@ def test_a_second_derivative_is_refused(drawn):
         once.sum().backward()
 
 
+def test_at_the_only_step_of_a_recording_shares_have_a_gradient():
+    shares = torch.ones(SIZE, 2, requires_grad=True)
+    arriving = Line(torch.ones(SIZE, dtype=torch.long), shares, BATCH, n_steps=1).step()
+    assert not arriving.any()
+    arriving.sum().backward()
+    assert torch.equal(shares.grad, torch.zeros(SIZE, 2))  # not None, of which Adam takes no step
+
+
 def test_a_line_is_freed_with_its_graph(drawn):
     import gc
     import weakref

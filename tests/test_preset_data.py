@@ -16,7 +16,7 @@ import evsim
 from evsim import FileError, Network, Spikes
 from evsim import gradients as g
 from evsim.commands.parts import inputs_of, open_parts
-from evsim.commands.train_methods import with_defaults
+from evsim.commands.train_methods import fitted, with_defaults
 from evsim.datasets import PixelMNIST, SequentialMNIST, SpikeFileData, Summed, Tripled, sum_channels
 from evsim.datasets.tripling import blend_in_time, shift_each_channel
 from evsim.gradients import dense, methods
@@ -227,11 +227,11 @@ def test_an_interrupted_preset_ends_with_the_same_bits(
 
     step, steps = g.Trainer._step, []
 
-    def interrupted(self: g.Trainer, batch: Spikes) -> tuple[float, int, int]:
+    def interrupted(self: g.Trainer, batch: Spikes, epoch: int) -> tuple[float, int, int]:
         steps.append(batch)
         if len(steps) == self.n_batches + 2:  # amid the second epoch
             raise KeyboardInterrupt
-        return step(self, batch)
+        return step(self, batch, epoch)
 
     with monkeypatch.context() as patched:
         patched.setattr(g.Trainer, "_step", interrupted)
@@ -254,6 +254,16 @@ def test_synapses_with_delays_of_their_own_take_bits_as_units(tmp_path: Path) ->
     net = Network.load(tmp_path / "run" / "network.h5")
     (first,) = (p for p in net.projections.values() if p.pre == "input")
     assert np.shape(first.delay) == (3, 8)
+
+
+def test_pixels_that_share_a_step_are_told() -> None:
+    parts = open_parts(f"ps-mnist:{MNIST}", validation=0.5)
+    told = {}
+    for dt in (1e-3, 10e-3):
+        asked = with_defaults({"dataset": "ps-mnist:", "preset": "delrec-psmnist", "dt": dt})
+        told[dt] = " ".join(fitted(TrainSettings(**asked), parts)[1])
+    assert "at once" not in told[1e-3]
+    assert "a step of 0.01 s takes 10 pixels at once, their values added: --dt 0.001" in told[10e-3]
 
 
 def test_pixels_are_refused_where_they_are_not(tmp_path: Path) -> None:

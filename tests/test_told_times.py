@@ -101,6 +101,16 @@ def test_a_delay_as_long_as_a_recording_is_not_told(delay, odd):
     assert len(told) == odd
 
 
+def test_a_delay_as_long_as_a_recording_but_for_rounding_is_not_told():
+    spikes = evsim.Spikes([0.05], [0], size=2, duration=0.1)
+    layer = g.CubaLIF(2, 3, 0.02, 0.005, delay="axonal", max_delay=0.1)
+    torch.nn.init.constant_(layer.delay, 0.1)
+    assert layer.delay.double().max() > 0.1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        layer(spikes)
+
+
 def test_a_layer_tells_once_of_times_longer_than_every_recording():
     torch.manual_seed(0)
     spikes = evsim.Spikes([0.1, 0.2], [0, 1], size=2, duration=0.5)

@@ -244,6 +244,17 @@ def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(
     assert files[0] == files[1]
 
 
+def test_a_batch_of_one_step_does_not_keep_a_run_from_going_on(tmp_path: Path) -> None:
+    nothing: tuple[list[float], list[int]] = ([], [])
+    parts = [([0.05, 0.09], [0, 1]) if b % 3 else nothing for b in range(30)]
+    spikes = Spikes.from_recordings(parts, 2, 0.1, np.arange(30) % 2)
+    evsim.save_spikes(tmp_path / "spikes.h5", spikes)
+    options = ("--method", "delrec", "--preset", "delrec-shd-small", "--hidden", 3, "--batch", 1)
+    assert run(tmp_path, "train", "spikes.h5", "-o", "run", *options, "--epochs", 1).returncode == 0
+    done = run(tmp_path, "train", "spikes.h5", "-o", "run", "--resume")
+    assert done.returncode == 0, done.stderr
+
+
 def test_epochs_are_part_of_the_schedule(trained: tuple[Path, str]) -> None:
     words = ("train", "spikes.h5", "-o", "run", "--resume", "--epochs", 12)
     done = run(trained[0].parent, *words)
@@ -264,6 +275,14 @@ def test_epochs_are_part_of_the_schedule(trained: tuple[Path, str]) -> None:
         ),
         (("--delay", "none", "--no-learn-delays"), "learn_delays is about delays, and there are"),
         (("--method", "delrec", "--first-delay", 3), "first_delay = 3, but the longest is 0.3 s"),
+        (("--method", "delrec", "--max-delay", 1e-3), "is shorter than a step, dt = 0.01, so that"),
+        (("--method", "dcls", "--max-delay", 1e6), "bells of 100,000,001 steps, as long as max"),
+        (("--method", "delrec", "--validation", 1), "above 0 and below 1"),
+        (
+            ("--method", "delrec", "--validation", 1e-3),
+            "each class, or another validation than 0.001",
+        ),
+        (("--method", "delrec", "--device", "mps:3"), "from the 'MPS' backend\n"),
         (("--readout", "sum"), "readout = sum, but that of exact is another"),
         (("--method", "conv-delrec", "--recurrent", "dense"), "but conv-delrec knows recurrent"),
         (("--method", "delrec", "--delay", "synaptic"), "delay = synaptic, but delrec knows"),

@@ -38,6 +38,7 @@ _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
 _EXACT_BITS = 8  # more levels than 2^8 are not kept one by one, and need the digits of float64
 _MOST_WEIGHTS = 2**25  # some 1 GB; twice that with a delay for each
 _TRAINED = 256  # bytes of a weight: its gradient, steps of the optimiser, copies of layers
+_TAP = 16  # bytes of a synapse and step, where a delay is a bell: shares, their gradients
 _READ = 256  # recordings of a part that are compared at a time
 _LEAST_STEPS = 3  # of a grid: one for each layer of spikes that arrive later
 _MOST_STEPS = 10_000  # of a grid; each keeps the state of every unit and recording of a batch
@@ -237,14 +238,21 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
             f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have fewer than "
             f"{_LEAST_STEPS} steps; give a shorter one"
         )
+    late = s.max_delay if s.delay != "none" else None
+    if s.dt is not None and late is not None and late < s.dt:
+        raise ValueError(
+            f"max_delay = {late:g}: is shorter than a step, dt = {s.dt:g}, so that no delay "
+            "can be learnt; give a longer one, or a shorter step"
+        )
     for name, part in (
         ("train", parts.train),
         ("validate", parts.validation),
         ("test", parts.test),
     ):
         if not len(part):
+            share = "" if name == "test" else f", or another validation than {s.validation:g}"
             raise ValueError(
-                f"{s.dataset}: has no recordings to {name} with; give more of each class"
+                f"{s.dataset}: has no recordings to {name} with; give more of each class{share}"
             )
     labels = parts.train.labels
     if (labels == labels[0]).all():
@@ -318,3 +326,7 @@ def _draw_model(s: TrainSettings, parts: Parts) -> None:
     budget.lend(
         n * _TRAINED, s.dataset, f"{n:,} weights and delays of {parts.train.size:,} input units"
     )
+    if s.method == "dcls" and s.dt is not None and s.max_delay is not None:
+        synapses, taps = _n_weights(s, parts), round(s.max_delay / s.dt) + 1
+        what = f"bells of {taps:,} steps, as long as max_delay, for {synapses:,} synapses"
+        budget.lend(float(synapses) * taps * _TAP, s.dataset, what)

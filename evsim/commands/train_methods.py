@@ -19,6 +19,7 @@ from evsim.train_options import (
     TrainSettings,
     method_of,
 )
+from evsim.words import count
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,6 +32,7 @@ _TAU_OUTPUT = 0.2  # where recordings are long enough [s]
 _FIT = 256  # recordings that the first weights are fitted to; on a grid
 _FIT_GRID = 64
 _CLIPPING = 1.0  # of gradients of loops of one step, which grow beyond all bounds without it
+_PIXELS = 784  # of an image, one after the other
 _DELREC: dict[str, Any] = {"epochs": DELREC_EPOCHS, "batch": DELREC_BATCH, "hidden": DELREC_HIDDEN}
 # What is other than published where no preset is named.
 _QUICK: dict[str, dict[str, Any]] = {
@@ -91,13 +93,22 @@ def fitted(s: TrainSettings, parts: Parts) -> tuple[Parts, list[str]]:
             f"a pixel is one input; its {parts.train.size} bits are a spike each, of units whose "
             "weights are in proportion"
         )
+        assert s.dt is not None
+        together = round(_PIXELS * s.dt / parts.train.duration)
+        if together > 1:
+            told.append(
+                f"a step of {s.dt:g} s takes {together} pixels at once, their values added: --dt "
+                f"{parts.train.duration / _PIXELS:g} takes them one by one"
+            )
     elif s.preset is not None:
         wanted, summed, size = recipe(s.preset).sizes[0], recipe(s.preset).summed, parts.train.size
         if summed > 1 and size == wanted * summed:
             parts = parts.summed(summed)
             told.append(f"{summed} neighbouring channels are summed: {size} make {wanted} inputs")
         elif size != wanted:
-            told.append(f"{s.preset} has {wanted} inputs as published, here the {size} of the data")
+            told.append(
+                f"{s.preset} has {count(wanted, 'input')} as published, here the {size} of the data"
+            )
     if s.triples:
         told.append(
             f"an epoch has {3 * len(parts.train):,} recordings: as they are, shifted, blended"
@@ -134,7 +145,7 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
         float(next(model.parameters()).detach().sum())  # of which "meta" has none
         return model, options, method
     except (RuntimeError, AssertionError) as error:  # the latter if torch was built without it
-        why = str(error).splitlines()[0]
+        why = str(error).splitlines()[0].partition(". ")[0]  # behind it torch lists all there are
         raise ValueError(f"device = {s.device}: torch has no such device here: {why}") from error
 
 

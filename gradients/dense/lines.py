@@ -40,9 +40,7 @@ class Line:
 
     def step(self) -> Tensor:
         """Go on to the next step and return what arrives, [batch, unit]."""
-        self.now += 1
-        if self.now == 0:
-            return self.nothing
+        self.now += 1  # at the first, too, nothing arrives with a gradient: shares always have one
         found: tuple[Tensor, Tensor] = _Arrivals.apply(
             self.sending, self.shares, self.later, self.sent, self.now
         )
