@@ -227,11 +227,11 @@ def test_an_interrupted_preset_ends_with_the_same_bits(
 
     step, steps = g.Trainer._step, []
 
-    def interrupted(self: g.Trainer, batch: Spikes, epoch: int) -> tuple[float, int, int]:
+    def interrupted(self: g.Trainer, batch: Spikes) -> tuple[float, int, int]:
         steps.append(batch)
         if len(steps) == self.n_batches + 2:  # amid the second epoch
             raise KeyboardInterrupt
-        return step(self, batch, epoch)
+        return step(self, batch)
 
     with monkeypatch.context() as patched:
         patched.setattr(g.Trainer, "_step", interrupted)

@@ -439,3 +439,14 @@ def test_a_failed_write_leaves_the_checkpoint(checkpoint: Path) -> None:
         save_checkpoint(checkpoint, {"model": lambda: 0})
     assert checkpoint.read_bytes() == before
     assert [path.name for path in checkpoint.parent.iterdir()] == ["c.pt"]
+
+
+def test_gradients_that_are_no_longer_finite_end_the_training() -> None:
+    training, validation = (Coincidence(n, seed) for seed, n in enumerate((40, 20)))
+    trainer = g.Trainer(delay_model(training.size, 4, 4), training, validation, callbacks=[])
+    hidden = trainer.model.hidden
+    hidden.weight.register_hook(lambda gradient: gradient * float("inf"))
+    before = hidden.weight.detach().clone()
+    with pytest.raises(ValueError, match="epoch 1: the training diverged"):
+        trainer.run()
+    assert torch.equal(hidden.weight, before)  # no step was taken

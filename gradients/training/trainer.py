@@ -285,7 +285,7 @@ class Trainer:
         for batch in self.training.batches(o.batch, shuffle=True, seed=order):
             if self.augment is not None:
                 batch = self.augment(batch, rng)
-            *found, size = self._step(batch, epoch + 1)
+            *found, size = self._step(batch)
             sums += *found, size
             ran = [layer.diagnostics for layer in spiking_layers(self.model)]
             firing += [(size, one) for one in ran if one is not None and size]
@@ -321,13 +321,14 @@ class Trainer:
         if not np.isfinite(losses).all() or not all(bool(t.isfinite().all()) for t in kept):
             raise _divergence(record.epoch)
 
-    def _step(self, batch: Spikes, epoch: int) -> tuple[float, int, int]:
+    def _step(self, batch: Spikes) -> tuple[float, int, int]:
         """Take one step; return the sum of losses, right answers and recordings."""
         self.optimizer.zero_grad()
         sums = self.backward(batch)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
-            raise _divergence(epoch)  # before a layer is given what they make of its parameters
+            # Before a layer is given what they make of its parameters.
+            raise _divergence(len(self.history) + 1)
         self.optimizer.step()
         self._average.update_parameters(self.model)
         return sums
