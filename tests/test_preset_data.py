@@ -274,3 +274,10 @@ def test_pixels_are_refused_where_they_are_not(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="nor one of digits, yin-yang, coincidence, ps-mnist:FOLD"):
         open_parts("ps-mnist")
     assert MNIST in inputs_of(f"ps-mnist:{MNIST}")
+
+
+@pytest.mark.parametrize("seed", [None, -1, 1.5])
+def test_an_order_of_pixels_has_a_whole_number(seed: object) -> None:
+    # without one, the parts to train and to test with would have orders of their own
+    with pytest.raises(ValueError, match="seed = .*, must be an integer >= 0"):
+        PixelMNIST(MNIST, seed=seed)  # type: ignore[arg-type]

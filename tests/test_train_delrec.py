@@ -25,7 +25,7 @@ from evsim.datasets import SpikeFileData
 from evsim.gradients import dense, methods
 from evsim.gradients.cross_check.by_events import STAGES, Agreement, by_events
 from evsim.gradients.methods import delrec
-from evsim.gradients.methods.by_values import delrec_method, keep_norms, scheduled, valued
+from evsim.gradients.methods.by_values import keep_norms, scheduled, valued, valued_method
 from evsim.gradients.training.processes import n_processes
 from evsim.train_options import TrainOptions, TrainSettings
 
@@ -49,7 +49,7 @@ def trainer(data: SpikeFileData, name: str, epochs: int, *callbacks: g.Callback)
     torch.manual_seed(0)
     model, recipe = valued(name, (4, 6, 5, 2), 10e-3, 0.3, 0.3)
     o = TrainOptions(epochs, 50, lr=0.01, delay_lr=5e-4, lr_decay=1.0, wake=0.0, average=0.0)
-    return g.Trainer(model, data, data, o, None, callbacks, delrec_method(recipe))
+    return g.Trainer(model, data, data, o, None, callbacks, valued_method(recipe))
 
 
 # The command

@@ -9,14 +9,13 @@ import numpy as np
 from evsim import Spikes
 from evsim.arrays import FloatArray, IntArray
 
-from .mnist import MNIST, SIDE
+from .pixel_sequence import PixelSequence
 
-_STEPS = SIDE * SIDE
 _BITS = 8
 _WHITE = 2**_BITS - 1
 
 
-class PixelMNIST(MNIST):
+class PixelMNIST(PixelSequence):
     """Images of digits, one pixel after the other, whose grey values lose nothing as spikes.
 
     The k-th pixel comes at k dt; unit j spikes there if bit j of its grey value is 1. So the sum
@@ -70,17 +69,11 @@ class PixelMNIST(MNIST):
         dt: float = 1e-3,
         download: bool = False,
     ) -> None:
-        if not 0 < dt < np.inf:
-            raise ValueError(f"dt = {dt}, must be positive [s]")
-        self._dt = dt
         self.worth: FloatArray = 2.0 ** np.arange(_BITS) / _WHITE
-        self.order: IntArray = np.arange(_STEPS)
-        if permuted:
-            self.order = np.random.default_rng(seed).permutation(_STEPS)
-        super().__init__(folder, split, download, _BITS, _STEPS * dt)
+        super().__init__(folder, split, download, permuted, seed, _BITS, dt)
 
     def _read(self, recordings: IntArray) -> Spikes:
-        values = self._images(recordings).reshape(len(recordings), _STEPS)[:, self.order]
+        values = self._sequences(recordings)
         bits = np.unpackbits(values[:, :, np.newaxis], axis=2, bitorder="little")
         row, step, unit = np.nonzero(bits)
         offsets = np.searchsorted(row, np.arange(len(values) + 1))

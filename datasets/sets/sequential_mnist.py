@@ -14,12 +14,10 @@ import numpy.typing as npt
 from evsim import Spikes
 from evsim.arrays import IntArray
 
-from .mnist import MNIST, SIDE
-
-_STEPS = SIDE * SIDE
+from .pixel_sequence import STEPS, PixelSequence
 
 
-class SequentialMNIST(MNIST):
+class SequentialMNIST(PixelSequence):
     """Images of digits, one pixel after the other.
 
     The k-th pixel comes at k dt. Of 2 n units, with the thresholds 255 j / (n - 1),
@@ -92,13 +90,8 @@ class SequentialMNIST(MNIST):
             raise ValueError(f"n_thresholds = {n_thresholds}, must be from 2 to 256")
         if cue < 0:
             raise ValueError(f"cue = {cue}, must not be negative")
-        if not 0 < dt < np.inf:
-            raise ValueError(f"dt = {dt}, must be positive [s]")
-        self._n_thresholds, self._dt, self._cue = n_thresholds, dt, cue
-        self.order: IntArray = np.arange(_STEPS)
-        if permuted:
-            self.order = np.random.default_rng(seed).permutation(_STEPS)
-        super().__init__(folder, split, download, 2 * n_thresholds, (_STEPS + cue) * dt)
+        self._n_thresholds, self._cue = n_thresholds, cue
+        super().__init__(folder, split, download, permuted, seed, 2 * n_thresholds, dt, cue)
 
     def grey_values(self) -> npt.NDArray[np.float32]:
         """Return what the spikes code: the pixels of every image in their order.
@@ -111,9 +104,6 @@ class SequentialMNIST(MNIST):
         sequences = self._sequences(self._chosen).astype(np.float32) / np.float32(255)
         return np.ascontiguousarray(sequences.T)[:, :, np.newaxis]
 
-    def _sequences(self, recordings: IntArray) -> npt.NDArray[np.uint8]:
-        return self._images(recordings).reshape(len(recordings), _STEPS)[:, self.order]
-
     def _read(self, recordings: IntArray) -> Spikes:
         last = self._n_thresholds - 1
         values = self._sequences(recordings).astype(np.int64)
@@ -123,13 +113,13 @@ class SequentialMNIST(MNIST):
         white_row, white_step = np.nonzero(values == 255)
         white = (white_row, white_step, np.full(len(white_row), self.size - 2))
         cue_row, cue_step = np.indices((len(values), self._cue)).reshape(2, -1)
-        cue = (cue_row, _STEPS + cue_step, np.full(len(cue_row), self.size - 1))
+        cue = (cue_row, STEPS + cue_step, np.full(len(cue_row), self.size - 1))
         parts = zip(crossing, white, cue, strict=True)
         return self._sorted(len(values), *(np.concatenate(part) for part in parts))
 
     def _sorted(self, n: int, row: IntArray, step: IntArray, unit: IntArray) -> Spikes:
         """Make spikes of rows, steps and units by one sort of whole numbers."""
-        steps = _STEPS + self._cue
+        steps = STEPS + self._cue
         keys = np.sort((row * steps + step) * self.size + unit, kind="stable")  # it merges runs
         row_and_step, unit = np.divmod(keys, self.size)
         row, step = np.divmod(row_and_step, steps)

@@ -139,7 +139,7 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
     """
     if s.method == "exact":
         return _exact(s, parts, new)
-    model, options, method = _slayer(s, parts, new) if s.method == "slayer" else _delrec(s, parts)
+    model, options, method = _slayer(s, parts, new) if s.method == "slayer" else _valued(s, parts)
     try:
         model.to(s.device)
         float(next(model.parameters()).detach().sum())  # of which "meta" has none
@@ -176,15 +176,13 @@ def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
     if new:
         batch = next(parts.train.batches(_FIT_GRID, shuffle=True, seed=s.seed))
         factors = wake_layers(model, batch)
-    options = TrainOptions(
-        s.epochs, s.batch, s.seed, s.lr, s.delay_lr, lr_decay=1.0, wake=0.0, average=0.0
-    )
-    return model, options, slayer_method(s.dt, factors)
+    return model, _as_published(s), slayer_method(s.dt, factors)
 
 
-def _delrec(s: TrainSettings, parts: Parts) -> Made:
+def _valued(s: TrainSettings, parts: Parts) -> Made:
+    """Return a network of DelRec or of DCLS, which decides by a value per class."""
     from evsim.gradients.methods.by_bits import take_values
-    from evsim.gradients.methods.by_values import delrec_method, valued
+    from evsim.gradients.methods.by_values import valued, valued_method
     from evsim.gradients.training.processes import n_processes
     from evsim.gradients.training.start import begin_delays
 
@@ -194,35 +192,37 @@ def _delrec(s: TrainSettings, parts: Parts) -> Made:
             f"method = {s.method}: its batch norms are of whole batches; train it in one process, "
             "without torchrun"
         )
-    duration = parts.train.duration
-    inputs = 1 if _one_value(s, parts) else parts.train.size
-    sizes = (inputs, *s.layers, len(parts.train.class_names))
-    name = s.preset or PUBLISHED[s.method]
+    duration, one_value = parts.train.duration, _one_value(s, parts)
+    sizes = (1 if one_value else parts.train.size, *s.layers, len(parts.train.class_names))
     changes: dict[str, Any] = {"loops": s.recurrent != "none"}
-    if s.readout is not None:
-        changes["readout"] = s.readout
-    elif s.preset is None:
-        # Where recordings end in silence there is nothing at the last step, which the published
-        # kernels' readout takes, and no gradient.
-        changes["readout"] = "votes"
-    longest = s.longest_delay(duration)
-    if s.delay == "none":  # a loop takes a step
-        longest = max(longest, s.dt)
+    # Where recordings end in silence there is nothing at the last step, which the published
+    # kernels' readout takes, and no gradient.
+    readout = s.readout or ("votes" if s.preset is None else None)
+    if readout is not None:
+        changes["readout"] = readout
+    plain = s.delay == "none"  # loops, if there are any, take a step
+    longest = max(s.longest_delay(duration), s.dt) if plain else s.longest_delay(duration)
+    name = s.preset or PUBLISHED[s.method]
     model, recipe = valued(name, sizes, s.dt, longest, duration, **changes)
-    if parts.worth is not None and inputs == 1:
+    if one_value:
+        assert parts.worth is not None
         take_values(model[0], parts.worth)
     model.trimmed = model.trimmed or s.preset is None
-    if s.delay == "none":
+    if plain:
         begin_delays(model, s.dt, learn=False)
-        recipe = replace(recipe, clipping=None if s.recurrent == "none" else _CLIPPING)
     else:
         _begin_delays(s, model)
-    if s.delay == "none" or not s.learn_delays:
+    if plain and s.recurrent != "none":
+        recipe = replace(recipe, clipping=_CLIPPING)
+    if plain or not s.learn_delays:
         recipe = replace(recipe, sigma=0.0)  # spread for the sake of learning only
-    options = TrainOptions(
-        s.epochs, s.batch, s.seed, s.lr, s.delay_lr, lr_decay=1.0, wake=0.0, average=0.0
-    )
-    return model, options, delrec_method(recipe)
+    return model, _as_published(s), valued_method(recipe)
+
+
+def _as_published(s: TrainSettings) -> TrainOptions:
+    """Return options without what evsim adds of its own: waking, averages, a decay."""
+    usual = {"lr_decay": 1.0, "wake": 0.0, "average": 0.0}
+    return TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr, **usual)
 
 
 def _begin_delays(s: TrainSettings, model: nn.Module) -> None:

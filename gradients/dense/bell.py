@@ -74,10 +74,6 @@ class Bell(NamedTuple):
         """Return some of them."""
         return self._replace(place=self.place[which])
 
-    def window(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Return the first step at which something arrives, and shares from there on [..., k]."""
-        return torch.zeros_like(self.place, dtype=torch.long), self.taps(self.n_taps, dtype)
-
     def taps(self, n_taps: int, dtype: torch.dtype) -> Tensor:
         """Return the first steps of the impulse response, [..., n_taps]."""
         return bell(self.place, self.deviation, self.n_taps)[..., :n_taps].to(dtype)

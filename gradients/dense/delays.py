@@ -72,7 +72,8 @@ class Steps(NamedTuple):
         return taps.scatter(-1, where, what)
 
 
-OnSteps = Steps | Triangle | Bell
+InLoops = Steps | Triangle
+OnSteps = InLoops | Bell
 
 
 def in_steps(

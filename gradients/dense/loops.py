@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .delays import OnSteps, Steps
+from .delays import InLoops, Steps
 from .lines import Held, Line
 from .spread import Triangle
 
@@ -21,7 +21,7 @@ Weigh = Callable[[Tensor], Tensor]  # from values at the ends of synapses to oth
 
 
 def loop_of(
-    weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int, n_steps: int
+    weight: Tensor, axonal: InLoops | None, synaptic: InLoops | None, batch: int, n_steps: int
 ) -> Loop | Matrix | Ring:
     """Return the projection of a population onto itself, step after step.
 
@@ -49,14 +49,14 @@ def loop_of(
     return Matrix(weight, synaptic, batch)
 
 
-def _same_for_all(steps: OnSteps) -> bool:
+def _same_for_all(steps: InLoops) -> bool:
     """Return whether [post, pre] or [post, 1] delays are the same from all sending units."""
     half = steps.half if isinstance(steps, Triangle) else steps.place
     return steps.place.shape[1] == 1 and (half.ndim == 0 or half.shape[-1] == 1)
 
 
 def _band(
-    weight: Tensor, axonal: OnSteps | None, synaptic: OnSteps | None, batch: int, n_steps: int
+    weight: Tensor, axonal: InLoops | None, synaptic: InLoops | None, batch: int, n_steps: int
 ) -> Loop:
     reach, size = weight.shape[1:]
 
@@ -76,7 +76,7 @@ def _band(
 
 
 def _line(
-    steps: OnSteps, shape: Sequence[int], dtype: torch.dtype, batch: int, n_steps: int
+    steps: InLoops, shape: Sequence[int], dtype: torch.dtype, batch: int, n_steps: int
 ) -> Line | Held:
     """Return a line of delays that broadcast to a shape, all of them in a row."""
     if isinstance(steps, Steps) and steps.share is None and steps.longest() == 1:
@@ -130,7 +130,7 @@ class Matrix:
         Recordings.
     """
 
-    def __init__(self, weight: Tensor, steps: OnSteps, batch: int) -> None:
+    def __init__(self, weight: Tensor, steps: InLoops, batch: int) -> None:
         taps = steps.taps(steps.longest() + 1, weight.dtype)[..., 1:]  # none arrives at once
         post, pre = weight.shape
         self.into = (weight[..., None] * taps).permute(1, 2, 0).reshape(pre, -1)

@@ -13,6 +13,7 @@ from evsim.quantities import positive
 from ..delays import keep_delays
 from ..synapses import Synapses
 from ..tensors import refuse_elsewhere
+from .bell import Bell
 from .delays import DELAYS, OnSteps, arrivals, in_steps
 from .loops import Loop, Matrix, Ring, loop_of, neighbours
 from .spread import SIGMA, WIDE, acting, width_of
@@ -129,6 +130,7 @@ class OnGrid(Synapses):
         if weight is None:
             return None
         axonal, synaptic = self.steps(found, "recurrent_", least=1)
+        assert not isinstance(axonal, Bell) and not isinstance(synaptic, Bell)  # see __init__
         return loop_of(weight, axonal, synaptic, batch, n_steps)
 
     def steps(

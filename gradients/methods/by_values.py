@@ -74,7 +74,7 @@ def valued(
     return FromSpikes(layers, binary=recipe.binary, trimmed=recipe.trimmed), recipe
 
 
-def delrec_method(recipe: Recipe) -> Method:
+def valued_method(recipe: Recipe) -> Method:
     """Return how a network of DelRec or DCLS is trained.
 
     Parameters

@@ -130,5 +130,5 @@ _DCLS_SHD = replace(
 )
 
 NETWORKS: dict[str, tuple[Recipe, Plan]] = {
-    "dcls-shd": (_DCLS_SHD, Plan(tau=1.005, bias=False, delays="bells")),
+    "dcls-shd": (_DCLS_SHD, Plan(tau=1.005, bias=False, bells=True)),
 }

@@ -96,9 +96,12 @@ class Plan:
         What there is besides weights and delays.
     gain : float
         First weights are U(-a, a) with a = gain / sqrt(inputs).
-    delays : {"uniform", "normal", "bells"}
-        First delays, in steps beyond the one of a loop: U(10, 30), or the size of N(0, 12). Or the
-        synapses of all layers are late, not loops: learnt through bells, at first anywhere.
+    delays : {"uniform", "normal"}
+        First delays of loops, in steps beyond the one that it takes: U(10, 30), or the size of
+        N(0, 12).
+    bells : bool
+        Whether the synapses of all layers are late, anywhere at first and learnt through bells, and
+        there are no loops.
     readout : {"votes", "last", "sum"}
         What the readout returns: the sum of the softmaxes of its voltages, its voltage at the
         last step, or the sum of all that arrives.
@@ -115,12 +118,8 @@ class Plan:
     learn_spread: bool = False
     gain: float = 6**0.5
     delays: str = "uniform"
+    bells: bool = False
     readout: str = "votes"
-
-    @property
-    def bells(self) -> bool:
-        """Whether the synapses of all layers are late, and there are no loops."""
-        return self.delays == "bells"
 
 
 # Of the programs for SSC and PS-MNIST.

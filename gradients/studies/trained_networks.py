@@ -13,7 +13,7 @@ from evsim import Network, Simulator, Spikes
 from evsim.train_options import TrainOptions
 
 from ..cross_check.by_events import by_events
-from ..methods.by_values import delrec_method, valued
+from ..methods.by_values import valued, valued_method
 from ..training.trainer import Trainer, used
 from .interface import Measured, Trained, Work
 from .measuring import in_turn, peak_mib
@@ -42,7 +42,7 @@ def common(method: str, quick: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measured(trained: Trained, work: Work) -> Measured:
+def measured(trained: Trained, work: Work, late: bool = True) -> Measured:
     """Return decisions on the grid and by events, and what they cost.
 
     Parameters
@@ -51,6 +51,8 @@ def measured(trained: Trained, work: Work) -> Measured:
         By ``evsim train``.
     work : Work
         Of the point.
+    late : bool
+        Whether delays of loops are kept: nobody needs those of a step.
 
     Returns
     -------
@@ -68,7 +70,7 @@ def measured(trained: Trained, work: Work) -> Measured:
     dt = getattr(model[0], "dt", None)
     decided = _exact(net, model, test) if dt is None else _on_grid(net, model, test, dt)
     kept = dict(model.named_parameters())
-    if work.point.get("network", "").endswith("one step"):  # which nobody needs to keep
+    if not late:
         kept = {name: p for name, p in kept.items() if not name.endswith("recurrent_delay")}
     loops = [p.numel() for name, p in kept.items() if ".recurrent_" in name or "spread" in name]
     return {
@@ -115,7 +117,7 @@ def _partner(trainer: Any, work: Work) -> Callable[[Spikes], object]:
     model, recipe = valued("delrec-shd", (*sizes, n_classes), dt, duration, duration, loops=False)
     parts = (trainer.training, trainer.validation)
     options = TrainOptions(wake=0.0)
-    return Trainer(model, *parts, options, None, [], delrec_method(recipe)).backward
+    return Trainer(model, *parts, options, None, [], valued_method(recipe)).backward
 
 
 def _on_grid(net: Network, model: Any, test: Any, dt: float) -> Measured:

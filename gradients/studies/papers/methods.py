@@ -56,7 +56,8 @@ class Methods(Study):
     def compute(self, point: Point, work: Work) -> Measured:
         """Train a network, and run it on its grid and by events."""
         method, asked, _ = NETWORKS[point["network"]]
-        return measured(work.train(**{**common(method, work.quick), **asked}), work)
+        trained = work.train(**{**common(method, work.quick), **asked})
+        return measured(trained, work, late=asked.get("delay") != "none")
 
     def control(self, point: Point) -> Point | None:
         """Return the network that lacks one thing."""
