@@ -5,7 +5,7 @@ import torch
 
 from evsim.gradients import dense
 from evsim.gradients.dense.delays import Steps
-from evsim.gradients.dense.lines import Line
+from evsim.gradients.dense.lines import Held, Line
 from evsim.gradients.dense.spread import Triangle
 from evsim.gradients.studies.papers.buffer import buffered, network
 
@@ -171,3 +171,32 @@ def test_a_matrix_of_delays_does_the_same_as_a_delay_for_each_unit():
     (other * weigh).sum().backward()
     torch.testing.assert_close(units.recurrent_delay.grad, synapses.recurrent_delay.grad.sum(0))
     torch.testing.assert_close(units.recurrent_weight.grad, synapses.recurrent_weight.grad)
+
+
+@pytest.mark.parametrize("kind", ["line", "held"])
+def test_a_step_in_which_nothing_is_sent_sends_nothing(kind):
+    ones = torch.ones(2, 3, dtype=F64)
+    line = Held(torch.zeros_like(ones))
+    if kind == "line":
+        line = Line(torch.ones(3, dtype=torch.int64), torch.ones(3, 1, dtype=F64), 2, 4)
+    found = [line.step()]
+    line.send(ones)
+    found += [line.step() for _ in range(3)]
+    assert [float(one.sum()) for one in found] == [0.0, 6.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_loop_takes_as_many_steps_as_all_its_delays(steps):
+    layer = dense.LIF(
+        1, 2, tau_mem=10e-3, recurrent="dense", recurrent_delay="axonal", dt=10e-3, dtype=F64
+    )
+    with torch.no_grad():
+        layer.weight.fill_(2.0)
+        layer.recurrent_weight.fill_(0.25)  # too little to fire
+        layer.recurrent_delay.fill_(steps * 10e-3)
+    raster = torch.zeros(1, 5, 1, dtype=F64)
+    raster[0, 0] = 1
+    fired, after = layer.run(raster)
+    assert fired[0].sum(1).tolist() == [2, 0, 0, 0, 0]
+    came = after[0, :, 0] > 0
+    assert came.nonzero()[0].item() == steps

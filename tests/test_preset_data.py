@@ -281,3 +281,12 @@ def test_an_order_of_pixels_has_a_whole_number(seed: object) -> None:
     # without one, the parts to train and to test with would have orders of their own
     with pytest.raises(ValueError, match="seed = .*, must be an integer >= 0"):
         PixelMNIST(MNIST, seed=seed)  # type: ignore[arg-type]
+
+
+def test_a_few_recordings_are_drawn_from_all(tmp_path: Path) -> None:
+    trains = [([0.01], [0]) for _ in range(80)]
+    sorted_by_class = Spikes.from_recordings(trains, 1, 0.1, np.arange(80) // 20)
+    evsim.save_spikes(tmp_path / "spikes.h5", sorted_by_class)
+    parts = open_parts(str(tmp_path / "spikes.h5"), recordings=20)
+    assert (len(parts.train) + len(parts.validation), len(parts.test)) == (20, 16)
+    assert len(np.unique(parts.train.labels)) == 4

@@ -23,10 +23,11 @@ from evsim.commands.parts import Parts, open_parts
 from evsim.commands.train_methods import make, with_defaults
 from evsim.datasets import SpikeFileData
 from evsim.gradients import dense, methods
-from evsim.gradients.cross_check.by_events import STAGES, Agreement, by_events
+from evsim.gradients.cross_check.by_events import STAGES, Agreement, _alike, by_events
 from evsim.gradients.methods import delrec
 from evsim.gradients.methods.by_values import keep_norms, scheduled, valued, valued_method
 from evsim.gradients.training.processes import n_processes
+from evsim.gradients.training.start import begin_delays
 from evsim.train_options import TrainOptions, TrainSettings
 
 SMALL = ("--hidden", 8, "--batch", 20, "--lr", 0.02, "--epochs", 8)
@@ -170,6 +171,33 @@ def test_delays_that_are_kept_are_not_spread(recordings: Path) -> None:
         method.begin(model, 0, o)
         (loop,) = (m for m in model.modules() if getattr(m, "recurrent", None))
         assert loop.sigma == width and loop.recurrent_delay.requires_grad == (width > 0)
+        assert model.trimmed
+
+
+@pytest.mark.parametrize(
+    ("asked", "most"),
+    [({"delay": "none"}, 1.0), ({}, 5.0), ({"recurrent": "none"}, 5.0)],
+)
+def test_gradients_of_loops_of_one_step_are_clipped(
+    recordings: Path, asked: dict[str, object], most: float
+) -> None:
+    settings = TrainSettings("x", **with_defaults({"method": "delrec", "hidden": 3, **asked}))
+    model, o, method = make(settings, open_parts(str(recordings)), new=True)
+    optimizer = method.optimizer(model, o)
+    model(Spikes([0.1], [0], size=4, duration=0.3))
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 5.0)
+    optimizer.step()
+    assert {float(p.grad.abs().max()) for p in model.parameters() if p.requires_grad} == {most}
+
+
+def test_first_delays_are_none_shorter_than_a_layer_has() -> None:
+    model, _ = valued("conv-delrec-ssc", (3, 4, 4, 2), 10e-3, 0.05, 0.3)
+    begin_delays(model, 0.003, learn=False)
+    for layer in (model.hidden1, model.hidden2):
+        assert (layer.recurrent_delay == layer.recurrent_delay.new_tensor(0.01)).all()
+        assert not layer.recurrent_delay.requires_grad and not layer.spread.requires_grad
+        assert layer.weight.requires_grad
 
 
 def test_batches_end_with_their_last_spike_where_that_is_published(recordings: Path) -> None:
@@ -206,10 +234,28 @@ def test_on_whole_steps_every_spike_and_decision_is_the_same(name: str, recordin
     whole = evsim.simulate(net, batch, ["hidden1", "hidden2"])
     assert found.event_spikes == sum(len(one.times) for one in whole.spikes.values())
     by_hand = whole.output["readout"].argmax(axis=1)
+    at = np.arange(model.raster(batch).shape[1]) * 10e-3
+    sampled = {"readout": at}
+    binned = dense.to_spikes(dense.to_raster(batch, 10e-3), 10e-3)
+    runs = [evsim.simulate(net, one, voltage=sampled) for one in (binned, batch)]
+    seen = [model[-1].read(torch.from_numpy(run.voltage["readout"])) for run in runs]
+    decided = [one.argmax(1).numpy() for one in seen]
+    model.eval()
+    on_grid = model(batch).argmax(1).numpy()
+    assert list(found.equal_read.values())[1:] == [int((one == on_grid).sum()) for one in decided]
+    assert found.right_read == (decided[1] == batch.labels).sum()
     assert found.right == (by_hand == batch.labels).sum()
     told = found.lines()
     assert "30 recordings spike for spike" in told[2] and len(told) == 4
     assert told[3].startswith(f"  hidden spikes: {found.grid_spikes:,} on the grid")
+
+
+def test_alike_are_recordings_whose_layers_all_are() -> None:
+    rasters = [torch.zeros(2, 4, 3), torch.zeros(2, 4, 3)]
+    spikes = [dense.to_spikes(raster, 1.0) for raster in rasters]
+    assert _alike(rasters, spikes).tolist() == [True, True]
+    rasters[1][1, 2, 0] = 1
+    assert _alike(rasters, spikes).tolist() == [True, False]
 
 
 def test_units_that_fire_again_are_told(recordings: Path) -> None:
