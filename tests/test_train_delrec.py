@@ -171,7 +171,11 @@ def test_delays_that_are_kept_are_not_spread(recordings: Path) -> None:
         method.begin(model, 0, o)
         (loop,) = (m for m in model.modules() if getattr(m, "recurrent", None))
         assert loop.sigma == width and loop.recurrent_delay.requires_grad == (width > 0)
-        assert model.trimmed
+
+    settings = TrainSettings("x", **with_defaults({"method": "conv-delrec", "hidden": 3}))
+    assert make(settings, parts, new=True)[
+        0
+    ].trimmed  # unlike its preset, whose readout is the last
 
 
 @pytest.mark.parametrize(
