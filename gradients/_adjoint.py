@@ -168,12 +168,12 @@ def _list_events(
             marks[KIND, n], marks[UNIT, n], marks[WHICH, n] = RELEASE, j, m
             n += 1
         held[j] = records[BEFORE, m]
-    _in_order(events, marks, n)
+    in_order(events, marks, n)
     return n
 
 
 @kernel
-def _in_order(events, marks, n):
+def in_order(events, marks, n):
     """Sort events by time; what is listed later comes later, but releases before spikes."""
     gap = first_gap(n)
     while gap > 0:

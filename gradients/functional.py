@@ -195,7 +195,7 @@ def _run(ctx: Any, job: Job, tensors: tuple[torch.Tensor | None, ...]) -> None:
         for name, tensor in zip(job.names, tensors, strict=True)
         if tensor is not None
     }
-    net = _network(job, spikes, values)
+    net = network_of(job.model, job.options, values)
     if job.tick is not None:
         net = network_in_ticks(net, job.tick)
     at = None if job.at is None else job.at / unit
@@ -218,8 +218,16 @@ def _unit_of_values(job: Job) -> float:
     return job.run.unit if job.options.get("output") == "integral" else 1.0
 
 
-def _network(job: Job, spikes: Spikes, values: dict[str, FloatArray]) -> Network:
-    """Build the network of the input and the population."""
+def network_of(model: str, options: dict[str, Any], values: dict[str, FloatArray]) -> Network:
+    """Build the network of an input and a population, as `fire` and `observe` run it.
+
+    Parameters
+    ----------
+    model, options
+        Of `Job`.
+    values : dict
+        By the names that `fire` takes.
+    """
     size, pre_size = values["weight"].shape
     cells: dict[str, Any] = {n: v for n, v in values.items() if n not in _SYNAPSES}
     into: dict[str, Any] = {}
@@ -231,7 +239,7 @@ def _network(job: Job, spikes: Spikes, values: dict[str, FloatArray]) -> Network
     projections = [Dense(pre="input", post="population", **into)]
     if own:
         projections.append(Dense(pre="population", post="population", **own))
-    population = Population("population", job.model, size, **cells, **job.options)
+    population = Population("population", model, size, **cells, **options)
     return Network([Population("input", "Input", pre_size), population], projections)
 
 

@@ -146,7 +146,7 @@ def forward(
             stop, keep_freed=True,
         )  # fmt: skip
 
-    outs = _spread(run, spikes, size, threads, stop)
+    outs = in_portions(run, spikes, size, threads, stop)
     counts = [out.offsets[-1] for out in outs]
     starts = np.cumsum([0, *counts])
     offsets = [out.offsets[:-1] + start for out, start in zip(outs, starts, strict=False)]
@@ -209,7 +209,7 @@ def backward(
                 scratch = layer.scratch(n_rows, most, n_slots + n_slots // 4)
         return sums
 
-    parts = _spread(work, run.inputs, run.spikes.size, threads, np.zeros(1, np.int64))
+    parts = in_portions(work, run.inputs, run.spikes.size, threads, np.zeros(1, np.int64))
     total = parts[0]
     for part in parts[1:]:
         for sum_, more in zip(total[:-1], part[:-1], strict=True):
@@ -223,11 +223,9 @@ class _Layer:
     """The arrays of a population and its projections, as the kernels want them."""
 
     def __init__(self, net: Network, duration: float, time_constants: bool) -> None:
-        (self.population,) = (p for p in net.populations.values() if p.model != "Input")
+        self.population = _population(net)
         size, pre_size = self.population.size, net.populations[net.input].size
-        flow = _FLOW[self.population.model]
-        self.scale = e if flow == SRM else 1.0  # the peak of its synaptic kernel is 1
-        cells = _cells(self.population, flow)
+        flow, self.scale, cells = flow_of(net)
         spans = cells[:2] if flow != SRM else cells[:3]
         width = min(WIDEST * float(spans.min()), duration)
         if duration > MOST_WINDOWS * width:
@@ -328,20 +326,37 @@ class _Layer:
         )
 
 
-def _cells(population: Population, flow: int) -> FloatArray:
+def _population(net: Network) -> Population:
+    (population,) = (p for p in net.populations.values() if p.model != "Input")
+    return population
+
+
+def flow_of(net: Network) -> tuple[int, float, FloatArray]:
+    """Return how the kernels know the population of a network.
+
+    Returns
+    -------
+    flow : int
+        See `evsim._layout`.
+    scale : float
+        Of weights: the synaptic kernel of `SRM` has a peak of 1.
+    cells : float64 array [6, unit]
+        Rows as in `evsim.gradients._arrivals`; voltages are measured from v_leak.
+    """
+    population = _population(net)
+    flow = _FLOW[population.model]
     p, size = population.parameters, population.size
     v_leak = p.get("v_leak", np.zeros(size))
     tau_mem = np.minimum(p["tau_syn"] if flow == SRM else p["tau_mem"], 1e300)
-    return np.stack(
-        [
-            tau_mem,
-            p.get("tau_syn", tau_mem),
-            p.get("tau_r", np.ones(size)),
-            p.get("threshold", np.ones(size)) - v_leak,
-            p.get("reset", np.zeros(size)) - v_leak,
-            p.get("refractory", np.zeros(size)),
-        ]
-    )
+    cells = [
+        tau_mem,
+        p.get("tau_syn", tau_mem),
+        p.get("tau_r", np.ones(size)),
+        p.get("threshold", np.ones(size)) - v_leak,
+        p.get("reset", np.zeros(size)) - v_leak,
+        p.get("refractory", np.zeros(size)),
+    ]
+    return flow, e if flow == SRM else 1.0, np.stack(cells)
 
 
 def _most(run: Run, kicks: Kicks, first: int, last: int) -> int:
@@ -350,10 +365,14 @@ def _most(run: Run, kicks: Kicks, first: int, last: int) -> int:
     return int((2 * spikes + np.diff(kicks.offsets[first : last + 1])).max(initial=0)) + 1
 
 
-def _spread(
+def in_portions(
     work: Callable[[int, int], Any], spikes: Spikes, size: int, threads: int, stop: IntArray
 ) -> list[Any]:
-    """Do the portions of a batch on some threads; return their results in order."""
+    """Do the portions of a batch on some threads; return their results in order.
+
+    ``work`` is called with the first recording of a portion and the one behind its last;
+    ``size`` units of the population make the portions.
+    """
     n = len(spikes)
     portions = min(max(len(spikes.times) * size // WORTHWHILE, 1), PORTIONS, max(n, 1))
     if portions == 1:

@@ -330,6 +330,10 @@ class Spiking(Synapses):
             last = _LAST[self] = Diagnostics.of(last)
         return last
 
+    def keep_diagnostics(self, found: Diagnostics) -> None:
+        """Keep how the layer fired, where it was not called for that."""
+        _LAST[self] = found
+
     def delay_limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the delays [s] by name of the parameter."""
         limits = super().delay_limits()

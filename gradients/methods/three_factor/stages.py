@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from evsim.quantities import positive
+
 from ...dense.on_grid import OnGrid
 from ...layers import Delay, Readout
 from ...synapses import Spiking
@@ -106,7 +108,7 @@ def checked_feedback(
     return [tensor.detach() for tensor in given]
 
 
-def hand_out(tensors: dict[str, Tensor | None], gradients: dict[str, Tensor | None]) -> None:
+def hand_out(tensors: dict[str, Tensor | None], gradients: dict[str, Tensor]) -> None:
     """Add gradients of what acts in a layer to those of the parameters it is made of.
 
     Parameters
@@ -118,12 +120,38 @@ def hand_out(tensors: dict[str, Tensor | None], gradients: dict[str, Tensor | No
         By the same names.
     """
     moved = [
-        (tensor, gradients[name].to(tensor).reshape(tensor.shape))  # type: ignore[union-attr]
+        (tensor, _like(gradients[name], tensor))
         for name, tensor in tensors.items()
-        if tensor is not None and tensor.requires_grad and gradients.get(name) is not None
+        if tensor is not None and tensor.requires_grad and name in gradients
     ]
     if moved:
         torch.autograd.backward(*map(list, zip(*moved, strict=True)))
+
+
+def stretches(duration: float, every: float | None) -> list[float]:
+    """Return where stretches of ``every`` seconds end; a last one of a part of it counts.
+
+    Raises
+    ------
+    ValueError
+        If ``every`` is not positive.
+    """
+    if every is None:
+        return [duration]
+    every = positive("every", every, "s")
+    n = max(round(duration / every), 1) if _whole(duration / every) else int(duration / every) + 1
+    return [*(every * k for k in range(1, n)), duration]
+
+
+def _whole(n: float) -> bool:
+    return abs(n - round(n)) < 1e-9 * max(n, 1.0)
+
+
+def _like(gradient: Tensor, tensor: Tensor) -> Tensor:
+    """Return a gradient in type and shape of its tensor, summed where that is shared."""
+    if gradient.shape != tensor.shape:
+        gradient = gradient.sum().reshape(tensor.shape)
+    return gradient.to(tensor)
 
 
 def _refuse_untraced(stage: Stage) -> None:

@@ -1,0 +1,240 @@
+"""The exact local rule with arrays: what spike times owe to the synapses of their own units.
+
+`reverse.backward` follows an error from unit to unit, backwards in time. Here every unit takes
+what arrives as given, the spikes of a loop as well, so its sensitivities can be carried forward:
+nothing has to be known of later times, and nothing is kept of earlier ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from evsim import Spikes
+from evsim._layout import SRM
+from evsim.arrays import BoolArray, FloatArray
+
+from .reverse import Run, flow_of, in_portions
+
+_KINDS = 3  # of parameters of a unit that are traced, as rows of cells from `threshold` on
+
+
+class Sent(NamedTuple):
+    """Spikes on their way to a population.
+
+    Attributes
+    ----------
+    spikes : Spikes
+        Of some units that send.
+    first : int
+        Where these units stand among all that do: those of the input, then the population's own.
+    axonal : float64 array [unit]
+        Delays [s] with which they left.
+    synaptic : float64 array [post, unit] or None
+        As well.
+    """
+
+    spikes: Spikes
+    first: int
+    axonal: FloatArray
+    synaptic: FloatArray | None
+
+    def after(self, time: float) -> Sent:
+        """Return those that may arrive at ``time`` or later."""
+        s = self.spikes
+        last = self.axonal if self.synaptic is None else self.axonal + self.synaptic.max(axis=0)
+        there = s.times + last[s.units] >= time
+        before = np.concatenate([[0], np.cumsum(there)])
+        return self._replace(
+            spikes=s.replace(s.times[there], s.units[there], before[s.offsets], labels=None)
+        )
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What recordings carry on from one stretch to the next; see `evsim.gradients._local`.
+
+    Attributes
+    ----------
+    shared : float64 array [recording, 3, row, pre]
+        Of the sources.
+    own : float64 array [recording, kind, post, pre]
+        Of the synapses.
+    own_cells : float64 array [recording, 3, post]
+        Of the units' own parameters.
+    since : float64 array [recording, post + row]
+        When they held [s].
+    held : bool array [recording, post]
+        Who was not yet released.
+    """
+
+    shared: FloatArray
+    own: FloatArray
+    own_cells: FloatArray
+    since: FloatArray
+    held: BoolArray
+
+    def copied(self) -> Traces:
+        """Return them, to be changed."""
+        return Traces(**{name: value.copy() for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class LocalGradients:
+    """What a loss gains per unit of everything that is traced.
+
+    Attributes
+    ----------
+    weight : float64 array [post, pre]
+        ``pre`` counts the units of the input, then those of a loop.
+    delay : float64 array [post, pre] or None
+        By the time from a spike to its arrival, for a weight of 1 [1/s].
+    threshold, reset, refractory : float64 array [post]
+        Parameters of the units.
+    """
+
+    weight: FloatArray
+    delay: FloatArray | None
+    threshold: FloatArray
+    reset: FloatArray
+    refractory: FloatArray
+
+
+def local(
+    run: Run,
+    sent: Sequence[Sent],
+    g_times: FloatArray,
+    n_pre: int,
+    delays: bool,
+    begin: float = 0.0,
+    traces: Traces | None = None,
+    carry_on: bool = False,
+    threads: int = 1,
+) -> tuple[LocalGradients, Traces | None]:
+    """Return the gradients of a loss on the spike times of a stretch, by synapses' own traces.
+
+    Parameters
+    ----------
+    run : Run
+        Of the stretch, from ``begin`` to the duration of its spikes.
+    sent : sequence of Sent
+        All that arrives in it.
+    g_times : float64 array [spike]
+        Of the loss by the times of the spikes of the run.
+    n_pre : int
+        Units that send.
+    delays : bool
+        Whether those of delays are wanted.
+    begin : float
+        [s].
+    traces : Traces or None
+        At ``begin``; None where nothing came before.
+    carry_on : bool
+        Whether the traces at the end are wanted.
+    threads : int
+        To spread recordings over; without influence on the sums.
+    """
+    from ._local import play
+
+    unit = _Unit(run, sent, n_pre, delays)
+    n = len(run.spikes)
+    if traces is not None:
+        traces = traces.copied()
+    elif carry_on:
+        traces = unit.nothing(n, begin)
+    kept = traces is not None
+    most = int(max(np.diff(run.spikes.offsets).max(initial=0), 0))
+
+    def work(first: int, last: int) -> list[FloatArray]:
+        sums = unit.zeros()
+        carried = unit.nothing(1, begin) if traces is None else traces
+        if first < last:
+            play(
+                *unit.constants, begin, run.spikes.duration, *unit.columns,
+                run.spikes.times, run.spikes.units, run.records, run.spikes.offsets, run.freed,
+                g_times, kept, *vars(carried).values(), *unit.scratch(most), *sums, first, last,
+            )  # fmt: skip
+        return sums
+
+    parts = in_portions(work, run.inputs, run.spikes.size, threads, np.zeros(1, np.int64))
+    weight, delay, cells = (sum(several[1:], several[0]) for several in zip(*parts, strict=True))
+    found = LocalGradients(weight, delay if delays else None, *cells[-_KINDS:])
+    return found, traces
+
+
+class _Unit:
+    """The arrays of a population and of what is sent to it, as the kernel wants them."""
+
+    def __init__(self, run: Run, sent: Sequence[Sent], n_pre: int, delays: bool) -> None:
+        flow, self.scale, cells = flow_of(run.net)
+        self.size, self.n_pre, self.srm = cells.shape[1], n_pre, flow == SRM
+        self.n_kinds = (2 if delays else 1) * (2 if self.srm else 1)
+        self.delays = delays
+        apart = any(one.synaptic is not None for one in sent)
+        if apart:
+            row_of, taus = np.arange(self.size), np.ascontiguousarray(cells[:2])
+        else:
+            taus, row_of = np.unique(cells[:2], axis=1, return_inverse=True)
+        self.n_rows = taus.shape[1]
+        self.constants = (flow, self.scale, cells, row_of.reshape(-1), taus)
+        self.constants = tuple(
+            np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in self.constants
+        )
+        self.columns = self._columns(sent, apart)
+        self.n_sent = int(max(sum(np.diff(one.spikes.offsets) for one in sent).max(initial=0), 1))
+
+    def _columns(self, sent: Sequence[Sent], apart: bool) -> tuple[npt.NDArray[Any], ...]:
+        """Return source and delays of every column, then all spikes by column."""
+        sizes = [one.spikes.size for one in sent]
+        starts = np.cumsum([0, *sizes])
+        counts = np.cumsum([0, *(len(one.spikes.times) for one in sent)])
+        pre_of = np.concatenate([one.first + np.arange(n) for one, n in zip(sent, sizes)])  # noqa: B905
+        late = np.zeros((0, len(pre_of)))
+        if apart:
+            late = np.concatenate(
+                [
+                    np.zeros((self.size, one.spikes.size)) if one.synaptic is None
+                    else one.synaptic for one in sent
+                ], axis=1,
+            )  # fmt: skip
+        return (
+            pre_of,
+            np.concatenate([one.axonal for one in sent]),
+            late,
+            np.concatenate([one.spikes.times for one in sent]),
+            np.concatenate([one.spikes.units + s for one, s in zip(sent, starts, strict=False)]),
+            np.stack([one.spikes.offsets + c for one, c in zip(sent, counts, strict=False)]),
+        )
+
+    def nothing(self, n: int, begin: float) -> Traces:
+        """Return the traces of recordings in which nothing has happened."""
+        return Traces(
+            np.zeros((n, 3, self.n_rows, self.n_pre)),
+            np.zeros((n, self.n_kinds, self.size, self.n_pre)),
+            np.zeros((n, _KINDS, self.size)),
+            np.full((n, self.size + self.n_rows), begin),
+            np.zeros((n, self.size), np.bool_),
+        )
+
+    def zeros(self) -> list[FloatArray]:
+        """Return room for the sums of a portion."""
+        shape = (self.size, self.n_pre)
+        return [np.zeros(shape), np.zeros(shape if self.delays else (self.size, 0)),
+                np.zeros((6, self.size))]  # fmt: skip
+
+    def scratch(self, most: int) -> list[npt.NDArray[Any]]:
+        """Return the working arrays of a thread, for ``most`` spikes of a recording."""
+        n_columns, n_events = len(self.columns[0]), 2 * most + self.size + 1
+        return [
+            np.empty(self.n_sent),
+            np.empty(n_columns + 1, np.int64),
+            np.empty((self.n_rows, n_columns), np.int64),
+            np.empty((self.n_rows, n_columns)),
+            np.empty((3, n_events)),
+            np.empty((3, n_events), np.int64),
+            np.empty(self.size),
+        ]

@@ -1,0 +1,337 @@
+"""The exact local rule on events: the trace of each synapse times the error of each spike.
+
+A recording is played piece by piece, so that what is kept does not grow with its length. The error
+of a spike depends on the end of the stretch, where the values are read: a stretch of several pieces
+is played once for the values, and again with traces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from evsim import Dense, Spikes
+from evsim.arrays import FloatArray
+
+from ...diagnostics import Diagnostics
+from ...functional import network_of
+from ...layers import Readout
+from ...local import Sent, Traces, local
+from ...readout_gradients import Pull, pull, read
+from ...reverse import Run, backward, forward
+from ...tensors import sorted_numpy
+from .stages import Feedback, Stage, checked_feedback, hand_out, stages, stretches
+
+PIECE = 1 << 18  # spikes of a piece, about
+_BUSY = 20.0  # rate that units are taken to have when pieces are cut [Hz]
+_TRACED = ("threshold", "reset", "refractory", "v_leak")  # of the parameters of units
+
+
+def online(
+    model: nn.Module,
+    inputs: Spikes,
+    labels: Tensor,
+    every: float | None = None,
+    feedback: Feedback = None,
+) -> Iterator[Tensor]:
+    """Play recordings once, and add gradients by the exact local rule after every stretch.
+
+    Parameters
+    ----------
+    model : Sequential
+        Of layers of events.
+    inputs : Spikes
+        Recordings.
+    labels : int tensor [recording]
+        Their classes.
+    every, feedback
+        As for `evsim.gradients.methods.three_factor.online`.
+
+    Yields
+    ------
+    float64 tensor [recording, class]
+        Values so far.
+    """
+    hidden, readout = stages(model)
+    for stage in hidden:
+        _refuse_untraced(stage)
+    back = checked_feedback(feedback, hidden, readout.layer.out_features)
+    given = sorted_numpy(hidden[0].layer.job(inputs).spikes)[0]
+    ends = stretches(given.duration, every)
+    players = [_Player(stage) for stage in (*hidden, readout)]
+    counts = [np.zeros((len(given), p.size), np.int64) for p in players[:-1]]
+    ways: list[_Way] = [_Way() for _ in players]
+    traces: list[Traces | None] = [None] * len(hidden)
+    for begin, end in zip([0.0, *ends[:-1]], ends, strict=True):
+        for player in players:
+            player.take_parameters()
+        borders = _borders(given, begin, end, sum(p.size for p in players[:-1]))
+        carry_on = len(ends) > 1 or len(borders) > 2
+        first, kept = ways, None
+        for piece in _played(players, given, borders, ways, carry_on):
+            for count, run in zip(counts, piece.runs, strict=False):
+                count += run.spikes.counts()
+            ways, kept = piece.ways, piece
+        assert kept is not None
+        values = torch.from_numpy(read(kept.runs[-1], False))
+        pulled = pull(kept.runs[-1], _errors(values, labels).numpy())
+        sums = [_Sums(player) for player in players]
+        sums[-1].add_direct(pulled)
+        again = [kept] if len(borders) == 2 else _played(players, given, borders, first, carry_on)
+        for piece in again:
+            reader = replace(kept.runs[-1], inputs=piece.runs[-1].inputs)
+            traces = _add(piece, sums, reader, pulled, back, traces, carry_on)
+        for one in sums:
+            one.hand_out()
+        yield values
+    for stage, count in zip(hidden, counts, strict=True):
+        stage.layer.keep_diagnostics(Diagnostics.of_counts(count, given.duration))  # type: ignore[union-attr]
+
+
+@dataclass(frozen=True)
+class _Way:
+    """Where a population is between two pieces: its state, and the spikes on their way to it."""
+
+    state: FloatArray | None = None
+    flying: tuple[Sent, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What was played: by layers, their runs, all that was sent to them, and where they are."""
+
+    begin: float
+    runs: list[Run]
+    sent: list[list[Sent]]
+    ways: list[_Way]
+
+
+class _Player:
+    """A layer with the parameters it has during a stretch."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.size = stage, stage.layer.out_features
+        self.n_in = stage.layer.in_features
+        self.options: dict[str, Any] = {}
+        if isinstance(stage.layer, Readout):
+            self.options = {"output": stage.layer.output, "tau_output": stage.layer.tau_output}
+
+    def take_parameters(self) -> None:
+        """Take the parameters as they are now."""
+        self.tensors = self.stage.layer.tensors()
+        values = {
+            name: tensor.detach().double().numpy()
+            for name, tensor in self.tensors.items()
+            if tensor is not None
+        }
+        axonal = sum((d.delay.detach().double().numpy() for d in self.stage.before), np.zeros(()))
+        if self.stage.before:
+            values["axonal_delay"] = values.get("axonal_delay", 0.0) + axonal
+        self.values = values
+        with self.stage.layer.blamed():
+            self.net = network_of(self.stage.layer.model, self.options, values)
+
+    @property
+    def loops(self) -> bool:
+        """Whether the layer has a loop."""
+        return "recurrent_weight" in self.values
+
+    def weights(self) -> FloatArray:
+        """Return the weights [post, pre] of the input, then of the loop."""
+        own = [self.values["recurrent_weight"]] if self.loops else []
+        return np.concatenate([self.values["weight"], *own], axis=1)
+
+    def sends(self, spikes: Spikes, own: bool = False) -> Sent:
+        """Return spikes of the input, or the layer's own, on their way with the delays of now."""
+        prefix = "recurrent_" if own else ""
+        axonal = self.values.get(f"{prefix}axonal_delay", np.zeros(()))
+        synaptic = self.values.get(f"{prefix}delay")
+        return Sent(
+            spikes,
+            self.n_in if own else 0,
+            np.broadcast_to(axonal, (spikes.size,)),
+            None if synaptic is None else np.broadcast_to(synaptic, (self.size, spikes.size)),
+        )
+
+    def play(self, way: _Way, spikes: Spikes, begin: float | None) -> tuple[Run, list[Sent], _Way]:
+        """Run a piece; return what came of it, all that was sent, and where the layer is now.
+
+        Without a beginning it is all there is.
+        """
+        stretch = {}
+        if begin is not None:
+            flights = [(one.spikes, self._dense(one)) for one in way.flying]
+            stretch = {"begin": begin, "state": way.state, "flights": flights}
+        with self.stage.layer.blamed():
+            run = forward(self.net, spikes, None, torch.get_num_threads(), **stretch)
+        sent = [*way.flying, self.sends(spikes)]
+        if self.loops:
+            sent.append(self.sends(run.spikes, own=True))
+        if begin is None:
+            return run, sent, way
+        flying = tuple(
+            late for one in sent if len((late := one.after(spikes.duration)).spikes.times)
+        )
+        return run, sent, _Way(run.state, flying)
+
+    def _dense(self, one: Sent) -> Dense:
+        weight = self.values["recurrent_weight" if one.first else "weight"]
+        return Dense("flying", "population", weight, one.axonal, one.synaptic)
+
+
+def _played(
+    players: Sequence[_Player],
+    given: Spikes,
+    borders: Sequence[float],
+    ways: Sequence[_Way],
+    carry_on: bool,
+) -> Iterator[_Piece]:
+    """Play a stretch piece by piece."""
+    for begin, end in zip(borders[:-1], borders[1:], strict=True):
+        spikes = _between(given, begin, end)
+        piece = _Piece(begin, [], [], [])
+        for player, way in zip(players, ways, strict=True):
+            run, sent, after = player.play(way, spikes, begin if carry_on else None)
+            piece.runs.append(run)
+            piece.sent.append(sent)
+            piece.ways.append(after)
+            spikes = run.spikes
+        ways = piece.ways
+        yield piece
+
+
+def _add(
+    piece: _Piece,
+    sums: Sequence[_Sums],
+    reader: Run,
+    pulled: Pull,
+    back: Sequence[Tensor | None],
+    traces: Sequence[Traces | None],
+    carry_on: bool,
+) -> list[Traces | None]:
+    """Add the gradients of a piece; return the traces after it.
+
+    ``reader`` is the readout's run to the end of the stretch, with what it was sent in the piece.
+    """
+    threads = torch.get_num_threads()
+    g = sums[-1].add_read(reader, pulled)
+    after: list[Traces | None] = []
+    for layer, (one, weights) in enumerate(zip(sums, back, strict=False)):
+        run = piece.runs[layer]
+        if weights is not None:
+            last = layer == len(back) - 1
+            g = sums[-1].errors(replace(reader, inputs=run.spikes), pulled, weights, last)
+        player = one.player
+        n_pre = player.n_in + (player.size if player.loops else 0)
+        found, traced = local(
+            run, piece.sent[layer], g, n_pre, one.late, piece.begin, traces[layer], carry_on,
+            threads,
+        )  # fmt: skip
+        after.append(traced)
+        one.add_local(found)
+    return after
+
+
+class _Sums:
+    """Gradients of a layer, by the names of its tensors, of a stretch."""
+
+    def __init__(self, player: _Player) -> None:
+        self.player, self.found = player, dict[str, FloatArray]()
+        delays = [t for n, t in player.tensors.items() if n.endswith("delay")]
+        delays += [module.delay for module in player.stage.before]
+        self.late = any(tensor is not None and tensor.requires_grad for tensor in delays)
+        wanted = ("tau_mem", "tau_syn")
+        self.taus = any(
+            tensor is not None and tensor.requires_grad
+            for tensor in (player.tensors.get(name) for name in wanted)
+        )
+
+    def _add(self, **more: FloatArray | None) -> None:
+        for name, value in more.items():
+            if value is not None:
+                self.found[name] = self.found[name] + value if name in self.found else value
+
+    def add_local(self, found: Any) -> None:
+        """Add what `evsim.gradients.local` found of a layer that spikes."""
+        n_in = self.player.n_in
+        self._add(
+            weight=found.weight[:, :n_in], recurrent_weight=found.weight[:, n_in:],
+            threshold=found.threshold, reset=found.reset, refractory=found.refractory,
+            v_leak=-found.threshold - found.reset,
+        )  # fmt: skip
+        if found.delay is not None:
+            delay = found.delay * self.player.weights()
+            into, own = delay[:, :n_in], delay[:, n_in:]
+            self._add(
+                delay=into, axonal_delay=into.sum(axis=0),
+                recurrent_delay=own, recurrent_axonal_delay=own.sum(axis=0),
+            )  # fmt: skip
+
+    def add_direct(self, pulled: Pull) -> None:
+        """Add what the values of a readout owe to its parameters themselves."""
+        self._add(tau_mem=pulled.tau_mem, tau_syn=pulled.tau_syn, v_leak=pulled.v_leak)
+
+    def add_read(self, run: Run, pulled: Pull) -> FloatArray:
+        """Add what a readout makes of the spikes it was sent; return dL/dtime of each."""
+        g = self._back(run, pulled, self.taus)
+        self._add(
+            weight=g.weight, delay=g.delay, tau_mem=g.tau_mem, tau_syn=g.tau_syn,
+            axonal_delay=np.bincount(run.inputs.units, g.in_times, run.inputs.size),
+        )  # fmt: skip
+        return np.asarray(g.in_times)
+
+    def errors(self, run: Run, pulled: Pull, weights: Tensor, late: bool) -> FloatArray:
+        """Return dL/dtime of spikes if a readout with other weights were sent them straight."""
+        values = {n: v for n, v in self.player.values.items() if late or not n.endswith("delay")}
+        values["weight"] = weights.double().numpy()
+        net = network_of(self.player.stage.layer.model, self.player.options, values)
+        return np.asarray(self._back(replace(run, net=net), pulled, False).in_times)
+
+    def _back(self, run: Run, pulled: Pull, taus: bool) -> Any:
+        return backward(run, np.empty(0), pulled.kicks, taus, threads=torch.get_num_threads())
+
+    def hand_out(self) -> None:
+        """Add them to the gradients of the parameters."""
+        found = {name: torch.from_numpy(value) for name, value in self.found.items()}
+        hand_out(self.player.tensors, found)
+        for module in self.player.stage.before:
+            hand_out({"axonal_delay": module.delay}, found)
+
+
+def _between(given: Spikes, begin: float, end: float) -> Spikes:
+    """Return the spikes of a piece, which ends at ``end``."""
+    there = (given.times >= begin) & (given.times < end)
+    before = np.concatenate([[0], np.cumsum(there)])
+    offsets = before[given.offsets]
+    return given.replace(given.times[there], given.units[there], offsets, duration=end, labels=None)
+
+
+def _borders(given: Spikes, begin: float, end: float, n_units: int) -> list[float]:
+    """Return where the pieces of a stretch end, from its beginning on."""
+    share = (end - begin) / given.duration
+    n_spikes = max(len(given.times) * share, _BUSY * n_units * len(given) * (end - begin))
+    n_pieces = max(int(np.ceil(n_spikes / PIECE)), 1)
+    return [*np.linspace(begin, end, n_pieces + 1)[:-1].tolist(), end]
+
+
+def _errors(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of the mean cross-entropy by the values."""
+    values = values.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = nn.functional.cross_entropy(values, torch.as_tensor(labels))
+        (found,) = torch.autograd.grad(loss, values)
+    return found
+
+
+def _refuse_untraced(stage: Stage) -> None:
+    for name in stage.layer.learn:
+        if name not in _TRACED:
+            raise ValueError(
+                f"{stage.name}: learn = {name!r}, but there are no traces of time constants: "
+                "leave it fixed, or train by the exact gradient"
+            )
