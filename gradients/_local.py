@@ -26,6 +26,7 @@ from math import exp, inf
 from evsim._compile import inlined, kernel
 from evsim._flows import responses
 from evsim._layout import BEFORE, SLOPE, SRM
+from evsim._queue import first_gap
 
 from ._adjoint import E, in_order
 from ._arrivals import (
@@ -55,7 +56,7 @@ def play(
     flow, scale, cells, row_of, taus, begin, end, pre_of, axonal, late,
     sent_times, sent_columns, sent_offsets, times, units, records, offsets, freed, g_times,
     kept, traces, own, own_cells, since, held,
-    column_times, column_starts, cursor, coming, events, marks, current,
+    waiting, waiting_columns, column_starts, cursor, coming, events, marks, current,
     d_weight, d_delay, d_cells, first, last,
 ):  # fmt: skip
     """Add the gradients of the spikes of recordings ``first`` to ``last`` to those given.
@@ -72,9 +73,15 @@ def play(
             since[at] = begin
             held[at] = False
         spikes = slice(offsets[b], offsets[b + 1])
-        _sort_columns(sent_times, sent_columns, sent_offsets[:, b : b + 2], column_times,
-                      column_starts)  # fmt: skip
-        _await(begin, axonal, late, column_times, column_starts, cursor, coming)
+        sent = sent_offsets[:, b : b + 2]
+        if len(late) > 0:
+            _sort_columns(sent_times, sent_columns, sent, waiting, column_starts)
+            _await(begin, axonal, late, waiting, column_starts, cursor, coming)
+        else:
+            n_arrivals = _list_arrivals(
+                begin, end, axonal, sent_times, sent_columns, sent, waiting, waiting_columns
+            )
+            cursor[:] = 0
         n_events = _list_events(
             times[spikes], units[spikes], records[:, spikes], freed[b], cells, end,
             since[at], held[at], events, marks, current,
@@ -83,17 +90,23 @@ def play(
         for m in range(n_events):
             t, j = events[AT, m], marks[UNIT, m]
             row = row_of[j]
-            _bring_up(
-                row, t, taus[:, row], traced, traces[at, :, row], pre_of, axonal, late,
-                column_times, column_starts, cursor, coming,
-            )  # fmt: skip
+            if len(late) > 0:
+                _bring_up_apart(
+                    row, t, taus[:, row], traced, traces[at, row], pre_of, axonal, late,
+                    waiting, column_starts, cursor, coming,
+                )  # fmt: skip
+            else:
+                _bring_up(
+                    row, t, taus[:, row], traced, traces[at, row], pre_of, waiting,
+                    waiting_columns, n_arrivals, cursor[:, 0],
+                )  # fmt: skip
             span = t - since[at, j]
             since[at, j] = t
             if marks[KIND, m] == RELEASE:
                 held[at, j] = False
                 _release(
                     (events[VALUE, m] - cells[RESET, j]) / cells[TAU_MEM, j], taus[:, row],
-                    traces[at, :, row], own[at, :, j], own_cells[at, :, j],
+                    traces[at, row], own[at, j], own_cells[at, :, j],
                 )  # fmt: skip
                 continue
             which = offsets[b] + marks[WHICH, m]
@@ -102,36 +115,72 @@ def play(
             if flow == SRM:
                 _fire_srm(
                     gain, slope, span, scale, cells[THRESHOLD, j], cells[TAU_R, j], taus[:, row],
-                    traces[at, :, row], own[at, :, j], own_cells[at, :, j], d_weight[j],
+                    traces[at, row], own[at, j], own_cells[at, :, j], d_weight[j],
                     d_delay[j], d_cells[:, j],
                 )  # fmt: skip
             else:
                 held[at, j] = cells[REFRACTORY, j] > 0.0
                 _fire_cuba(
-                    gain, slope, span, cells[:, j], taus[:, row], traces[at, :, row],
-                    own[at, :, j], own_cells[at, :, j], d_weight[j], d_delay[j], d_cells[:, j],
+                    gain, slope, span, cells[:, j], taus[:, row], traces[at, row],
+                    own[at, j], own_cells[at, :, j], d_weight[j], d_delay[j], d_cells[:, j],
                 )  # fmt: skip
         for row in range(taus.shape[1] if kept else 0):
-            _bring_up(
-                row, end, taus[:, row], traced, traces[at, :, row], pre_of, axonal, late,
-                column_times, column_starts, cursor, coming,
-            )  # fmt: skip
+            if len(late) > 0:
+                _bring_up_apart(
+                    row, end, taus[:, row], traced, traces[at, row], pre_of, axonal, late,
+                    waiting, column_starts, cursor, coming,
+                )  # fmt: skip
+            else:
+                _bring_up(
+                    row, end, taus[:, row], traced, traces[at, row], pre_of, waiting,
+                    waiting_columns, n_arrivals, cursor[:, 0],
+                )  # fmt: skip
 
 
 @kernel
-def _sort_columns(sent_times, sent_columns, sent_offsets, column_times, column_starts):
+def _list_arrivals(
+    begin, end, axonal, sent_times, sent_columns, sent, waiting, waiting_columns
+):  # fmt: skip
+    """Write what arrives from ``begin`` to ``end`` in the order of time; return how much."""
+    n = 0
+    for f in range(len(sent)):
+        for m in range(sent[f, 0], sent[f, 1]):
+            c = sent_columns[m]
+            at = sent_times[m] + axonal[c]
+            if begin <= at < end:
+                waiting[n] = at
+                waiting_columns[n] = c
+                n += 1
+    gap = 1
+    for m in range(1, n):
+        if waiting[m] < waiting[m - 1]:
+            gap = first_gap(n)
+            break
+    while gap > 0:
+        for m in range(gap, n):
+            at, c, q = waiting[m], waiting_columns[m], m
+            while q >= gap and waiting[q - gap] > at:
+                waiting[q], waiting_columns[q] = waiting[q - gap], waiting_columns[q - gap]
+                q -= gap
+            waiting[q], waiting_columns[q] = at, c
+        gap //= 3
+    return n
+
+
+@kernel
+def _sort_columns(sent_times, sent_columns, sent, waiting, column_starts):
     """Put the spikes of a recording column by column, each in the order of time."""
     n_columns = len(column_starts) - 1
     column_starts[:] = 0
-    for f in range(len(sent_offsets)):
-        for m in range(sent_offsets[f, 0], sent_offsets[f, 1]):
+    for f in range(len(sent)):
+        for m in range(sent[f, 0], sent[f, 1]):
             column_starts[sent_columns[m] + 1] += 1
     for c in range(n_columns):
         column_starts[c + 1] += column_starts[c]
-    for f in range(len(sent_offsets)):
-        for m in range(sent_offsets[f, 0], sent_offsets[f, 1]):
+    for f in range(len(sent)):
+        for m in range(sent[f, 0], sent[f, 1]):
             c = sent_columns[m]
-            column_times[column_starts[c]] = sent_times[m]
+            waiting[column_starts[c]] = sent_times[m]
             column_starts[c] += 1
     for c in range(n_columns, 0, -1):  # each has moved to the start of the next
         column_starts[c] = column_starts[c - 1]
@@ -139,27 +188,22 @@ def _sort_columns(sent_times, sent_columns, sent_offsets, column_times, column_s
 
 
 @kernel
-def _await(begin, axonal, late, column_times, column_starts, cursor, coming):
+def _await(begin, axonal, late, waiting, column_starts, cursor, coming):
     """Find the first arrival of every column in every row that is not before ``begin``."""
     for row in range(len(cursor)):
         for c in range(len(axonal)):
-            more = late[row, c] if len(late) > 0 else 0.0
-            q = column_starts[c]
-            while q < column_starts[c + 1] and column_times[q] + axonal[c] + more < begin:
+            q, more = column_starts[c], late[row, c]
+            while q < column_starts[c + 1] and waiting[q] + axonal[c] + more < begin:
                 q += 1
             cursor[row, c] = q
             coming[row, c] = inf
             if q < column_starts[c + 1]:
-                coming[row, c] = column_times[q] + axonal[c] + more
+                coming[row, c] = waiting[q] + axonal[c] + more
 
 
-@kernel
-def _bring_up(
-    row, t, tau, since, traces, pre_of, axonal, late, column_times, column_starts, cursor, coming
-):
-    """Carry the traces of a row to ``t`` and add what arrives before."""
-    tau_mem, tau_syn = tau[TAU_MEM], tau[TAU_SYN]
-    x, y, z = traces[X], traces[Y], traces[Z]
+@inlined
+def _carry(t, row, tau_mem, tau_syn, since, x, y, z):
+    """Carry the traces of a row to ``t``."""
     if t > since[row]:
         keep_v, i_to_v, keep_i = responses(t - since[row], tau_mem, tau_syn)
         for i in range(len(x)):
@@ -167,21 +211,48 @@ def _bring_up(
             x[i] *= keep_i
             z[i] *= keep_v
         since[row] = t
+
+
+@inlined
+def _arrive(s, i, tau_mem, tau_syn, x, y, z):
+    """Add to the traces what a spike of ``i`` has become, ``s`` seconds after its arrival."""
+    keep_v, i_to_v, keep_i = responses(s, tau_mem, tau_syn)
+    x[i] += keep_i
+    y[i] += i_to_v
+    z[i] += keep_v
+
+
+@kernel
+def _bring_up(
+    row, t, tau, since, traces, pre_of, waiting, waiting_columns, n_arrivals, cursor
+):  # fmt: skip
+    """Carry the traces of a row to ``t`` and add what arrives before."""
+    x, y, z = traces[X], traces[Y], traces[Z]
+    _carry(t, row, tau[TAU_MEM], tau[TAU_SYN], since, x, y, z)
+    q = cursor[row]
+    while q < n_arrivals and waiting[q] < t:
+        i = pre_of[waiting_columns[q]]
+        _arrive(t - waiting[q], i, tau[TAU_MEM], tau[TAU_SYN], x, y, z)
+        q += 1
+    cursor[row] = q
+
+
+@kernel
+def _bring_up_apart(
+    row, t, tau, since, traces, pre_of, axonal, late, waiting, column_starts, cursor, coming
+):
+    """As `_bring_up`, where every synapse has arrivals of its own."""
+    x, y, z = traces[X], traces[Y], traces[Z]
+    _carry(t, row, tau[TAU_MEM], tau[TAU_SYN], since, x, y, z)
     for c in range(len(axonal)):
-        if coming[row, c] >= t:
-            continue
-        i, q = pre_of[c], cursor[row, c]
-        more = late[row, c] if len(late) > 0 else 0.0
         at = coming[row, c]
+        if at >= t:
+            continue
+        q, more = cursor[row, c], late[row, c]
         while at < t:
-            keep_v, i_to_v, keep_i = responses(t - at, tau_mem, tau_syn)
-            x[i] += keep_i
-            y[i] += i_to_v
-            z[i] += keep_v
+            _arrive(t - at, pre_of[c], tau[TAU_MEM], tau[TAU_SYN], x, y, z)
             q += 1
-            at = inf
-            if q < column_starts[c + 1]:
-                at = column_times[q] + axonal[c] + more
+            at = waiting[q] + axonal[c] + more if q < column_starts[c + 1] else inf
         cursor[row, c] = q
         coming[row, c] = at
 

@@ -60,9 +60,9 @@ class Traces:
 
     Attributes
     ----------
-    shared : float64 array [recording, 3, row, pre]
+    shared : float64 array [recording, row, 3, pre]
         Of the sources.
-    own : float64 array [recording, kind, post, pre]
+    own : float64 array [recording, post, kind, pre]
         Of the synapses.
     own_cells : float64 array [recording, 3, post]
         Of the units' own parameters.
@@ -213,8 +213,8 @@ class _Unit:
     def nothing(self, n: int, begin: float) -> Traces:
         """Return the traces of recordings in which nothing has happened."""
         return Traces(
-            np.zeros((n, 3, self.n_rows, self.n_pre)),
-            np.zeros((n, self.n_kinds, self.size, self.n_pre)),
+            np.zeros((n, self.n_rows, 3, self.n_pre)),
+            np.zeros((n, self.size, self.n_kinds, self.n_pre)),
             np.zeros((n, _KINDS, self.size)),
             np.full((n, self.size + self.n_rows), begin),
             np.zeros((n, self.size), np.bool_),
@@ -231,6 +231,7 @@ class _Unit:
         n_columns, n_events = len(self.columns[0]), 2 * most + self.size + 1
         return [
             np.empty(self.n_sent),
+            np.empty(self.n_sent, np.int64),
             np.empty(n_columns + 1, np.int64),
             np.empty((self.n_rows, n_columns), np.int64),
             np.empty((self.n_rows, n_columns)),
