@@ -92,13 +92,13 @@ def clear(head, n_due, n):
 
 @inlined
 def send(
-    t, pre, projection, width, duration, rows, maps, axonal, indptr, synapses,
+    t, pre, projection, width, begin, duration, rows, maps, axonal, indptr, synapses,
     head, flight, sent, n,
 ):  # fmt: skip
     """Send one spike of ``pre`` (counted in its population) down one projection.
 
     It waits in the bucket of its first arrival, which may be the current one: that must
-    then be loaded again.
+    then be loaded again. What arrives before ``begin`` has done so in an earlier stretch.
     """
     start = t + axonal[rows[projection, AXONAL] + pre]
     cursor = end = 0
@@ -110,10 +110,12 @@ def send(
             line = pre // (maps[geometry, HEIGHT] * maps[geometry, WIDTH])
         cursor = indptr[rows[projection, FIRST] + line]
         end = indptr[rows[projection, FIRST] + line + 1]
+        while cursor < end and start + synapses[cursor * RECORD + LATE] < begin:
+            cursor += 1
         if cursor == end:
             return OK
         first = start + synapses[cursor * RECORD + LATE]
-    if first >= duration:
+    if first < begin or first >= duration:
         return OK
     item = n[FREE]
     if item >= 0:  # one that has been in flight before
