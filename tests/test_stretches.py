@@ -51,7 +51,7 @@ def random_network(model, seed, longest, tie=False):
 
     # A loop without axonal delays may be as quick as can be, but not instant.
     projections = [projection("input", N_IN, 0.5, seed % 4)]
-    projections.append(projection("cells", N, -0.2, 1 + (seed + 1) % 3))
+    projections.append(projection("cells", N, -0.5, 1 + (seed + 1) % 3))
     population = evsim.Population("cells", name, N, **cells)
     net = evsim.Network([evsim.Population("input", "Input", N_IN), population], projections)
     return net, random_input(rng, tie)
