@@ -110,11 +110,12 @@ def send(
             line = pre // (maps[geometry, HEIGHT] * maps[geometry, WIDTH])
         cursor = indptr[rows[projection, FIRST] + line]
         end = indptr[rows[projection, FIRST] + line + 1]
-        while cursor < end and start + synapses[cursor * RECORD + LATE] < begin:
-            cursor += 1
         if cursor == end:
             return OK
         first = start + synapses[cursor * RECORD + LATE]
+        while first < begin and cursor + 1 < end:
+            cursor += 1
+            first = start + synapses[cursor * RECORD + LATE]
     if first < begin or first >= duration:
         return OK
     item = n[FREE]

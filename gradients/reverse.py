@@ -27,7 +27,7 @@ from evsim.overflow import check_magnitudes
 from evsim.requests import MAX_RATE
 from evsim.threads import run_jobs
 
-from .flights import Flights, plan_with
+from .in_flight import Flights, plan_with
 
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
@@ -159,13 +159,13 @@ def forward(
         At the beginning: `Run.state` of the stretch before. At rest if left out.
     flights : sequence of (Spikes, Dense)
         Spikes that left in earlier stretches, each with the projection they take to the
-        population: above all its own, see `flights.in_flight`. What they are called and
+        population: above all its own, see `in_flight.in_flight`. What they are called and
         their durations don't matter.
 
     Returns
     -------
     Run
-        With the spikes of the stretch.
+        With the spikes of the stretch. `backward` takes whole recordings only.
 
     Raises
     ------
