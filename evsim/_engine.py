@@ -108,6 +108,8 @@ from evsim._window import (
 
 # Arrivals per unit and window that balance the sweeps over all units against the passes.
 PER_WINDOW = 10.0
+# Windows can be counted as long as they are not much shorter than the time they are at.
+FINEST = 1e-9
 
 
 @kernel
@@ -118,11 +120,11 @@ def run_group(
     head, flight, sent, row_time, row_from, due, due_post, n_due, edges, response, chained,
     series, factors, work, new, train, spike_time, spike_unit, spike_record, pieces, n, cursor,
     fired_by,
-    in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
-    out_times, out_units, out_records, out_offsets, out_voltage, out_final, out_freed,
-    first, last, duration, min_delay, limits, stop,
+    in_times, in_units, in_offsets, fan_out, in_state, sample_time, sample_pop, sample_place,
+    out_times, out_units, out_records, out_offsets, out_voltage, out_final, out_freed, out_state,
+    first, last, begin, duration, min_delay, limits, stop,
 ):  # fmt: skip
-    """Run recordings ``first`` to ``last`` of one group.
+    """Run recordings ``first`` to ``last`` of one group from ``begin`` to ``duration``.
 
     Returns a status, the recording at which it stopped, and for a runaway population its
     index, the time and its number of spikes; for a state that is not finite the index of the
@@ -138,9 +140,9 @@ def run_group(
             state, busy, words, head, flight, sent, row_time, row_from, due, due_post, n_due,
             edges, response, chained, series, factors, work, new, train, spike_time, spike_unit,
             spike_record, pieces, n, cursor, fired_by,
-            in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
-            out_times, out_units, out_records, out_offsets[b], out_voltage[b], b, duration,
-            min_delay, limits,
+            in_times, in_units, in_offsets, fan_out, in_state, sample_time, sample_pop,
+            sample_place, out_times, out_units, out_records, out_offsets[b], out_voltage[b], b,
+            begin, duration, min_delay, limits,
         )  # fmt: skip
         if status != OK:
             return status, b, pop, time, count
@@ -157,7 +159,15 @@ def run_group(
             copy(state[TOP_SLOPE], out_final[b, 5])
         if len(out_freed) > 0:  # what gradients are computed from
             copy(state[FREED], out_freed[b])
+        if len(out_state) > 0:  # what the next stretch starts from
+            _carry(state, out_state[b])
     return OK, last, 0, 0.0, 0
+
+
+@kernel
+def _carry(source, target):
+    for row in range(len(source)):
+        copy(source[row], target[row])
 
 
 @kernel
@@ -178,28 +188,32 @@ def _run_recording(
     head, flight, sent, row_time, row_from, due, due_post, n_due, edges, response, chained,
     series, factors, work, new, train, spike_time, spike_unit, spike_record, pieces, n, cursor,
     fired_by,
-    in_times, in_units, in_offsets, fan_out, sample_time, sample_pop, sample_place,
-    out_times, out_units, out_records, begin, voltage, b, duration, min_delay, limits,
+    in_times, in_units, in_offsets, fan_out, in_state, sample_time, sample_pop, sample_place,
+    out_times, out_units, out_records, filled, voltage, b, begin, duration, min_delay, limits,
 ):  # fmt: skip
-    """Run recording ``b``; its spikes are written from ``begin`` on. Returns as `run_group`."""
-    width = _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay)
+    """Run recording ``b``; its spikes are written from ``filled`` on. Returns as `run_group`."""
+    width = _choose_width(unit, flow, tau, in_offsets, fan_out, b, begin, duration, min_delay)
     fill_series(flow, tau, width, series)
-    state[:] = 0.0
-    state[BELOW] = 1.0
+    if len(in_state) > 0:
+        _carry(in_state[b], state)
+    else:
+        state[:] = 0.0
+        state[BELOW] = 1.0
     clear(head, n_due, n)
+    n[LOADED] = window_of(begin, width) // WINDOWS - 1
     fired_by[:] = 0
     for s in range(len(cursor)):
         cursor[s] = in_offsets[s, b]
-    written = begin
-    start = 0.0
+    written = filled
+    start = begin
     sample = 0
     while start < duration:
         window = window_of(start, width)
         bucket = window // WINDOWS
         if bucket > n[LOADED]:
             status = _feed(
-                bucket, b, width, duration, in_times, in_units, in_offsets, cursor, source_rows,
-                rows, maps, axonal, indptr, synapses,
+                bucket, b, width, begin, duration, in_times, in_units, in_offsets, cursor,
+                source_rows, rows, maps, axonal, indptr, synapses,
                 head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
             )  # fmt: skip
             if status != OK:
@@ -250,8 +264,8 @@ def _run_recording(
         if n_fired > 0:
             status, q = _send_fired(
                 n_fired, written, pops, unit, spike_time, spike_unit, spike_record, fired_by,
-                limits, out_times, out_units, out_records, width, duration, rows, maps, axonal,
-                indptr, synapses, head, flight, sent, n,
+                limits, out_times, out_units, out_records, width, begin, duration, rows, maps,
+                axonal, indptr, synapses, head, flight, sent, n,
             )  # fmt: skip
             if status != OK:
                 p = unit[POP, spike_unit[q]]
@@ -268,7 +282,7 @@ def _run_recording(
                              voltage)  # fmt: skip
     _sample(inf, sample, sample_time, sample_pop, sample_place, pops, state, voltage)
     # Ties on the border of two windows.
-    _in_order(out_times, out_units, out_records, begin, written, 1)
+    _in_order(out_times, out_units, out_records, filled, written, 1)
     return OK, 0, duration, written
 
 
@@ -285,7 +299,7 @@ def _consume(w, limit, edges, row_time, row_from, due, due_post, n_due):
 @inlined
 def _send_fired(
     n_fired, written, pops, unit, spike_time, spike_unit, spike_record, fired_by,
-    limits, out_times, out_units, out_records, width, duration, rows, maps, axonal,
+    limits, out_times, out_units, out_records, width, begin, duration, rows, maps, axonal,
     indptr, synapses, head, flight, sent, n,
 ):  # fmt: skip
     """Write the spikes of a window from ``written`` on, and send them to the own group.
@@ -307,7 +321,7 @@ def _send_fired(
             return RUNAWAY, q
         for projection in range(pops[p, OWN_START], pops[p, OWN_STOP]):
             status = send(
-                t, j - pops[p, START], projection, width, duration,
+                t, j - pops[p, START], projection, width, begin, duration,
                 rows, maps, axonal, indptr, synapses, head, flight, sent, n,
             )  # fmt: skip
             if status != OK:
@@ -316,7 +330,7 @@ def _send_fired(
 
 
 @kernel
-def _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay):
+def _choose_width(unit, flow, tau, in_offsets, fan_out, b, begin, duration, min_delay):
     """Return the bucket width: short against the time constants, long against arrivals."""
     width = duration
     for c in range(len(flow)):
@@ -327,7 +341,8 @@ def _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay):
     for s in range(len(fan_out)):
         arrivals += fan_out[s] * (in_offsets[s, b + 1] - in_offsets[s, b])
     if arrivals > 0.0:
-        width = min(width, PER_WINDOW * unit.shape[1] * duration / arrivals)
+        calm = PER_WINDOW * unit.shape[1] * (duration - begin) / arrivals
+        width = min(width, max(calm, FINEST * duration))
     # No window as short as the shortest delay has to be cut. Not worth it if that is tiny.
     if 0.125 * width < min_delay:
         width = min(width, min_delay)
@@ -336,7 +351,7 @@ def _choose_width(unit, flow, tau, in_offsets, fan_out, b, duration, min_delay):
 
 @kernel
 def _feed(
-    bucket, b, width, duration, in_times, in_units, in_offsets, cursor, source_rows,
+    bucket, b, width, begin, duration, in_times, in_units, in_offsets, cursor, source_rows,
     rows, maps, axonal, indptr, synapses,
     head, flight, sent, row_time, row_from, due, due_post, n_due, edges, n,
 ):  # fmt: skip
@@ -348,7 +363,7 @@ def _feed(
         while at < stop and in_times[at] < edge:
             for projection in range(source_rows[s], source_rows[s + 1]):
                 status = send(
-                    in_times[at], in_units[at], projection, width, duration,
+                    in_times[at], in_units[at], projection, width, begin, duration,
                     rows, maps, axonal, indptr, synapses, head, flight, sent, n,
                 )  # fmt: skip
                 if status != OK:

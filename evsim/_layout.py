@@ -66,6 +66,10 @@ SLOPE, BEFORE = 0, 1
 FREE, FRESH, IN_FLIGHT, LOADED = range(4)
 
 
+# Inputs.state and Out.state where a recording is run in one piece.
+AT_REST = np.empty((0, 16, 0))
+
+
 class Group(NamedTuple):
     """The constants of one group."""
 
@@ -116,12 +120,13 @@ class Scratch(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Spike trains of the sources of a group, end to end."""
+    """Spike trains of the sources of a group, end to end, and what state they meet."""
 
     times: FloatArray
     units: IntArray
     offsets: IntArray  # [S, recording + 1]
     fan_out: FloatArray  # [S] mean number of synapses per spike
+    state: FloatArray = AT_REST  # [recording, 16, N] at the beginning, as Scratch.state
 
 
 class Samples(NamedTuple):
@@ -144,3 +149,4 @@ class Out(NamedTuple):
     # that leads up to it
     final: FloatArray
     freed: FloatArray  # [recording, N] the current at the last release from a refractory period
+    state: FloatArray  # [recording, 16, N] at the end, as Scratch.state; if it is wanted

@@ -9,6 +9,7 @@ sorted by delay, so that a spike walks its row with a cursor.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import e
 from typing import Any
@@ -16,10 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evsim._layout import CONV, CUBA, DENSE, LIF, LISTED, SRM, Group
+from evsim._layout import CONV, CUBA, DENSE, LIF, LISTED, SRM, Group, Inputs
 from evsim.arrays import FloatArray, IntArray
 from evsim.network import Network, Population
 from evsim.projections import Conv, Dense, Projection, Synapses
+from evsim.spikes import Spikes
 
 _FLOW = {"CubaLIF": CUBA, "CubaLI": CUBA, "LIF": LIF, "LI": LIF, "SRM": SRM}
 
@@ -40,14 +42,34 @@ class Plan:
 
 def plan_network(net: Network) -> list[Plan]:
     """Return the plans of all groups, in the order in which they are run."""
-    return [_plan_group(net, names) for names in net.groups()]
+    projections = list(net.projections.values())
+    return [plan_group(net.populations, projections, names) for names in net.groups()]
 
 
-def _plan_group(net: Network, names: list[str]) -> Plan:
-    pops = [net.populations[name] for name in names]
+def lay_inputs(plan: Plan, trains: dict[str, Spikes]) -> Inputs:
+    """Lay the spikes that a group listens to end to end, given those of all populations."""
+    parts = [trains[name] for name in plan.sources]
+    if len(parts) == 1:
+        times, units, offsets = parts[0].times, parts[0].units, parts[0].offsets[np.newaxis]
+    else:
+        n = len(next(iter(trains.values())))
+        base = np.cumsum([0] + [len(p.times) for p in parts])
+        times = np.concatenate([np.empty(0), *(p.times for p in parts)])
+        units = np.concatenate([np.empty(0, np.int64), *(p.units for p in parts)])
+        offsets = np.empty((len(parts), n + 1), np.int64)
+        for s, part in enumerate(parts):
+            offsets[s] = part.offsets + base[s]
+    return Inputs(times, units, np.ascontiguousarray(offsets), plan.fan_out)
+
+
+def plan_group(
+    populations: Mapping[str, Population], projections: Sequence[Projection], names: list[str]
+) -> Plan:
+    """Return the plan of the group of that ``names``; all others may be sources only."""
+    pops = [populations[name] for name in names]
     sizes = [p.size for p in pops]
     start = np.cumsum([0] + sizes)
-    own, outside, sources = _order(net, names)
+    own, outside, sources = _order(projections, names)
     units = _units(pops)
     uniform = [bool((c == c[0]).all()) for c in np.split(units["unit"][0], start[1:-1])]
     owned = np.searchsorted([names.index(p.pre) for p in own], np.arange(len(names) + 1))
@@ -71,13 +93,13 @@ def _plan_group(net: Network, names: list[str]) -> Plan:
         tau_output=np.array([_tau_output(p) for p in pops]),
         source_rows=len(own) + fed,
         **units,
-        **_rows(net, own + outside, dict(zip(names, start, strict=False)), uniform),
+        **_rows(populations, own + outside, dict(zip(names, start, strict=False)), uniform),
     )
     fan_out = [
-        sum(_n_synapses(p) for p in outside if p.pre == source) / net.populations[source].size
+        sum(_n_synapses(p) for p in outside if p.pre == source) / populations[source].size
         for source in sources
     ]
-    delays = [_min_delay(p, net.populations[p.pre].size) for p in own]
+    delays = [_min_delay(p, populations[p.pre].size) for p in own]
     v_leak = np.concatenate([p.parameters.get("v_leak", np.zeros(p.size)) for p in pops])
     return Plan(
         names, start[:-1], sizes, sources, group, np.array(fan_out), min(delays, default=np.inf),
@@ -85,9 +107,11 @@ def _plan_group(net: Network, names: list[str]) -> Plan:
     )  # fmt: skip
 
 
-def _order(net: Network, names: list[str]) -> tuple[list[Projection], list[Projection], list[str]]:
+def _order(
+    projections: Sequence[Projection], names: list[str]
+) -> tuple[list[Projection], list[Projection], list[str]]:
     """Sort the projections into the group: its own by population, the rest by source."""
-    into = [p for p in net.projections.values() if p.post in names]
+    into = [p for p in projections if p.post in names]
     own = sorted((p for p in into if p.pre in names), key=lambda p: names.index(p.pre))
     sources = sorted({p.pre for p in into if p.pre not in names})
     outside = sorted((p for p in into if p.pre in sources), key=lambda p: sources.index(p.pre))
@@ -139,7 +163,10 @@ def _n_synapses(projection: Projection) -> int:
 
 
 def _rows(
-    net: Network, projections: list[Projection], start: dict[str, int], uniform: list[bool]
+    populations: Mapping[str, Population],
+    projections: list[Projection],
+    start: dict[str, int],
+    uniform: list[bool],
 ) -> dict[str, Any]:
     """Lay the projections' weights and delays end to end."""
     lines: list[list[int]] = []
@@ -149,7 +176,7 @@ def _rows(
     indptr: list[IntArray] = []
     listed: list[FloatArray] = []
     for projection in projections:
-        pre, post = net.populations[projection.pre], net.populations[projection.post]
+        pre, post = populations[projection.pre], populations[projection.post]
         scale = e if post.model == "SRM" else 1.0  # the peak of its synaptic kernel is 1
         base = start[post.name]
         n_axonal = sum(map(len, axonal))
@@ -164,7 +191,7 @@ def _rows(
             else:
                 kind, synapses, n_rows = LISTED, projection.synapses(pre.size), pre.size
                 synapses = synapses._replace(post=synapses.post + base)
-            order = np.lexsort((synapses.delay, synapses.pre))
+            order = _by_delay(projection, synapses, n_rows)
             ends = np.searchsorted(synapses.pre[order], np.arange(n_rows + 1))
             indptr.append(ends + sum(map(len, listed)))
             records = (synapses.delay, synapses.weight * scale, synapses.post)
@@ -181,6 +208,15 @@ def _rows(
         "indptr": _joined(indptr, np.int64),
         "synapses": np.concatenate([np.empty((0, 3)), *listed]).ravel(),
     }
+
+
+def _by_delay(projection: Projection, synapses: Synapses, n_rows: int) -> IntArray:
+    """Return the order of the synapses by pre unit, then delay."""
+    if not isinstance(projection, Dense):
+        return np.lexsort((synapses.delay, synapses.pre))
+    late = synapses.delay.reshape(n_rows, -1)  # rows of one length are sorted in a quarter the time
+    order = np.argsort(late, axis=1, kind="stable")
+    return (order + late.shape[1] * np.arange(n_rows)[:, np.newaxis]).ravel()
 
 
 def _joined(parts: list[Any], dtype: type) -> npt.NDArray[Any]:

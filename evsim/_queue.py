@@ -92,13 +92,13 @@ def clear(head, n_due, n):
 
 @inlined
 def send(
-    t, pre, projection, width, duration, rows, maps, axonal, indptr, synapses,
+    t, pre, projection, width, begin, duration, rows, maps, axonal, indptr, synapses,
     head, flight, sent, n,
 ):  # fmt: skip
     """Send one spike of ``pre`` (counted in its population) down one projection.
 
     It waits in the bucket of its first arrival, which may be the current one: that must
-    then be loaded again.
+    then be loaded again. What arrives before ``begin`` has done so in an earlier stretch.
     """
     start = t + axonal[rows[projection, AXONAL] + pre]
     cursor = end = 0
@@ -113,7 +113,10 @@ def send(
         if cursor == end:
             return OK
         first = start + synapses[cursor * RECORD + LATE]
-    if first >= duration:
+        while first < begin and cursor + 1 < end:
+            cursor += 1
+            first = start + synapses[cursor * RECORD + LATE]
+    if first < begin or first >= duration:
         return OK
     item = n[FREE]
     if item >= 0:  # one that has been in flight before

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from evsim._engine import run_group
-from evsim._layout import Inputs, Out, Samples, Scratch
+from evsim._layout import AT_REST, Inputs, Out, Samples, Scratch
 from evsim._plan import Plan
 from evsim._queue import (
     GROW_DUE,
@@ -100,15 +100,19 @@ def run_plan(
     inputs: Inputs,
     samples: Samples,
     n_places: int,
-    n_recordings: int,
     duration: float,
     max_rate: float,
     room: Room,
     first_recording: int,
     stop: IntArray,
     keep_freed: bool = False,
+    begin: float = 0.0,
+    keep_state: bool = False,
 ) -> Out:
     """Run one group over some recordings; ``first_recording`` is where messages count from.
+
+    From ``begin`` to ``duration``: what arrives before was in an earlier stretch, which left the
+    state that ``inputs`` hold.
 
     ``stop`` [1] is looked at before each recording: when another thread has put a 1 there,
     this one ends with `Stopped`.
@@ -116,11 +120,12 @@ def run_plan(
     Raises
     ------
     RunawayError
-        If a population fires more than ``max_rate`` per unit, averaged over a recording.
+        If a population fires more than ``max_rate`` per unit, averaged over the time that is run.
     NotFiniteError
         If the state of a unit overflows.
     """
-    most = [min(max_rate * duration * size, 2.0**60) for size in plan.sizes]
+    n_recordings, span = inputs.offsets.shape[1] - 1, duration - begin
+    most = [min(max_rate * span * size, 2.0**60) for size in plan.sizes]
     limits = np.array([1000 + int(n) for n in most])
     n_units = plan.group.unit.shape[1]
     readout = bool(np.isinf(plan.group.par[0]).all())
@@ -132,6 +137,7 @@ def run_plan(
         voltage=np.empty((n_recordings, n_places)),
         final=np.empty((n_recordings if readout else 0, 6, n_units)),
         freed=np.empty((n_recordings if keep_freed and not readout else 0, n_units)),
+        state=np.empty((n_recordings, 16, n_units)) if keep_state else AT_REST,
     )
     # Times are rounded: (t + axonal) + synaptic may come a little before t + their sum.
     min_delay = max(plan.min_delay - 4 * np.spacing(duration), 0.0)
@@ -140,7 +146,7 @@ def run_plan(
     while True:
         status, first, at, time, count = run_group(
             *plan.group, *scratch, *inputs, *samples, *out,
-            first, n_recordings, duration, min_delay, limits, stop,
+            first, n_recordings, begin, duration, min_delay, limits, stop,
         )  # fmt: skip
         if status == OK:
             return out
@@ -149,7 +155,7 @@ def run_plan(
         number = first_recording + first
         if status == NOT_FINITE:
             arrays = (*plan.group, *scratch, *inputs, *samples, *out)
-            time = _when(arrays, first, duration, min_delay, limits)
+            time = _when(arrays, first, begin, duration, min_delay, limits)
             raise NotFiniteError(
                 f"population {_owner(plan, at)}: the state is no finite number any more in "
                 f"recording {number} from t = {time:.6g} s on; its weights are too large"
@@ -157,8 +163,8 @@ def run_plan(
         if status == RUNAWAY or (status == GROW_FIRED and count > limits[at]):
             raise RunawayError(
                 f"population {plan.names[at]!r}: {count} spikes in recording {number} by "
-                f"t = {time:.6g} s, {count / plan.sizes[at] / duration:.6g} Hz per unit over the "
-                f"{duration:g} s asked for; the limit is max_rate = {max_rate:g} Hz. Weaken the "
+                f"t = {time:.6g} s, {count / plan.sizes[at] / span:.6g} Hz per unit over the "
+                f"{span:g} s asked for; the limit is max_rate = {max_rate:g} Hz. Weaken the "
                 "loop that drives it, or raise the limit"
             )
         room.grow(status)
@@ -175,15 +181,21 @@ def _owner(plan: Plan, unit: int) -> str:
 
 
 def _when(
-    arrays: tuple[Any, ...], recording: int, duration: float, min_delay: float, limits: IntArray
+    arrays: tuple[Any, ...],
+    recording: int,
+    begin: float,
+    duration: float,
+    min_delay: float,
+    limits: IntArray,
 ) -> float:
     """Return the shortest duration with which a recording's state overflows [s]."""
-    low, high = 0.0, duration
+    low, high = begin, duration
     while high - low > 1e-9 * duration:
         middle = (low + high) / 2
         status, *_ = run_group(
-            *arrays, recording, recording + 1, middle, min_delay, limits, np.zeros(1, np.int64)
-        )
+            *arrays, recording, recording + 1, begin, middle, min_delay, limits,
+            np.zeros(1, np.int64),
+        )  # fmt: skip
         low, high = (low, middle) if status == NOT_FINITE else (middle, high)
     return high
 

@@ -40,7 +40,7 @@ _CHUNK = 1 << 26  # bytes of what a thread works on at a time, besides spikes
 _WIDTH = "weights of a graph in NIR may need its spike_width (--spike-width)"
 
 if TYPE_CHECKING:
-    from evsim._layout import Inputs, Out, Samples
+    from evsim._layout import Out, Samples
     from evsim._plan import Plan
 
 
@@ -227,6 +227,7 @@ class Simulator:
         self, spikes: Spikes, first: int, last: int, duration: float, stop: IntArray
     ) -> Result:
         """Run recordings ``first`` to ``last`` through all groups, on one thread."""
+        from evsim._plan import lay_inputs
         from evsim._run import Room, run_plan
 
         batch = spikes[first:last]
@@ -235,12 +236,11 @@ class Simulator:
         result.voltage_times.update(self.voltage)
         room = Room()
         for plan in self._plans or []:
-            inputs = _inputs(plan, trains)
+            inputs = lay_inputs(plan, trains)
             samples, n_places = _samples(plan, self.voltage)
             out = run_plan(
-                plan, inputs, samples, n_places, len(batch), duration, self.max_rate, room, first,
-                stop,
-            )  # fmt: skip
+                plan, inputs, samples, n_places, duration, self.max_rate, room, first, stop
+            )
             trains |= _split(self.net, plan, out, batch)
             _collect(self.net, plan, samples, self.voltage, out, result)
         result.spikes.update({name: trains[name] for name in self.record})
@@ -263,23 +263,6 @@ def _chunks(spikes: Spikes, threads: int, bytes_each: int) -> list[tuple[int, in
     cuts = np.searchsorted(work, np.linspace(0, work[-1], pieces + 1)[1:-1])
     borders = np.unique([0, *cuts, n])
     return [(int(a), int(b)) for a, b in zip(borders[:-1], borders[1:], strict=True)]
-
-
-def _inputs(plan: Plan, trains: dict[str, Spikes]) -> Inputs:
-    from evsim._layout import Inputs
-
-    parts = [trains[name] for name in plan.sources]
-    if len(parts) == 1:
-        times, units, offsets = parts[0].times, parts[0].units, parts[0].offsets[np.newaxis]
-    else:
-        n = len(next(iter(trains.values())))
-        base = np.cumsum([0] + [len(p.times) for p in parts])
-        times = np.concatenate([np.empty(0), *(p.times for p in parts)])
-        units = np.concatenate([np.empty(0, np.int64), *(p.units for p in parts)])
-        offsets = np.empty((len(parts), n + 1), np.int64)
-        for s, part in enumerate(parts):
-            offsets[s] = part.offsets + base[s]
-    return Inputs(times, units, np.ascontiguousarray(offsets), plan.fan_out)
 
 
 def _samples(plan: Plan, voltage: Mapping[str, FloatArray]) -> tuple[Samples, int]:

@@ -18,14 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from evsim import Dense, Network, Population, Spikes
-from evsim._layout import CUBA, LIF, SRM, Inputs, Out, Samples
-from evsim._plan import plan_network
+from evsim._layout import AT_REST, CUBA, LIF, SRM, Out, Samples
+from evsim._plan import lay_inputs
 from evsim._run import Room, run_plan
 from evsim.arrays import FloatArray, IntArray
 from evsim.clock import check_clock
 from evsim.overflow import check_magnitudes
 from evsim.requests import MAX_RATE
 from evsim.threads import run_jobs
+
+from .in_flight import Flights, plan_with
 
 PORTIONS = 8  # of a batch at most, each with sums of its own
 WORTHWHILE = 200_000  # synaptic events of a portion
@@ -91,6 +93,8 @@ class Run:
         For readouts, see `evsim._layout.Out`.
     voltage : float64 array [recording, time, unit]
         At the sample times asked for.
+    state : float64 array [recording, 16, unit], or of length 0
+        At the end, as `evsim._layout.Scratch.state`: what the next stretch starts from.
     unit : float
         In which all times here are counted [s]: a tick, or 1.
     """
@@ -102,6 +106,7 @@ class Run:
     freed: FloatArray
     final: FloatArray
     voltage: FloatArray
+    state: FloatArray
     unit: float = 1.0
 
 
@@ -126,24 +131,65 @@ class Gradients:
 
 
 def forward(
-    net: Network, spikes: Spikes, sample_times: FloatArray | None = None, threads: int = 1
+    net: Network,
+    spikes: Spikes,
+    sample_times: FloatArray | None = None,
+    threads: int = 1,
+    begin: float | None = None,
+    state: FloatArray | None = None,
+    flights: Flights = (),
 ) -> Run:
-    """Run the population on a batch."""
+    """Run the population on a batch: whole recordings, or a stretch of them.
+
+    Parameters
+    ----------
+    net : Network
+        Of the input, the population and the projections between them.
+    spikes : Spikes
+        What the input sends. Their duration is the end of the stretch [s].
+    sample_times : float64 array [time], optional
+        When the voltage is wanted [s], from the beginning to the end of the stretch.
+    threads : int
+        Over which recordings are spread.
+    begin : float, optional
+        Where the stretch begins [s]; its state at the end is kept then. All times count from
+        the beginning of the recording. What arrives before was in an earlier stretch and is
+        left out, so ``spikes`` may hold spikes that left before and are still on their way.
+    state : float64 array [recording, 16, unit], optional
+        At the beginning: `Run.state` of the stretch before. At rest if left out.
+    flights : sequence of (Spikes, Dense)
+        Spikes that left in earlier stretches, each with the projection they take to the
+        population: above all its own, see `in_flight.in_flight`. What they are called and
+        their durations don't matter.
+
+    Returns
+    -------
+    Run
+        With the spikes of the stretch. `backward` takes whole recordings only.
+
+    Raises
+    ------
+    ValueError
+        If the stretch ends before it begins, or state or flights are not those of so many
+        recordings and units.
+    """
     check_magnitudes(net)
     check_clock(net, spikes.duration)
-    plan, stop = plan_network(net)[0], np.zeros(1, np.int64)
+    (plan, trains), stop = plan_with(net, flights), np.zeros(1, np.int64)
+    trains[net.input] = spikes
+    keep_state, begin = begin is not None, 0.0 if begin is None else begin
     size = plan.sizes[0]
     at = np.empty(0) if sample_times is None else sample_times
     order = np.argsort(at, kind="stable")
     samples = Samples(at[order], np.zeros(len(at), np.int64), size * order)
+    _check_stretch(spikes, begin, state, flights, size)
+    before = AT_REST if state is None else np.ascontiguousarray(state, np.float64)
 
     def run(first: int, last: int) -> Out:
-        batch = spikes[first:last]
-        inputs = Inputs(batch.times, batch.units, batch.offsets[np.newaxis], plan.fan_out)
-        places = size * len(at)
+        inputs = lay_inputs(plan, {name: train[first:last] for name, train in trains.items()})
         return run_plan(
-            plan, inputs, samples, places, len(batch), spikes.duration, MAX_RATE, Room(), first,
-            stop, keep_freed=True,
+            plan, inputs._replace(state=before[first:last]), samples, size * len(at),
+            spikes.duration, MAX_RATE, Room(), first, stop, True, begin, keep_state,
         )  # fmt: skip
 
     outs = in_portions(run, spikes, size, threads, stop)
@@ -166,7 +212,27 @@ def forward(
         np.concatenate([out.freed for out in outs]),
         np.concatenate([out.final for out in outs]),
         voltage,
+        np.concatenate([out.state for out in outs]),
     )
+
+
+def _check_stretch(
+    spikes: Spikes, begin: float, state: FloatArray | None, flights: Flights, size: int
+) -> None:
+    if not 0 <= begin <= spikes.duration:
+        raise ValueError(
+            f"begin = {begin:g} s, must be from 0 to the end of the stretch, {spikes.duration:g} s"
+        )
+    if state is not None and state.shape != (len(spikes), 16, size):
+        raise ValueError(
+            f"state has shape {list(state.shape)}, must be [recording, 16, unit] = "
+            f"{[len(spikes), 16, size]}: Run.state of the stretch before"
+        )
+    for k, (train, _) in enumerate(flights):
+        if len(train) != len(spikes):
+            raise ValueError(
+                f"flights[{k}] has {len(train)} recordings, the spikes of the stretch {len(spikes)}"
+            )
 
 
 def no_kicks(n: int, size: int) -> Kicks:

@@ -62,7 +62,7 @@ def test_compiled_code_looks_for_a_stop_before_each_recording():
     samples = Samples(none, np.empty(0, np.int64), np.empty(0, np.int64))
     stop = np.ones(1, np.int64)
     with pytest.raises(Stopped):
-        run_plan(plan, inputs, samples, 0, 3, 1.0, 1e4, Room(), 0, stop)
+        run_plan(plan, inputs, samples, 0, 1.0, 1e4, Room(), 0, stop)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
