@@ -21,7 +21,7 @@ from evsim.arrays import FloatArray
 from ...diagnostics import Diagnostics
 from ...functional import network_of
 from ...layers import Readout
-from ...local import Sent, Traces, local
+from ...local_rule import Sent, Traces, local
 from ...readout_gradients import Pull, pull, read
 from ...reverse import Run, backward, forward
 from ...tensors import sorted_numpy
@@ -148,15 +148,9 @@ class _Player:
 
     def sends(self, spikes: Spikes, own: bool = False) -> Sent:
         """Return spikes of the input, or the layer's own, on their way with the delays of now."""
-        prefix = "recurrent_" if own else ""
-        axonal = self.values.get(f"{prefix}axonal_delay", np.zeros(()))
-        synaptic = self.values.get(f"{prefix}delay")
-        return Sent(
-            spikes,
-            self.n_in if own else 0,
-            np.broadcast_to(axonal, (spikes.size,)),
-            None if synaptic is None else np.broadcast_to(synaptic, (self.size, spikes.size)),
-        )
+        (path,) = (p for p in self.net.projections.values() if (p.pre != self.net.input) == own)
+        assert isinstance(path, Dense)
+        return Sent(spikes, self.n_in if own else 0, path)
 
     def play(self, way: _Way, spikes: Spikes, begin: float | None) -> tuple[Run, list[Sent], _Way]:
         """Run a piece; return what came of it, all that was sent, and where the layer is now.
@@ -165,7 +159,7 @@ class _Player:
         """
         stretch = {}
         if begin is not None:
-            flights = [(one.spikes, self._dense(one)) for one in way.flying]
+            flights = [(one.spikes, one.path) for one in way.flying]
             stretch = {"begin": begin, "state": way.state, "flights": flights}
         with self.stage.layer.blamed():
             run = forward(self.net, spikes, None, torch.get_num_threads(), **stretch)
@@ -178,10 +172,6 @@ class _Player:
             late for one in sent if len((late := one.after(spikes.duration)).spikes.times)
         )
         return run, sent, _Way(run.state, flying)
-
-    def _dense(self, one: Sent) -> Dense:
-        weight = self.values["recurrent_weight" if one.first else "weight"]
-        return Dense("flying", "population", weight, one.axonal, one.synaptic)
 
 
 def _played(
@@ -257,7 +247,7 @@ class _Sums:
                 self.found[name] = self.found[name] + value if name in self.found else value
 
     def add_local(self, found: Any) -> None:
-        """Add what `evsim.gradients.local` found of a layer that spikes."""
+        """Add what `evsim.gradients.local_rule` found of a layer that spikes."""
         n_in = self.player.n_in
         self._add(
             weight=found.weight[:, :n_in], recurrent_weight=found.weight[:, n_in:],

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from evsim import Spikes
+from evsim import Dense, Spikes
 from evsim._layout import SRM
 from evsim.arrays import BoolArray, FloatArray
 
+from .in_flight import in_flight
 from .reverse import Run, flow_of, in_portions
 
 _KINDS = 3  # of parameters of a unit that are traced, as rows of cells from `threshold` on
@@ -32,26 +33,17 @@ class Sent(NamedTuple):
         Of some units that send.
     first : int
         Where these units stand among all that do: those of the input, then the population's own.
-    axonal : float64 array [unit]
-        Delays [s] with which they left.
-    synaptic : float64 array [post, unit] or None
-        As well.
+    path : Dense
+        Which says how late they arrive.
     """
 
     spikes: Spikes
     first: int
-    axonal: FloatArray
-    synaptic: FloatArray | None
+    path: Dense
 
     def after(self, time: float) -> Sent:
-        """Return those that may arrive at ``time`` or later."""
-        s = self.spikes
-        last = self.axonal if self.synaptic is None else self.axonal + self.synaptic.max(axis=0)
-        there = s.times + last[s.units] >= time
-        before = np.concatenate([[0], np.cumsum(there)])
-        return self._replace(
-            spikes=s.replace(s.times[there], s.units[there], before[s.offsets], labels=None)
-        )
+        """Return those that arrive at ``time`` or later."""
+        return self._replace(spikes=in_flight([self.spikes], self.path, time))
 
 
 @dataclass(frozen=True)
@@ -174,7 +166,7 @@ class _Unit:
         self.size, self.n_pre, self.srm = cells.shape[1], n_pre, flow == SRM
         self.n_kinds = (2 if delays else 1) * (2 if self.srm else 1)
         self.delays = delays
-        apart = any(one.synaptic is not None for one in sent)
+        apart = any(one.path.synaptic is not None for one in sent)
         if apart:
             row_of, taus = np.arange(self.size), np.ascontiguousarray(cells[:2])
         else:
@@ -192,19 +184,18 @@ class _Unit:
         sizes = [one.spikes.size for one in sent]
         starts = np.cumsum([0, *sizes])
         counts = np.cumsum([0, *(len(one.spikes.times) for one in sent)])
-        pre_of = np.concatenate([one.first + np.arange(n) for one, n in zip(sent, sizes)])  # noqa: B905
-        late = np.zeros((0, len(pre_of)))
-        if apart:
-            late = np.concatenate(
-                [
-                    np.zeros((self.size, one.spikes.size)) if one.synaptic is None
-                    else one.synaptic for one in sent
-                ], axis=1,
-            )  # fmt: skip
+        late = [one.path.synaptic for one in sent]
+        shapes = [(self.size if apart else 0, n) for n in sizes]
         return (
-            pre_of,
-            np.concatenate([one.axonal for one in sent]),
-            late,
+            np.concatenate([one.first + np.arange(n) for one, n in zip(sent, sizes, strict=True)]),
+            np.concatenate([one.path.axonal(n) for one, n in zip(sent, sizes, strict=True)]),
+            np.concatenate(
+                [
+                    np.zeros(shape) if one is None else one
+                    for one, shape in zip(late, shapes, strict=True)
+                ],
+                axis=1,
+            ),
             np.concatenate([one.spikes.times for one in sent]),
             np.concatenate([one.spikes.units + s for one, s in zip(sent, starts, strict=False)]),
             np.stack([one.spikes.offsets + c for one, c in zip(sent, counts, strict=False)]),
