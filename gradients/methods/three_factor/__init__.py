@@ -1,1 +1,5 @@
 """Online rules for weights and delays: a trace at each synapse, and an error from the readout."""
+
+from .traces import Eligibility, eligibility
+
+__all__ = ["Eligibility", "eligibility"]
