@@ -5,8 +5,10 @@ from math import ceil, exp, log, pi, sqrt
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from evsim.gradients.methods.three_factor import eligibility
+from evsim.gradients import dense
+from evsim.gradients.methods.three_factor import eligibility, online
 
 F64 = torch.float64
 
@@ -99,3 +101,119 @@ def test_traces_refuse(changed, told):
     given = {"raster": raster, "slope": slope, "tau_mem": 0.02, "dt": 1e-3, "fired": fired}
     with pytest.raises(ValueError, match=told):
         eligibility(**(given | changed))
+
+
+# --- the rule ---
+
+N_IN, N, N_CLASSES, N_STEPS, DT = 5, 6, 3, 150, 1e-3  # more than one chunk of steps
+CELLS = {
+    dense.LIF: {"tau_mem": 20e-3},
+    dense.CubaLIF: {"tau_mem": 20e-3, "tau_syn": 5e-3},
+    dense.SRM: {"tau_syn": 5e-3, "tau_r": 8e-3},
+}
+READOUT = {"dt": DT, "dtype": F64, "learn": "v_leak", "v_leak": torch.zeros(N_CLASSES)}
+
+
+def hidden(kind=dense.LIF, n_in=N_IN, **options):
+    layer = kind(n_in, N, **(CELLS[kind] | {"dt": DT, "dtype": F64} | options))
+    torch.nn.init.normal_(layer.weight, 0.3 * layer.unit_weight(), 0.5 * layer.unit_weight())
+    return layer
+
+
+def network(kind=dense.LIF, readout=None, before=(), seed=0, **options):
+    torch.manual_seed(seed)
+    readout = {"tau_mem": 30e-3, **(readout or {})}
+    kind_of_readout = dense.CubaLI if "tau_syn" in readout else dense.LI
+    return nn.Sequential(
+        *before, hidden(kind, **options), kind_of_readout(N, N_CLASSES, **(READOUT | readout))
+    )
+
+
+def recordings(batch=4, n_steps=N_STEPS, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    raster = (torch.rand(batch, n_steps, N_IN, generator=generator) < 0.1).to(F64)
+    return raster, torch.arange(batch) % N_CLASSES
+
+
+def gradients(model):
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return found
+
+
+def by_rule(model, raster, labels, **options):
+    values = list(online(model, raster, labels, **options))
+    return values, gradients(model)
+
+
+def by_autograd(model, raster, labels):
+    values = model(raster)
+    nn.functional.cross_entropy(values, labels).backward()
+    return values.detach(), gradients(model)
+
+
+def same(found, expected, but=()):
+    assert set(found) - set(but) == set(expected) - set(but)
+    for name in set(expected) - set(but):
+        scale = expected[name].abs().max().item()
+        assert scale > 0, name
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=1e-10 * scale)
+
+
+WAYS = {
+    "hard": {},
+    "refractory": {"refractory": 4e-3},
+    "axonal": {"delay": "axonal", "max_delay": 20e-3},
+    "interpolated": {"delay": "axonal", "max_delay": 20e-3, "delays": "interpolate"},
+    "synaptic": {"delay": "synaptic", "max_delay": 20e-3, "delays": "interpolate"},
+    "dendritic": {"delay": "dendritic", "max_delay": 20e-3, "refractory": 2e-3},
+    "spread": {"delay": "synaptic", "max_delay": 20e-3, "delays": "spread"},
+    "cut": {"delay": "axonal", "max_delay": 20e-3, "delays": "floor"},
+    "each": {"tau_mem": torch.linspace(0.01, 0.03, N)},
+    "masked": {"mask": torch.arange(N * N_IN).view(N, N_IN) % 5 != 0},
+}
+SOFT = {"reset_mode": "soft"}
+CASES = [(kind, way, hard) for kind in CELLS for way in WAYS for hard in (True, False)]
+CASES = [c for c in CASES if c[0] is not dense.SRM or (c[2] and c[1] not in ("refractory", "each"))]
+
+
+@pytest.mark.parametrize(("kind", "way", "hard"), CASES)
+def test_weights_of_one_layer_have_the_gradient_of_autograd(kind, way, hard):
+    options = dict(WAYS[way])
+    if kind is dense.SRM:
+        options.pop("refractory", None)
+    model = network(kind, **options, **({} if hard else SOFT))
+    given = recordings()
+    (values,), found = by_rule(model, *given)
+    expected_values, expected = by_autograd(model, *given)
+    torch.testing.assert_close(values, expected_values, rtol=0, atol=1e-12)
+    same(found, expected, but=["0.delay"])
+    if "delay" in options:
+        assert found["0.delay"].abs().max() > 0
+
+
+READOUTS = [
+    {"output": "last"},
+    {"output": "max"},
+    {"output": "integral"},
+    {"output": "integral", "tau_output": 0.05, "v_leak": torch.tensor([0.1, 0.0, -0.1])},
+    {"output": "max", "tau_syn": 5e-3, "delay": "synaptic", "delays": "interpolate"},
+    {"output": "last", "tau_syn": 30e-3, "delay": "axonal", "delays": "spread"},
+    {"output": "integral", "tau_syn": 5e-3, "delay": "axonal", "max_delay": 0.2},
+]
+
+
+@pytest.mark.parametrize("readout", READOUTS)
+@pytest.mark.parametrize("delays", ["round", "interpolate"])
+def test_readouts_are_differentiated_as_usual(readout, delays):
+    shifts = [dense.Delay(n, 20e-3, F64, dt=DT, delays=delays) for n in (N_IN, N)]
+    model = network(readout=readout, before=shifts[:1])
+    model = nn.Sequential(model[0], model[1], shifts[1], model[2])
+    given = recordings()
+    (values,), found = by_rule(model, *given)
+    expected_values, expected = by_autograd(model, *given)
+    torch.testing.assert_close(values, expected_values, rtol=0, atol=1e-12)
+    assert found.pop("0.delay").abs().max() > 0  # by its trace
+    expected.pop("0.delay", None)
+    same(found, {n: g for n, g in expected.items() if n in found})
+    assert {n for n, g in expected.items() if g.abs().max() > 0} == set(found)
