@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from evsim.gradients import dense
-from evsim.gradients.methods.three_factor import eligibility, online
+from evsim.gradients.methods.three_factor import eligibility, grid_rule, online
 
 F64 = torch.float64
 
@@ -106,7 +106,19 @@ def test_traces_refuse(changed, told):
 
 # --- the rule ---
 
-N_IN, N, N_CLASSES, N_STEPS, DT = 5, 6, 3, 150, 1e-3  # more than one chunk of steps
+N_IN, N, N_CLASSES, N_STEPS, DT = 5, 6, 3, 50, 1e-3
+
+
+@pytest.fixture(autouse=True)
+def small_chunks(monkeypatch):
+    """Have recordings of several chunks that are short, and no threads that wait for each other."""
+    monkeypatch.setattr(grid_rule, "CHUNK", 16)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 CELLS = {
     dense.LIF: {"tau_mem": 20e-3},
     dense.CubaLIF: {"tau_mem": 20e-3, "tau_syn": 5e-3},
@@ -130,9 +142,9 @@ def network(kind=dense.LIF, readout=None, before=(), seed=0, **options):
     )
 
 
-def recordings(batch=4, n_steps=N_STEPS, seed=0):
+def recordings(batch=3, n_steps=N_STEPS, seed=0):
     generator = torch.Generator().manual_seed(seed)
-    raster = (torch.rand(batch, n_steps, N_IN, generator=generator) < 0.1).to(F64)
+    raster = (torch.rand(batch, n_steps, N_IN, generator=generator) < 0.2).to(F64)
     return raster, torch.arange(batch) % N_CLASSES
 
 
@@ -164,18 +176,20 @@ def same(found, expected, but=()):
 WAYS = {
     "hard": {},
     "refractory": {"refractory": 4e-3},
-    "axonal": {"delay": "axonal", "max_delay": 20e-3},
-    "interpolated": {"delay": "axonal", "max_delay": 20e-3, "delays": "interpolate"},
-    "synaptic": {"delay": "synaptic", "max_delay": 20e-3, "delays": "interpolate"},
-    "dendritic": {"delay": "dendritic", "max_delay": 20e-3, "refractory": 2e-3},
-    "spread": {"delay": "synaptic", "max_delay": 20e-3, "delays": "spread"},
-    "cut": {"delay": "axonal", "max_delay": 20e-3, "delays": "floor"},
+    "axonal": {"delay": "axonal", "max_delay": 12e-3},
+    "interpolated": {"delay": "axonal", "max_delay": 12e-3, "delays": "interpolate"},
+    "synaptic": {"delay": "synaptic", "max_delay": 12e-3, "delays": "interpolate"},
+    "dendritic": {"delay": "dendritic", "max_delay": 12e-3, "refractory": 2e-3},
+    "spread": {"delay": "synaptic", "max_delay": 12e-3, "delays": "spread"},
+    "cut": {"delay": "axonal", "max_delay": 12e-3, "delays": "floor"},
     "each": {"tau_mem": torch.linspace(0.01, 0.03, N)},
     "masked": {"mask": torch.arange(N * N_IN).view(N, N_IN) % 5 != 0},
 }
 SOFT = {"reset_mode": "soft"}
-CASES = [(kind, way, hard) for kind in CELLS for way in WAYS for hard in (True, False)]
-CASES = [c for c in CASES if c[0] is not dense.SRM or (c[2] and c[1] not in ("refractory", "each"))]
+SOFTLY = ("hard", "refractory", "synaptic", "each")
+CASES = [(kind, way, True) for kind in CELLS for way in WAYS if way != "refractory"]
+CASES += [(kind, "refractory", True) for kind in (dense.LIF, dense.CubaLIF)]
+CASES += [(kind, way, False) for kind in (dense.LIF, dense.CubaLIF) for way in SOFTLY]
 
 
 @pytest.mark.parametrize(("kind", "way", "hard"), CASES)
@@ -183,6 +197,8 @@ def test_weights_of_one_layer_have_the_gradient_of_autograd(kind, way, hard):
     options = dict(WAYS[way])
     if kind is dense.SRM:
         options.pop("refractory", None)
+        if way == "each":
+            options = {"tau_syn": torch.linspace(4e-3, 8e-3, N)}
     model = network(kind, **options, **({} if hard else SOFT))
     given = recordings()
     (values,), found = by_rule(model, *given)
@@ -200,14 +216,14 @@ READOUTS = [
     {"output": "integral", "tau_output": 0.05, "v_leak": torch.tensor([0.1, 0.0, -0.1])},
     {"output": "max", "tau_syn": 5e-3, "delay": "synaptic", "delays": "interpolate"},
     {"output": "last", "tau_syn": 30e-3, "delay": "axonal", "delays": "spread"},
-    {"output": "integral", "tau_syn": 5e-3, "delay": "axonal", "max_delay": 0.2},
+    {"output": "integral", "tau_syn": 5e-3, "delay": "axonal", "max_delay": 0.06},
 ]
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 @pytest.mark.parametrize("delays", ["round", "interpolate"])
 def test_readouts_are_differentiated_as_usual(readout, delays):
-    shifts = [dense.Delay(n, 20e-3, F64, dt=DT, delays=delays) for n in (N_IN, N)]
+    shifts = [dense.Delay(n, 12e-3, F64, dt=DT, delays=delays) for n in (N_IN, N)]
     model = network(readout=readout, before=shifts[:1])
     model = nn.Sequential(model[0], model[1], shifts[1], model[2])
     given = recordings()
@@ -322,11 +338,11 @@ LOOPS = {
 }
 
 
-def looped(kind, loop, n_steps=120, **options):
+def looped(kind, loop, n_steps=60, **options):
     """Return a network with delays, and recordings that it fires on."""
-    loop = {"delay": "synaptic", "max_delay": 15e-3} | LOOPS[loop]
+    loop = {"delay": "synaptic", "max_delay": 10e-3} | LOOPS[loop]
     if isinstance(loop.get("recurrent_delay"), str):
-        loop["recurrent_max_delay"] = 25e-3
+        loop["recurrent_max_delay"] = 15e-3
     raster, labels = recordings(n_steps=n_steps)
     raster[:, :8] = 0  # what bumps have before the first step would count in a twin that is padded
     return network(kind, **loop, **options), (raster, labels)
@@ -429,10 +445,10 @@ def test_errors_go_straight_to_every_layer():
 @pytest.mark.parametrize("output", ["last", "max", "integral"])
 @pytest.mark.parametrize("loop", ["none", "synaptic", "axonal conv"])
 def test_a_stretch_counts_what_happened_in_it(loop, output):
-    model, (raster, labels) = looped(dense.LIF, loop, 90, readout={"output": output})
-    steps = 40
+    model, (raster, labels) = looped(dense.LIF, loop, 70, readout={"output": output})
+    steps = 30
     for k, values in enumerate(online(model, raster, labels, every=steps * DT, width=1.7e-3)):
-        first, last = k * steps, min(90, (k + 1) * steps)
+        first, last = k * steps, min(70, (k + 1) * steps)
         so_far = raster[:, :last]
         torch.testing.assert_close(values, model(so_far).detach(), rtol=0, atol=1e-12)
         found = gradients(model)
@@ -453,7 +469,7 @@ def test_a_stretch_counts_what_happened_in_it(loop, output):
 
 def test_one_stretch_is_the_recording():
     model, given = looped(dense.CubaLIF, "synaptic")
-    whole, parts = (by_rule(model, *given, every=every) for every in (None, 0.12))
+    whole, parts = (by_rule(model, *given, every=every) for every in (None, 0.06))
     assert len(parts[0]) == 1 and torch.equal(whole[0][0], parts[0][0])
     for name, gradient in whole[1].items():
         torch.testing.assert_close(parts[1][name], gradient, rtol=1e-12, atol=0)
@@ -461,28 +477,46 @@ def test_one_stretch_is_the_recording():
 
 @pytest.mark.parametrize("loop", ["synaptic", "axonal conv"])
 def test_parameters_may_move_between_stretches(loop):
-    model, (raster, labels) = looped(dense.LIF, loop)
+    model, (raster, labels) = looped(dense.LIF, loop, 100)
     delays = [p for n, p in model.named_parameters() if n.endswith("delay")]
     weights = [p for n, p in model.named_parameters() if not n.endswith("delay")]
-    optimiser = torch.optim.Adam([{"params": weights}, {"params": delays, "lr": 3e-4}], 0.02)
+    optimiser = torch.optim.Adam([{"params": weights}, {"params": delays, "lr": 1e-4}], 0.01)
     losses = [nn.functional.cross_entropy(model(raster), labels).item()]
-    for _ in range(3):
-        for _ in online(model, raster, labels, every=20e-3):
+    for _ in range(10):
+        for _ in online(model, raster, labels, every=50e-3):
             optimiser.step()
             optimiser.zero_grad()
         losses.append(nn.functional.cross_entropy(model(raster), labels).item())
-    assert losses[-1] < 0.7 * losses[0], losses
+    assert losses[-1] < 0.8 * losses[0], losses
+
+
+def test_moved_weights_act_on_membranes_as_they_are():
+    model = network(readout={"output": "last"})
+    raster, labels = recordings(n_steps=60)
+    second = model[0].weight.detach() * 1.5 - 0.1
+    play = online(model, raster, labels, every=30e-3)
+    next(play)
+    first = model[0].weight.detach().clone()
+    with torch.no_grad():
+        model[0].weight.copy_(second)
+    found = next(play)
+    u, read, fired = torch.zeros(3, N, dtype=F64), torch.zeros(3, N_CLASSES, dtype=F64), 0.0
+    for n in range(60):
+        u = u * exp(-DT / 20e-3) * (1 - fired) + raster[:, n] @ (first if n < 30 else second).T
+        fired = (u >= 1).to(F64)
+        read = (read + fired @ model[1].weight.detach().T) * exp(-DT / 30e-3)
+    torch.testing.assert_close(found, read, rtol=0, atol=1e-12)
 
 
 def test_values_go_on_from_what_was_there():
     """Without weights from now on, membranes decay, and nothing is forgotten."""
     model, (raster, labels) = looped(dense.LIF, "axonal", readout={"output": "last"})
-    play = online(model, raster, labels, every=60e-3)
+    play = online(model, raster, labels, every=30e-3)
     earlier = next(play)
     with torch.no_grad():
         model[1].weight.zero_()
     later = next(play)
-    torch.testing.assert_close(later, earlier * exp(-60e-3 / 30e-3), rtol=1e-10, atol=0)
+    torch.testing.assert_close(later, earlier * exp(-30e-3 / 30e-3), rtol=1e-10, atol=0)
 
 
 def test_float32_is_float64_rounded():
@@ -519,8 +553,8 @@ def test_spikes_are_taken_by_models_that_take_them():
         ((), {"every": 0.0}, "every = 0.0, must be"),
         ((), {"width": -1.0}, "width = -1.0, must be"),
         ((), {"readout": {"dt": 2e-3}}, "1: dt = 0.002 s, but 0 has 0.001 s"),
-        ((), {"labels": torch.tensor([0, 1, 2, 3])}, r"labels\[3\] = 3, must be 0 to 2"),
-        ((), {"labels": torch.tensor([0, 1])}, r"labels: shape \[2\], must be \[4\]"),
+        ((), {"labels": torch.tensor([0, 1, 3])}, r"labels\[2\] = 3, must be 0 to 2"),
+        ((), {"labels": torch.tensor([0, 1])}, r"labels: shape \[2\], must be \[3\]"),
     ],
 )
 def test_what_has_no_trace_is_refused_before_anything_is_computed(learn, options, told):

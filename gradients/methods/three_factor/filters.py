@@ -108,7 +108,8 @@ class Filter:
         self.i: Tensor | None = None
         if membrane.keep_current is not None:
             self.i = like.new_zeros(batch, len(membrane.keep_current), pre)
-        self.forget()
+        self.product: Tensor | None = None  # [batch, post, pre]
+        self.total: Tensor | None = None  # [post, pre], of traces that all units share
 
     def forget(self) -> None:
         """Start the sum of products anew."""

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...dense.bell import Bell
 from ...dense.cells import Firing
 from ...dense.delays import Steps
 from ...dense.layers import _Fires
 from ...dense.loops import Matrix, Ring
 from ...dense.on_grid import counting_arrivals
-from .projections import Projection
-from .stages import Stage
+from .arriving import Projection
+from .stages import Stage, delays_before
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ class Played:
 
     def after(self, count: int) -> Played:
         """Return all but the first steps."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Played(**{n: t if t is None else t[:, count:].clone() for n, t in found.items()})
+        given, fired, slope, before = (
+            part[:, count:].clone() for part in (self.given, self.fired, self.slope, self.before)
+        )
+        wait = None if self.wait is None else self.wait[:, count:].clone()
+        return Played(given, fired, slope, before, wait)
 
 
 class Player:
@@ -86,7 +90,7 @@ class Player:
     def __init__(self, stage: Stage, batch: int, moving: bool) -> None:
         layer: Any = stage.layer
         self.layer: _Fires = layer
-        self.stage, self.moving = stage, moving
+        self.shifts, self.moving = delays_before(stage), moving
         nothing = layer.weight.new_zeros(batch, layer.out_features)
         cells: dict[str, Any] = {name: getattr(layer, name).detach() for name in layer.cells}
         soft = layer.reset_mode == "soft"
@@ -104,7 +108,7 @@ class Player:
         if not self.firing.refire and self.firing.soft and layer.model == "LIF":
             found = counting_arrivals(found)
         self.found = found
-        self.entering = Projection(layer, "", self.stage.before)
+        self.entering = Projection(layer, "", self.shifts)
         self.back = self.entering.longest(self.moving)
         self.loop = self._loop()
 
@@ -114,6 +118,7 @@ class Player:
         if weight is None:
             return None
         axonal, synaptic = self.layer.steps(self.found, "recurrent_", least=1)
+        assert not isinstance(axonal, Bell)  # loops have none
         self.loop_back = Projection(self.layer, "recurrent_").longest(self.moving)
         steps: Any = synaptic if axonal is None else axonal.of(None)
         loop = (Ring if isinstance(steps, Steps) else Matrix)(weight, steps, len(self.given))
@@ -142,7 +147,7 @@ class Player:
         n_steps, dtype = raster.shape[1], self.layer.weight.dtype
         window = torch.cat([self.given, raster.to(dtype)], 1)
         late = window
-        for module in self.stage.before:
+        for module in self.shifts:
             late = module(late)
         arriving = self.layer.arrivals(late.to(dtype), self.found)[:, -n_steps:]
         fired, wait, earlier = [], [], self.last

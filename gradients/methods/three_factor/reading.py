@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from ...dense.flows import Weight, decay, integral, psp
 from ...dense.readouts import _Reads
-from .projections import Projection
-from .stages import Stage, hand_out
+from .arriving import Projection
+from .stages import Stage, delays_before, hand_out
 
 
 class Reader:
@@ -31,7 +31,7 @@ class Reader:
     def __init__(self, stage: Stage, batch: int, moving: bool) -> None:
         layer: Any = stage.layer
         self.layer: _Reads = layer
-        self.stage, self.moving = stage, moving
+        self.shifts, self.moving = delays_before(stage), moving
         self.nothing = layer.weight.new_zeros(batch, layer.out_features)
         self.cells: dict[str, Any] = {name: getattr(layer, name).detach() for name in layer.cells}
         self.units = layer.cells_of_model(self.cells, layer.dt, self.nothing)
@@ -45,7 +45,7 @@ class Reader:
         """Look at the parameters, which may have moved; a stretch of the recording begins."""
         self.layer.refuse_illegal_parameters()
         self.found = {n: None if t is None else t.detach() for n, t in self.layer.tensors().items()}
-        self.entering = Projection(self.layer, "", self.stage.before)
+        self.entering = Projection(self.layer, "", self.shifts)
         self.back = self.entering.longest(self.moving)
         self.earlier = self.given
 
@@ -68,7 +68,7 @@ class Reader:
         self.given = self._kept(window)
 
     def _arrivals(self, raster: Tensor, found: dict[str, Tensor | None]) -> Tensor:
-        for module in self.stage.before:
+        for module in self.shifts:
             raster = module(raster)
         return self.layer.arrivals(raster.to(self.layer.weight.dtype), found)
 
@@ -148,7 +148,7 @@ class Reader:
 
     def learn_leak(self, of: Tensor) -> None:
         """Add the gradient of the voltage that everything starts from."""
-        leak: Tensor = self.layer.v_leak
+        leak: Any = self.layer.v_leak
         if leak.requires_grad:
             factor = self._weight().total if self.layer.output == "integral" else 1.0
             found = (factor * of).sum(0)

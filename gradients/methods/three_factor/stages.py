@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...dense import layers as dense
 from ...dense.on_grid import OnGrid
 from ...layers import Delay, Readout
 from ...synapses import Spiking
@@ -74,6 +75,23 @@ def stages(model: nn.Module) -> tuple[list[Stage], Stage]:
     return hidden, readout
 
 
+def delays_before(stage: Stage) -> tuple[dense.Delay, ...]:
+    """Return the delays of the grid before a layer of the grid.
+
+    Raises
+    ------
+    TypeError
+        If they are of events.
+    """
+    for module in stage.before:
+        if not isinstance(module, dense.Delay):
+            raise TypeError(
+                f"model: a Delay before {stage.name!r} is one of events; take "
+                "evsim.gradients.dense.Delay"
+            )
+    return stage.before  # type: ignore[return-value]
+
+
 def checked_feedback(
     feedback: Feedback, hidden: Sequence[Stage], n_classes: int
 ) -> list[Tensor | None]:
@@ -123,7 +141,8 @@ def hand_out(tensors: dict[str, Tensor | None], gradients: dict[str, Tensor | No
         if tensor is not None and tensor.requires_grad and gradients.get(name) is not None
     ]
     if moved:
-        torch.autograd.backward(*map(list, zip(*moved, strict=True)))
+        acting, by_them = zip(*moved, strict=True)
+        torch.autograd.backward(acting, by_them)
 
 
 def _refuse_untraced(stage: Stage) -> None:

@@ -1,6 +1,6 @@
 """Eligibility traces of one recording on a grid, as published: all steps at once, to look at.
 
-`on_grid` computes the same step after step, for other neurons too, and keeps none of them.
+`grid_rule` computes the same step after step, for other neurons too, and keeps none of them.
 """
 
 from __future__ import annotations

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .arriving import Projection
 from .bump import bumps
 from .filters import Filter, Membrane
 from .playing import Played, Player
-from .projections import Projection
 from .stages import hand_out
 
 
@@ -127,7 +127,7 @@ class Way:
     def begin(self) -> None:
         """Look at the parameters, which may have moved."""
         player = self.tracer.player
-        before = () if self.prefix else player.stage.before
+        before = () if self.prefix else player.shifts
         self.projection = Projection(player.layer, self.prefix, before)
         self.back = self.projection.longest(player.moving) + len(self.tracer.taps) // 2
 

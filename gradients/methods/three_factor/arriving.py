@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 
 import torch
@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...dense.delays import OnSteps, Steps, late
+from ...dense.layers import Delay
 from ...dense.on_grid import OnGrid
 from ...dense.spread import acting
-from ...layers import Delay
 
 
 class Projection:
@@ -24,7 +24,7 @@ class Projection:
         The one that is projected onto.
     prefix : {"", "recurrent_"}
         Input or loop.
-    before : tuple of Delay
+    before : sequence of Delay
         What delays the sources before.
 
     Attributes
@@ -37,7 +37,7 @@ class Projection:
         Whether weights have a gradient, and some delay between the sources and the units.
     """
 
-    def __init__(self, layer: OnGrid, prefix: str = "", before: tuple[Delay, ...] = ()) -> None:
+    def __init__(self, layer: OnGrid, prefix: str = "", before: Sequence[Delay] = ()) -> None:
         self.layer, self.prefix, self.before = layer, prefix, before
         with torch.enable_grad():
             found = layer.tensors()

@@ -15,7 +15,7 @@ from ...dense.on_grid import OnGrid, checked_raster
 from .bump import bump
 from .playing import Played, Player
 from .reading import Reader, gradient_of_loss
-from .stages import Feedback, Stage, checked_feedback, stages
+from .stages import Feedback, Stage, checked_feedback, delays_before, stages
 from .tracing import Tracer
 
 CHUNK = 100  # steps that are played at a time; as many as the longest delay has, if that is longer
@@ -73,9 +73,9 @@ def online(
                 "inputs: are Spikes, but the model takes rasters; evsim.gradients.dense.to_raster "
                 "makes one"
             )
-        inputs = model.raster(inputs)
-    first: Any = hidden[0].layer
-    raster = checked_raster(inputs, first.in_features)
+        takes: Any = model
+        inputs = takes.raster(inputs)
+    raster = checked_raster(inputs, hidden[0].layer.in_features)  # type: ignore[arg-type]
     labels = _checked_labels(labels, len(raster), readout.layer.out_features)
     sent_back = checked_feedback(feedback, hidden, readout.layer.out_features)
     dt = _one_step([*hidden, readout])
@@ -114,10 +114,10 @@ class _Network:
             yield values
 
     def _stretch(self, raster: Tensor, labels: Tensor, first: int, last: int) -> Tensor:
-        parts = [*self.players, self.reader, *self.tracers]
+        parts: list[Any] = [*self.players, self.reader, *self.tracers]
         for part in parts:
             part.begin()
-        size = max([CHUNK, *(part.back for part in [*self.players, self.reader])])
+        size = max(CHUNK, self.reader.back, *(player.back for player in self.players))
         starts = range(first, last, size)
         chunks = [(start, min(start + size, last)) for start in starts]
         states = [player.state() for player in self.players]
@@ -161,11 +161,12 @@ class _Network:
 
 def _one_step(found: Sequence[Stage]) -> float:
     """Return the step of all layers [s]."""
-    dts = {stage.name: stage.layer.dt for stage in found}  # type: ignore[union-attr]
+    dts: dict[str, Any] = {}
     for stage in found:
-        dts.update({f"a Delay before {stage.name}": module.dt for module in stage.before})  # type: ignore[attr-defined]
-    (name, dt), *others = dts.items()
-    for other, value in others:
+        dts.update({f"a Delay before {stage.name}": one.dt for one in delays_before(stage)})
+        dts[stage.name] = stage.layer.dt
+    name, dt = next(iter(dts.items()))
+    for other, value in dts.items():
         if value != dt:
             raise ValueError(f"{other}: dt = {value:g} s, but {name} has {dt:g} s; give them one")
     return float(dt)
