@@ -43,7 +43,7 @@ class Steps(NamedTuple):
         """Return the step of the last arrival."""
         return int(self.whole.max()) + (self.share is not None)
 
-    def of(self, *which: int | slice) -> Steps:
+    def of(self, *which: int | slice | None) -> Steps:
         """Return some of them."""
         return Steps(self.whole[which], None if self.share is None else self.share[which])
 

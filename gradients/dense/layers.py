@@ -22,7 +22,7 @@ from ..diagnostics import Diagnostics
 from ..synapses import MAX_DELAY, Spiking
 from ..tensors import refuse_illegal
 from .cells import CubaLIFCells, Firing, LIFCells, SRMCells
-from .delays import in_steps, late
+from .delays import OnSteps, in_steps, late
 from .loops import diagonals
 from .normalising import StepNorm, checked_share, kept, normalised
 from .on_grid import OnGrid, checked_delays, checked_raster, counting_arrivals, described_grid
@@ -96,10 +96,14 @@ class Delay(events.Delay):
         """Return the raster, later; what would come after its end is lost."""
         self.check_delays()
         raster = checked_raster(raster, len(self.delay)).to(self.delay.dtype)
+        return late(raster, self.steps())
+
+    def steps(self) -> OnSteps:
+        """Return the delays in steps, as they act now."""
         sigma = self.sigma if self.delays in WIDE else 0.0
         how = acting(self.delays, sigma, self.training)
         wide = self.delay.new_tensor(width_of(how, sigma)) if how in WIDE else None
-        return late(raster, in_steps(self.delay, self.dt, how, 0, wide, self.max_delay))
+        return in_steps(self.delay, self.dt, how, 0, wide, self.max_delay)
 
     def extra_repr(self) -> str:
         """Return the size, the limit and the step."""

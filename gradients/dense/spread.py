@@ -77,7 +77,7 @@ class Triangle(NamedTuple):
         """Return the step of the last arrival."""
         return ceil(float((self.place + self.half).detach().max())) - 1
 
-    def of(self, *which: int | slice) -> Triangle:
+    def of(self, *which: int | slice | None) -> Triangle:
         """Return some of them."""
         return Triangle(self.place[which], self.half.expand_as(self.place)[which])
 

@@ -14,13 +14,13 @@ from torch import nn
 
 from evsim.quantities import positive
 
-from . import dcls, delrec
+from . import dcls, delrec, three_factor
 from .axonal import AXONAL_SHD, axonal
 from .delrec_recipes import NETWORKS
 from .lif_networks import network
 from .recipe import Recipe
 
-__all__ = ["NAMES", "RIVALS", "Recipe", "build", "dcls", "delrec", "recipe"]
+__all__ = ["NAMES", "RIVALS", "Recipe", "build", "dcls", "delrec", "recipe", "three_factor"]
 
 _METHODS: dict[str, tuple[Recipe, Callable[..., nn.Sequential]]] = {
     "axonal-shd": (AXONAL_SHD, axonal),

@@ -25,7 +25,16 @@ from ...local_rule import Sent, Traces, local
 from ...readout_gradients import Pull, pull, read
 from ...reverse import Run, backward, forward
 from ...tensors import sorted_numpy
-from .stages import Feedback, Stage, checked_feedback, hand_out, stages, stretches
+from .stages import (
+    Feedback,
+    Stage,
+    checked_feedback,
+    checked_labels,
+    gradient_of_loss,
+    hand_out,
+    stages,
+    stretches,
+)
 
 PIECE = 1 << 18  # spikes of a piece, about
 _BUSY = 20.0  # rate that units are taken to have when pieces are cut [Hz]
@@ -62,6 +71,7 @@ def online(
         _refuse_untraced(stage)
     back = checked_feedback(feedback, hidden, readout.layer.out_features)
     given = sorted_numpy(hidden[0].layer.job(inputs).spikes)[0]
+    labels = checked_labels(labels, len(given), readout.layer.out_features)
     ends = stretches(given.duration, every)
     players = [_Player(stage) for stage in (*hidden, readout)]
     counts = [np.zeros((len(given), p.size), np.int64) for p in players[:-1]]
@@ -79,7 +89,7 @@ def online(
             ways, kept = piece.ways, piece
         assert kept is not None
         values = torch.from_numpy(read(kept.runs[-1], False))
-        pulled = pull(kept.runs[-1], _errors(values, labels).numpy())
+        pulled = pull(kept.runs[-1], gradient_of_loss(values, labels).numpy())
         sums = [_Sums(player) for player in players]
         sums[-1].add_direct(pulled)
         again = [kept] if len(borders) == 2 else _played(players, given, borders, first, carry_on)
@@ -307,15 +317,6 @@ def _borders(given: Spikes, begin: float, end: float, n_units: int) -> list[floa
     n_spikes = max(len(given.times) * share, _BUSY * n_units * len(given) * (end - begin))
     n_pieces = max(int(np.ceil(n_spikes / PIECE)), 1)
     return [*np.linspace(begin, end, n_pieces + 1)[:-1].tolist(), end]
-
-
-def _errors(values: Tensor, labels: Tensor) -> Tensor:
-    """Return the gradient of the mean cross-entropy by the values."""
-    values = values.detach().requires_grad_()
-    with torch.enable_grad():
-        loss = nn.functional.cross_entropy(values, torch.as_tensor(labels))
-        (found,) = torch.autograd.grad(loss, values)
-    return found
 
 
 def _refuse_untraced(stage: Stage) -> None:

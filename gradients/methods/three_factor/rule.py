@@ -74,7 +74,7 @@ def online(
     the derivative of the unit's spike time, exact for given spikes of all others, see
     `evsim.gradients._local`: without a loop, in one layer, it is the gradient.
     """
-    if _on_grid(model):
+    if _of_grid(model):
         return grid_rule.online(model, inputs, labels, every, width, feedback, causal)
     if causal:
         raise ValueError("causal = True: the exact rule of events looks at no later times anyway")
@@ -123,6 +123,6 @@ def backward(
     return values
 
 
-def _on_grid(model: Any) -> bool:
+def _of_grid(model: Any) -> bool:
     layers = [part for part in model.children() if isinstance(part, Synapses)]
     return bool(layers) and isinstance(layers[0], OnGrid)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from evsim.quantities import positive
 
+from ...dense.layers import Delay as DelayOfGrid
 from ...dense.on_grid import OnGrid
 from ...layers import Delay, Readout
 from ...synapses import Spiking
@@ -69,7 +70,8 @@ def stages(model: nn.Module) -> tuple[list[Stage], Stage]:
     for stage in hidden:
         if isinstance(stage.layer, Readout):
             raise ValueError(f"model: {stage.name!r} is a readout, but not the last layer")
-    if len({isinstance(stage.layer, OnGrid) for stage in found}) > 1:
+    kinds = {isinstance(m, OnGrid | DelayOfGrid) for one in found for m in (one.layer, *one.before)}
+    if len(kinds) > 1:
         raise ValueError("model: some layers are of events and some of the grid; take one kind")
     for stage in found:
         _refuse_untraced(stage)
@@ -125,7 +127,34 @@ def hand_out(tensors: dict[str, Tensor | None], gradients: dict[str, Tensor]) ->
         if tensor is not None and tensor.requires_grad and name in gradients
     ]
     if moved:
-        torch.autograd.backward(*map(list, zip(*moved, strict=True)))
+        acting, by_them = zip(*moved, strict=True)
+        torch.autograd.backward(acting, by_them)
+
+
+def checked_labels(labels: Tensor, n: int, n_classes: int) -> Tensor:
+    """Return the classes of ``n`` recordings.
+
+    Raises
+    ------
+    ValueError
+        If they are not that many, or one is no class; names it.
+    """
+    labels = torch.as_tensor(labels)
+    if labels.shape != (n,) or labels.is_floating_point():
+        raise ValueError(f"labels: shape {list(labels.shape)}, must be [{n}] whole numbers")
+    wrong = (labels < 0) | (labels >= n_classes)
+    if wrong.any():
+        at = int(wrong.nonzero()[0])
+        raise ValueError(f"labels[{at}] = {labels[at]}, must be 0 to {n_classes - 1}")
+    return labels.long()
+
+
+def gradient_of_loss(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of the mean cross-entropy by values [recording, class]."""
+    values = values.detach().requires_grad_()
+    with torch.enable_grad():
+        loss = nn.functional.cross_entropy(values, labels)
+    return torch.autograd.grad(loss, values)[0]
 
 
 def stretches(duration: float, every: float | None) -> list[float]:

@@ -1,0 +1,49 @@
+"""The bump that stands for a spike where a rule asks how its arrival depends on a delay."""
+
+from __future__ import annotations
+
+from math import ceil
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def bump(width: float, dt: float, causal: bool = False) -> Tensor:
+    """Return the derivative by the delay of a Gaussian whose area is one step.
+
+    Parameters
+    ----------
+    width : float
+        Standard deviation s [s].
+    dt : float
+        Length of a step [s].
+    causal : bool
+        Whether nothing happens before the arrival.
+
+    Returns
+    -------
+    float64 tensor [2 reach + 1]
+        In 1/s, at k = -reach, ..., reach steps after the arrival, reach = ceil(4 s / dt).
+
+    Examples
+    --------
+    >>> bump(1.0, 1.0)[4:].tolist()[:3]
+    [0.0, 0.24197072451914337, 0.10798193302637613]
+    """
+    s = width / dt
+    reach = ceil(4 * s)
+    k = torch.arange(-reach, reach + 1, dtype=torch.float64)
+    found = k / s**2 * torch.exp(-(k**2) / (2 * s**2)) / ((2 * torch.pi) ** 0.5 * s * dt)
+    return torch.where(k < 0, 0.0, found) if causal else found
+
+
+def bumps(raster: Tensor, taps: Tensor) -> Tensor:
+    """Return a raster [batch, step, unit] with a bump [2 reach + 1] in place of each spike.
+
+    It has ``reach`` steps fewer at either end than the raster.
+    """
+    batch, n_steps, size = raster.shape
+    rows = raster.transpose(1, 2).reshape(batch * size, 1, n_steps)
+    found = functional.conv1d(rows, taps.to(rows).flip(0)[None, None])
+    return found.view(batch, size, -1).transpose(1, 2)
