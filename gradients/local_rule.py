@@ -168,16 +168,16 @@ class _Unit:
         self.delays = delays
         apart = any(one.path.synaptic is not None for one in sent)
         if apart:
-            row_of, taus = np.arange(self.size), np.ascontiguousarray(cells[:2])
+            row_of, taus = np.arange(self.size), cells[:2]
         else:
             taus, row_of = np.unique(cells[:2], axis=1, return_inverse=True)
         self.n_rows = taus.shape[1]
-        self.constants = (flow, self.scale, cells, row_of.reshape(-1), taus)
-        self.constants = tuple(
-            np.ascontiguousarray(a) if isinstance(a, np.ndarray) else a for a in self.constants
-        )
+        self.constants: tuple[Any, ...] = (
+            flow, self.scale, cells, row_of.reshape(-1), np.ascontiguousarray(taus),
+        )  # fmt: skip
         self.columns = self._columns(sent, apart)
-        self.n_sent = int(max(sum(np.diff(one.spikes.offsets) for one in sent).max(initial=0), 1))
+        counts = np.stack([np.diff(one.spikes.offsets) for one in sent])
+        self.n_sent = int(counts.sum(axis=0).max(initial=1))
 
     def _columns(self, sent: Sequence[Sent], apart: bool) -> tuple[npt.NDArray[Any], ...]:
         """Return source and delays of every column, then all spikes by column."""

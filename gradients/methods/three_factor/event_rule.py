@@ -61,10 +61,15 @@ def online(
     every, feedback
         As for `evsim.gradients.methods.three_factor.online`.
 
-    Yields
-    ------
-    float64 tensor [recording, class]
+    Returns
+    -------
+    iterator of float64 tensor [recording, class]
         Values so far.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As there.
     """
     hidden, readout = stages(model)
     for stage in hidden:
@@ -72,35 +77,88 @@ def online(
     back = checked_feedback(feedback, hidden, readout.layer.out_features)
     given = sorted_numpy(hidden[0].layer.job(inputs).spikes)[0]
     labels = checked_labels(labels, len(given), readout.layer.out_features)
-    ends = stretches(given.duration, every)
-    players = [_Player(stage) for stage in (*hidden, readout)]
-    counts = [np.zeros((len(given), p.size), np.int64) for p in players[:-1]]
-    ways: list[_Way] = [_Way() for _ in players]
-    traces: list[Traces | None] = [None] * len(hidden)
-    for begin, end in zip([0.0, *ends[:-1]], ends, strict=True):
-        for player in players:
+    return _Network([*hidden, readout], back, given).run(labels, stretches(given.duration, every))
+
+
+class _Network:
+    """A model that plays recordings, stretch by stretch."""
+
+    def __init__(
+        self, layers: Sequence[Stage], back: Sequence[Tensor | None], given: Spikes
+    ) -> None:
+        self.players, self.back, self.given = [_Player(stage) for stage in layers], back, given
+        self.n_units = sum(player.size for player in self.players[:-1])
+        self.counts = [np.zeros((len(given), p.size), np.int64) for p in self.players[:-1]]
+        self.ways = [_Way() for _ in layers]
+        self.traces: list[Traces | None] = [None] * len(self.counts)
+
+    def run(self, labels: Tensor, ends: Sequence[float]) -> Iterator[Tensor]:
+        """Go through all stretches; see `online`."""
+        for begin, end in zip([0.0, *ends[:-1]], ends, strict=True):
+            yield self._stretch(labels, begin, end, len(ends) > 1)
+        for player, count in zip(self.players, self.counts, strict=False):
+            layer: Any = player.stage.layer
+            layer.keep_diagnostics(Diagnostics.of_counts(count, self.given.duration))
+
+    def _stretch(self, labels: Tensor, begin: float, end: float, several: bool) -> Tensor:
+        for player in self.players:
             player.take_parameters()
-        borders = _borders(given, begin, end, sum(p.size for p in players[:-1]))
-        carry_on = len(ends) > 1 or len(borders) > 2
-        first, kept = ways, None
-        for piece in _played(players, given, borders, ways, carry_on):
-            for count, run in zip(counts, piece.runs, strict=False):
+        borders = _borders(self.given, begin, end, self.n_units)
+        carry_on = several or len(borders) > 2
+        at_begin = self.ways
+        for piece in self._played(borders, at_begin, carry_on):
+            for count, run in zip(self.counts, piece.runs, strict=False):
                 count += run.spikes.counts()
-            ways, kept = piece.ways, piece
-        assert kept is not None
-        values = torch.from_numpy(read(kept.runs[-1], False))
-        pulled = pull(kept.runs[-1], gradient_of_loss(values, labels).numpy())
-        sums = [_Sums(player) for player in players]
+            last = piece
+        self.ways, reader = last.ways, last.runs[-1]
+        values = torch.from_numpy(read(reader, False))
+        pulled = pull(reader, gradient_of_loss(values, labels).numpy())
+        sums = [_Sums(player) for player in self.players]
         sums[-1].add_direct(pulled)
-        again = [kept] if len(borders) == 2 else _played(players, given, borders, first, carry_on)
-        for piece in again:
-            reader = replace(kept.runs[-1], inputs=piece.runs[-1].inputs)
-            traces = _add(piece, sums, reader, pulled, back, traces, carry_on)
+        pieces = [last] if len(borders) == 2 else self._played(borders, at_begin, carry_on)
+        for piece in pieces:
+            reader = replace(reader, inputs=piece.runs[-1].inputs)
+            self._add(piece, sums, reader, pulled, carry_on)
         for one in sums:
             one.hand_out()
-        yield values
-    for stage, count in zip(hidden, counts, strict=True):
-        stage.layer.keep_diagnostics(Diagnostics.of_counts(count, given.duration))  # type: ignore[union-attr]
+        return values
+
+    def _played(
+        self, borders: Sequence[float], ways: Sequence[_Way], carry_on: bool
+    ) -> Iterator[_Piece]:
+        """Play a stretch piece by piece."""
+        for begin, end in zip(borders[:-1], borders[1:], strict=True):
+            spikes = _between(self.given, begin, end)
+            piece = _Piece(begin, [], [], [])
+            for player, way in zip(self.players, ways, strict=True):
+                run, sent, after = player.play(way, spikes, begin if carry_on else None)
+                piece.runs.append(run)
+                piece.sent.append(sent)
+                piece.ways.append(after)
+                spikes = run.spikes
+            ways = piece.ways
+            yield piece
+
+    def _add(
+        self, piece: _Piece, sums: Sequence[_Sums], reader: Run, pulled: Pull, carry_on: bool
+    ) -> None:
+        """Add the gradients of a piece, and carry the traces over it.
+
+        ``reader`` is the readout's run to the end of the stretch, with what it was sent in the
+        piece.
+        """
+        g = sums[-1].add_read(reader, pulled)
+        for layer, (one, weights) in enumerate(zip(sums, self.back, strict=False)):
+            run = piece.runs[layer]
+            if weights is not None:
+                last = layer == len(self.back) - 1
+                g = sums[-1].errors(replace(reader, inputs=run.spikes), pulled, weights, last)
+            player = one.player
+            found, self.traces[layer] = local(
+                run, piece.sent[layer], g, player.n_in + (player.size if player.loops else 0),
+                one.late, piece.begin, self.traces[layer], carry_on, torch.get_num_threads(),
+            )  # fmt: skip
+            one.add_local(found)
 
 
 @dataclass(frozen=True)
@@ -167,7 +225,7 @@ class _Player:
 
         Without a beginning it is all there is.
         """
-        stretch = {}
+        stretch: dict[str, Any] = {}
         if begin is not None:
             flights = [(one.spikes, one.path) for one in way.flying]
             stretch = {"begin": begin, "state": way.state, "flights": flights}
@@ -182,59 +240,6 @@ class _Player:
             late for one in sent if len((late := one.after(spikes.duration)).spikes.times)
         )
         return run, sent, _Way(run.state, flying)
-
-
-def _played(
-    players: Sequence[_Player],
-    given: Spikes,
-    borders: Sequence[float],
-    ways: Sequence[_Way],
-    carry_on: bool,
-) -> Iterator[_Piece]:
-    """Play a stretch piece by piece."""
-    for begin, end in zip(borders[:-1], borders[1:], strict=True):
-        spikes = _between(given, begin, end)
-        piece = _Piece(begin, [], [], [])
-        for player, way in zip(players, ways, strict=True):
-            run, sent, after = player.play(way, spikes, begin if carry_on else None)
-            piece.runs.append(run)
-            piece.sent.append(sent)
-            piece.ways.append(after)
-            spikes = run.spikes
-        ways = piece.ways
-        yield piece
-
-
-def _add(
-    piece: _Piece,
-    sums: Sequence[_Sums],
-    reader: Run,
-    pulled: Pull,
-    back: Sequence[Tensor | None],
-    traces: Sequence[Traces | None],
-    carry_on: bool,
-) -> list[Traces | None]:
-    """Add the gradients of a piece; return the traces after it.
-
-    ``reader`` is the readout's run to the end of the stretch, with what it was sent in the piece.
-    """
-    threads = torch.get_num_threads()
-    g = sums[-1].add_read(reader, pulled)
-    after: list[Traces | None] = []
-    for layer, (one, weights) in enumerate(zip(sums, back, strict=False)):
-        run = piece.runs[layer]
-        if weights is not None:
-            last = layer == len(back) - 1
-            g = sums[-1].errors(replace(reader, inputs=run.spikes), pulled, weights, last)
-        player = one.player
-        n_pre = player.n_in + (player.size if player.loops else 0)
-        found, traced = local(
-            run, piece.sent[layer], g, n_pre, one.late, piece.begin, traces[layer], carry_on,
-            threads,
-        )  # fmt: skip
-        after.append(traced)
-        one.add_local(found)
-    return after
 
 
 class _Sums:
@@ -281,7 +286,7 @@ class _Sums:
         g = self._back(run, pulled, self.taus)
         self._add(
             weight=g.weight, delay=g.delay, tau_mem=g.tau_mem, tau_syn=g.tau_syn,
-            axonal_delay=np.bincount(run.inputs.units, g.in_times, run.inputs.size),
+            axonal_delay=np.bincount(run.inputs.units, g.in_times, run.inputs.size).astype(float),
         )  # fmt: skip
         return np.asarray(g.in_times)
 

@@ -11,6 +11,7 @@ from evsim import Spikes
 
 from ...dense.on_grid import OnGrid
 from ...synapses import Synapses
+from ...tensors import as_tensors
 from . import event_rule, grid_rule
 from .stages import Feedback
 
@@ -53,10 +54,10 @@ def online(
         On a grid, whether the part of the Gaussian before the spike is left out, which needs no
         look ahead, and hardly learns.
 
-    Yields
-    ------
-    tensor [recording, class]
-        Values so far.
+    Returns
+    -------
+    iterator of tensor [recording, class]
+        Values so far, at the end of each stretch.
 
     Raises
     ------
@@ -78,7 +79,7 @@ def online(
         return grid_rule.online(model, inputs, labels, every, width, feedback, causal)
     if causal:
         raise ValueError("causal = True: the exact rule of events looks at no later times anyway")
-    return event_rule.online(model, inputs, labels, every, feedback)
+    return event_rule.online(model, as_tensors(inputs, "model"), labels, every, feedback)
 
 
 def backward(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,7 @@ class Stage:
 
     name: str
     layer: Spiking | Readout
-    before: tuple[Delay, ...]
+    before: tuple[Any, ...]
 
 
 def stages(model: nn.Module) -> tuple[list[Stage], Stage]:
