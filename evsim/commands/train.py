@@ -238,6 +238,16 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
             f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have fewer than "
             f"{_LEAST_STEPS} steps; give a shorter one"
         )
+    if s.every is not None and s.dt is not None and s.every < s.dt:
+        raise ValueError(
+            f"every = {s.every:g}: is shorter than a step, dt = {s.dt:g}; give a longer one, or a "
+            "shorter step"
+        )
+    if s.every is not None and parts.train.duration > _MOST_STEPS * s.every:
+        raise ValueError(
+            f"every = {s.every:g}: parameters would move more than {_MOST_STEPS:,} times in "
+            f"recordings of {parts.train.duration:g} s; give a longer one"
+        )
     late = s.max_delay if s.delay != "none" else None
     if s.dt is not None and late is not None and late < s.dt:
         raise ValueError(
