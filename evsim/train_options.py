@@ -89,9 +89,9 @@ Rate = Annotated[
     StepSize,
     _told(
         "Step of weights, as a share of their root mean square: 0.1 moves weights of about 2 "
-        "by up to 0.2. With methods of networks by name the step itself.",
+        "by up to 0.2. With slayer, delrec and dcls the step itself.",
         "X",
-        default="0.1; published with other methods",
+        default="0.1; 0.05 with three-factor on a grid, published with other methods",
         group=OPTIMISER,
     ),
 ]
@@ -100,7 +100,8 @@ DelayRate = Annotated[
     _told(
         "Step of delays [s]: 0.002 moves one by up to 2 ms.",
         "S",
-        default="0.002; published with other methods",
+        default="0.002; a tenth of a step with three-factor on a grid, published with other "
+        "methods",
         group=OPTIMISER,
     ),
 ]
@@ -109,7 +110,7 @@ Patience = Annotated[
     _told(
         "End when the validation has not improved for so many epochs; 0 trains all of them.",
         default=f"{_PATIENCE_DIGITS} for digits, else {_PATIENCE}; {_PATIENCE_SLAYER} with slayer, "
-        "0 with delrec and dcls",
+        "0 with delrec, dcls, and three-factor on a grid",
         group=OPTIMISER,
     ),
 ]
@@ -266,7 +267,7 @@ class TrainSettings(Struct, frozen=True):
             "Longest delay [s].",
             "S",
             default=f"{_MAX_DELAY:g}, or a quarter of a recording; with delrec all of it, with "
-            "dcls 24 steps",
+            f"dcls 24 steps, with three-factor on a grid {RULE_LONGEST}",
             group=NETWORK,
         ),
     ] = None
@@ -376,7 +377,7 @@ class TrainSettings(Struct, frozen=True):
         _told(
             "Step of the time grid of other methods than exact [s].",
             "S",
-            default=f"{SLAYER_DT:g}",
+            default=f"{SLAYER_DT:g}; {RULE_DT:g} with three-factor",
             group=OPTIMISER,
         ),
     ] = None
@@ -446,7 +447,7 @@ class TrainSettings(Struct, frozen=True):
         """
         if self.patience is not None:
             return self.patience
-        if self.scheduled:
+        if self.scheduled or (self.method == "three-factor" and not self.exact):
             return 0  # the last epochs, of small steps, are the best ones
         if self.method == "slayer":
             return _PATIENCE_SLAYER
