@@ -18,6 +18,7 @@ from ..training.method import EXACT, Method
 from ..training.start import spiking_layers
 from .recipe import Recipe
 from .three_factor import online
+from .three_factor.rule import WIDTH
 
 _TAU_MEM, _TAU_READOUT = 20e-3, 20e-3  # [s]
 _TAIL = 5  # time constants of the readout that are waited for after the last arrival
@@ -140,7 +141,8 @@ def fit_on_grid(model: FromSpikes, spikes: Spikes, rate: float = 15.0) -> None:
     """
     raster = model.raster(spikes)
     wanted = rate * float(spikes.times.max()) if len(spikes.times) else 0.0
-    *hidden, readout = model
+    layers: list[Any] = list(model)
+    *hidden, readout = layers
     for layer in hidden:
         first, low, high = layer.weight.clone(), 1 / _SPAN, _SPAN
         fired = raster
@@ -211,7 +213,7 @@ def random_feedback(layers: Sequence[Spiking], n_classes: int, seed: int) -> lis
 def rule_method(
     model: nn.Sequential,
     every: float | None = None,
-    width: float = 2e-3,
+    width: float = WIDTH,
     random: bool = False,
     seed: int = 0,
 ) -> Method:
@@ -237,11 +239,12 @@ def rule_method(
         Its ``online`` keeps nothing from batch to batch.
     """
     hidden = spiking_layers(model)
-    drawn = random_feedback(hidden, model[-1].out_features, seed) if random else None
+    readout: Any = model[-1]
+    drawn = random_feedback(hidden, readout.out_features, seed) if random else None
 
     def rule(model: nn.Module, batch: Spikes, labels: Tensor) -> Iterator[Tensor]:
-        weight = model[-1].weight  # type: ignore[index]
-        back = None if drawn is None else [one.to(weight) for one in drawn]
-        return online(model, batch, labels.to(weight.device), every, width, back)
+        like: Tensor = readout.weight
+        back = None if drawn is None else [one.to(like) for one in drawn]
+        return online(model, batch, labels.to(like.device), every, width, back)
 
     return Method(EXACT.optimizer, EXACT.loss, online=rule)
