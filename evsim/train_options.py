@@ -13,8 +13,11 @@ import msgspec
 from msgspec import Meta, Struct
 
 from evsim.bits import MOST as MOST_BITS
-from evsim.bits import TERNARY, check_weight_bits
+from evsim.bits import TERNARY
 from evsim.schema import NotNegative, check_fields
+from evsim.train_rules import PUBLISHED as PUBLISHED
+from evsim.train_rules import method_of as method_of
+from evsim.train_rules import refuse_misfits
 
 NAMED = ("digits", "yin-yang", "coincidence")  # data sets; others are files or folders
 PIXELS = "ps-mnist:"  # before the folder of MNIST, whose pixels come one after the other
@@ -28,7 +31,8 @@ LACKING = {
     "patience": 0, "weight_bits": None, "delay_bits": None, "levels": "learnt",
     "full_readout": False, "fit": "unit", "method": "exact", "dt": None, "preset": None,
     "device": "cpu", "learn_delays": True, "first_delay": None,
-    "readout": None, "recordings": None, "validation": 0.1,
+    "readout": None, "recordings": None, "validation": 0.1, "sparse": 0.0, "exact": False,
+    "feedback": None, "every": None, "width": None,
 }  # fmt: skip
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
@@ -41,27 +45,19 @@ Loop = Literal["none", "dense", "conv"]
 Levels = Literal["learnt", "fixed"]
 Reading = Literal["votes", "last", "sum"]
 Fit = Literal["unit", "layer"]
-MethodName = Literal["exact", "slayer", "delrec", "conv-delrec", "dcls"]
+MethodName = Literal["exact", "slayer", "delrec", "conv-delrec", "dcls", "three-factor"]
+Feedback = Literal["readout", "random"]
 Preset = Literal[
     "axonal-shd", "delrec-shd", "delrec-shd-4", "delrec-shd-small", "delrec-ssc", "delrec-psmnist",
     "conv-delrec-shd", "conv-delrec-shd-4", "conv-delrec-ssc", "dcls-shd",
 ]  # fmt: skip
-# The settings of which network a method takes if no other is named.
-PUBLISHED = {
-    "slayer": "axonal-shd", "delrec": "delrec-shd", "conv-delrec": "conv-delrec-shd",
-    "dcls": "dcls-shd",
-}  # fmt: skip
 SLAYER_EPOCHS, SLAYER_DT = 100, 10e-3  # fewer and longer than the published 1000 and 4 ms
 # Whose recipe has an augmentation of its own.
 TRIPLED = ("delrec-shd", "delrec-shd-4")
 # Less than the published 150, 256 and 256 256: minutes on a few cores.
 DELREC_EPOCHS, DELREC_BATCH, DELREC_HIDDEN = 30, 64, (64, 64)
-ALONE: dict[str, dict[str, tuple[str, ...]]] = {  # what a method has none else of; the usual first
-    "slayer": {"delay": ("axonal",), "recurrent": ("none",), "fit": ("layer",)},
-    "delrec": {"delay": ("axonal", "none"), "recurrent": ("dense", "none"), "fit": ("unit",)},
-    "conv-delrec": {"delay": ("axonal", "none"), "recurrent": ("conv", "none"), "fit": ("unit",)},
-    "dcls": {"delay": ("synaptic",), "recurrent": ("none",), "fit": ("unit",)},
-}
+# Of three-factor rules on a grid; with --exact settings are those of exact.
+RULE_DT, RULE_LONGEST = 5e-3, 25  # the longest delay is published [steps]
 
 
 def _told(text: str, metavar: str = "N", **more: Any) -> Meta:
@@ -93,9 +89,9 @@ Rate = Annotated[
     StepSize,
     _told(
         "Step of weights, as a share of their root mean square: 0.1 moves weights of about 2 "
-        "by up to 0.2. With other methods the step itself.",
+        "by up to 0.2. With slayer, delrec and dcls the step itself.",
         "X",
-        default="0.1; published with other methods",
+        default="0.1; 0.05 with three-factor on a grid, published with other methods",
         group=OPTIMISER,
     ),
 ]
@@ -104,7 +100,8 @@ DelayRate = Annotated[
     _told(
         "Step of delays [s]: 0.002 moves one by up to 2 ms.",
         "S",
-        default="0.002; published with other methods",
+        default="0.002; a tenth of a step with three-factor on a grid, published with other "
+        "methods",
         group=OPTIMISER,
     ),
 ]
@@ -113,7 +110,7 @@ Patience = Annotated[
     _told(
         "End when the validation has not improved for so many epochs; 0 trains all of them.",
         default=f"{_PATIENCE_DIGITS} for digits, else {_PATIENCE}; {_PATIENCE_SLAYER} with slayer, "
-        "0 with delrec and dcls",
+        "0 with delrec, dcls, and three-factor on a grid",
         group=OPTIMISER,
     ),
 ]
@@ -181,9 +178,15 @@ class TrainSettings(Struct, frozen=True):
     validation : float
         Share of those to train with that are kept for validation, where the data have no such
         part.
+    sparse : float
+        Share of the synapses of hidden layers, loops included, that is left out.
     method : str
         How gradients are found: "exact", of events; others on a time grid, with the settings of
         a network of `evsim.gradients.methods`, which are the defaults then; see `PUBLISHED`.
+    exact : bool
+        Whether "three-factor" is of events, too.
+    feedback, every, width
+        Of "three-factor", see `evsim.gradients.methods.by_errors.rule_method`.
     preset : str or None
         The network of `evsim.gradients.methods` whose sizes and settings are the defaults.
     device : str
@@ -264,7 +267,7 @@ class TrainSettings(Struct, frozen=True):
             "Longest delay [s].",
             "S",
             default=f"{_MAX_DELAY:g}, or a quarter of a recording; with delrec all of it, with "
-            "dcls 24 steps",
+            f"dcls 24 steps, with three-factor on a grid {RULE_LONGEST}",
             group=NETWORK,
         ),
     ] = None
@@ -276,6 +279,15 @@ class TrainSettings(Struct, frozen=True):
         bool,
         _told("Train delays; else they stay what they are at first.", group=NETWORK),
     ] = True
+    sparse: Annotated[
+        Annotated[float, Meta(ge=0, lt=1)],
+        _told(
+            "Share of the synapses of hidden units that is left out at random, with exact and "
+            "three-factor.",
+            "SHARE",
+            group=NETWORK,
+        ),
+    ] = 0.0
     readout: Annotated[
         Reading | None,
         _told(
@@ -322,16 +334,50 @@ class TrainSettings(Struct, frozen=True):
         MethodName,
         _told(
             "How gradients are found: exact, of events; on a time grid, for axonal delays slayer, "
-            "for those of loops delrec, with a kernel conv-delrec, for those of synapses dcls.",
+            "for those of loops delrec, with a kernel conv-delrec, for those of synapses dcls; "
+            "three-factor, by traces at the synapses, as time goes on.",
             group=OPTIMISER,
         ),
     ] = "exact"
+    exact: Annotated[
+        bool,
+        _told(
+            "Of three-factor: exact traces, of events, in place of a time grid.", group=OPTIMISER
+        ),
+    ] = False
+    feedback: Annotated[
+        Feedback | None,
+        _told(
+            "What sends errors of three-factor to hidden units: the readout's weights, or fixed "
+            "random ones.",
+            default="readout; random for several hidden layers",
+            group=OPTIMISER,
+        ),
+    ] = None
+    every: Annotated[
+        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
+        _told(
+            "Move parameters each S seconds of a recording, with three-factor.",
+            "S",
+            default="at its end",
+            group=OPTIMISER,
+        ),
+    ] = None
+    width: Annotated[
+        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
+        _told(
+            "Width of the bell that stands for a spike in a delay's trace, with three-factor [s].",
+            "S",
+            default="a step",
+            group=OPTIMISER,
+        ),
+    ] = None
     dt: Annotated[
         Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
         _told(
             "Step of the time grid of other methods than exact [s].",
             "S",
-            default=f"{SLAYER_DT:g}",
+            default=f"{SLAYER_DT:g}; {RULE_DT:g} with three-factor",
             group=OPTIMISER,
         ),
     ] = None
@@ -361,54 +407,7 @@ class TrainSettings(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse bits that nothing has, and what does not go with the method."""
-        if self.weight_bits is not None:
-            check_weight_bits(self.weight_bits)
-        elif self.levels != "learnt" or self.full_readout:
-            raise ValueError("levels and full_readout are about weight_bits; give these, too")
-        if self.delay_bits is not None and self.delay == "none":
-            raise ValueError(
-                f"delay_bits = {self.delay_bits}, but there are no delays: delay = none"
-            )
-        if self.method == "exact" and self.dt is not None:
-            raise ValueError(
-                f"dt = {self.dt:g}, but exact gradients need no grid: leave it out, or give "
-                f"method = {', '.join(PUBLISHED)}"
-            )
-        if self.method == "exact" and self.device != "cpu":
-            raise ValueError(
-                f"device = {self.device}, but exact gradients are found on the cpu: leave it out"
-            )
-        if self.preset is not None and self.method != method_of(self.preset):
-            raise ValueError(
-                f"preset = {self.preset} is for method = {method_of(self.preset)}, "
-                f"not {self.method}"
-            )
-        if self.readout is not None and not self.scheduled:
-            raise ValueError(
-                f"readout = {self.readout}, but that of {self.method} is another: leave it out"
-            )
-        if self.method == "slayer" and self.full_readout:
-            raise ValueError("full_readout = True, but networks of slayer have no readout")
-        for name, known in ALONE.get(self.method, {}).items():
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)}, but {self.method} knows {name} = "
-                    f"{' or '.join(known)} alone: leave it out, or give method = exact"
-                )
-        if self.scheduled and self.recurrent == "none" and self.delay == "axonal":
-            raise ValueError(
-                f"delay = {self.delay}, but recurrent = none leaves {self.method} no loop that "
-                "could be late: give delay = none, too"
-            )
-        if self.delay == "none" and not (self.learn_delays and self.first_delay is None):
-            name = "first_delay" if self.learn_delays else "learn_delays"
-            raise ValueError(f"{name} is about delays, and there are none: delay = none")
-        if self.scheduled and self.few_bits:
-            name = "delay_bits" if self.weight_bits is None else "weight_bits"
-            raise ValueError(
-                f"{name} = {getattr(self, name):g}, but {self.method} has no few bits: leave it "
-                "out, or give method = exact or slayer"
-            )
+        refuse_misfits(self)
 
     def at_full_precision(self) -> TrainSettings:
         """Return the same settings without few bits."""
@@ -419,6 +418,16 @@ class TrainSettings(Struct, frozen=True):
     def few_bits(self) -> bool:
         """Whether weights or delays are on a few levels."""
         return self.weight_bits is not None or self.delay_bits is not None
+
+    @property
+    def by_events(self) -> bool:
+        """Whether the network is trained by events, and not on a grid."""
+        return self.method == "exact" or self.exact
+
+    @property
+    def random_feedback(self) -> bool:
+        """Whether errors of three-factor go back through random weights."""
+        return self.feedback == "random" or (self.feedback is None and len(self.layers) > 1)
 
     @property
     def scheduled(self) -> bool:
@@ -438,7 +447,7 @@ class TrainSettings(Struct, frozen=True):
         """
         if self.patience is not None:
             return self.patience
-        if self.scheduled:
+        if self.scheduled or (self.method == "three-factor" and not self.exact):
             return 0  # the last epochs, of small steps, are the best ones
         if self.method == "slayer":
             return _PATIENCE_SLAYER
@@ -454,7 +463,7 @@ class TrainSettings(Struct, frozen=True):
             return False
         if self.augment is not None:
             return self.augment
-        if self.method != "exact":
+        if not self.by_events:
             return False
         if self.dataset in NAMED:
             return self.dataset == "digits" and self.held_out is not None
@@ -474,9 +483,3 @@ class TrainSettings(Struct, frozen=True):
         if self.max_delay is None and self.scheduled:
             return duration
         return min(_MAX_DELAY, duration / 4) if self.max_delay is None else self.max_delay
-
-
-def method_of(preset: str) -> str:
-    """Return which method a published network is trained with."""
-    kinds = {"axonal": "slayer", "delrec": "delrec", "conv": "conv-delrec", "dcls": "dcls"}
-    return kinds[preset.partition("-")[0]]

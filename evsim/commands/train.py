@@ -42,6 +42,7 @@ _TAP = 16  # bytes of a synapse and step, where a delay is a bell: shares, their
 _READ = 256  # recordings of a part that are compared at a time
 _LEAST_STEPS = 3  # of a grid: one for each layer of spikes that arrive later
 _MOST_STEPS = 10_000  # of a grid; each keeps the state of every unit and recording of a batch
+_NEAR = 1e-6  # of a whole number of steps, as a share
 _LONG = 1.0  # what takes longer is told [s]
 
 
@@ -237,6 +238,15 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
         raise ValueError(
             f"dt = {s.dt:g}: recordings of {parts.train.duration:g} s have fewer than "
             f"{_LEAST_STEPS} steps; give a shorter one"
+        )
+    if s.every is not None and s.dt is not None:
+        steps = round(s.every / s.dt)
+        if abs(s.every / s.dt - steps) > _NEAR * steps:
+            raise ValueError(f"every = {s.every:g}: must be a whole number of steps, dt = {s.dt:g}")
+    if s.every is not None and parts.train.duration > _MOST_STEPS * s.every:
+        raise ValueError(
+            f"every = {s.every:g}: parameters would move more than {_MOST_STEPS:,} times in "
+            f"recordings of {parts.train.duration:g} s; give a longer one"
         )
     late = s.max_delay if s.delay != "none" else None
     if s.dt is not None and late is not None and late < s.dt:

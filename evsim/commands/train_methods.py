@@ -8,17 +8,15 @@ from typing import TYPE_CHECKING, Any
 from evsim.commands.parts import Parts
 from evsim.network import Network
 from evsim.train_options import (
-    ALONE,
     DELREC_BATCH,
     DELREC_EPOCHS,
     DELREC_HIDDEN,
-    PUBLISHED,
     SLAYER_DT,
     SLAYER_EPOCHS,
     TrainOptions,
     TrainSettings,
-    method_of,
 )
+from evsim.train_rules import ALONE, PUBLISHED, method_of
 from evsim.words import count
 
 if TYPE_CHECKING:
@@ -50,6 +48,8 @@ def with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     preset = asked.get("preset")
     published = None if preset is None else recipe(preset)
     method = asked.get("method", "exact" if preset is None else method_of(preset))
+    if method == "three-factor" and not asked.get("exact"):
+        return _rule_defaults(asked)
     if method not in PUBLISHED:
         return asked
     if method != "slayer" and "fit" in asked:
@@ -73,6 +73,24 @@ def with_defaults(asked: dict[str, Any]) -> dict[str, Any]:
     if preset and published.validation:
         usual["validation"] = published.validation
     return {**usual, **quick, **asked}
+
+
+def _rule_defaults(asked: dict[str, Any]) -> dict[str, Any]:
+    """Return what is asked for, with the settings of three-factor rules on a grid."""
+    from evsim.gradients.methods.by_errors import THREE_FACTOR as published
+
+    if "fit" in asked:
+        raise ValueError(
+            f"fit = {asked['fit']}, but first weights of three-factor on a grid have one factor "
+            "per layer: leave it out, or give exact"
+        )
+    dt = asked.get("dt") or published.dt
+    usual = {
+        "dt": dt, "epochs": published.epochs, "batch": published.batch, "lr": published.lr,
+        "delay_lr": published.delay_lr / published.dt * dt,
+        "max_delay": published.longest_delay(dt), "width": dt,
+    }  # fmt: skip
+    return {**usual, **asked}
 
 
 def fitted(s: TrainSettings, parts: Parts) -> tuple[Parts, list[str]]:
@@ -137,9 +155,13 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
     new : bool
         Whether first weights are fitted to the data; step sizes depend on them.
     """
-    if s.method == "exact":
+    if s.by_events:
         return _exact(s, parts, new)
-    model, options, method = _slayer(s, parts, new) if s.method == "slayer" else _valued(s, parts)
+    if s.method == "three-factor":
+        model, options, method = _by_rule(s, parts, new)
+    else:
+        counts = s.method == "slayer"
+        model, options, method = _slayer(s, parts, new) if counts else _valued(s, parts)
     try:
         model.to(s.device)
         float(next(model.parameters()).detach().sum())  # of which "meta" has none
@@ -150,6 +172,7 @@ def make(s: TrainSettings, parts: Parts, new: bool) -> Made:
 
 
 def _exact(s: TrainSettings, parts: Parts, new: bool) -> Made:
+    from evsim.gradients.methods.by_errors import leave_out
     from evsim.gradients.training.method import EXACT
     from evsim.gradients.training.start import delay_model, fit_weights
 
@@ -159,10 +182,36 @@ def _exact(s: TrainSettings, parts: Parts, new: bool) -> Made:
         s.longest_delay(duration), tau_output=min(_TAU_OUTPUT, duration / 4),
     )  # fmt: skip
     _begin_delays(s, model)
+    leave_out(model, s.sparse, s.seed)
     if new:
         batch = next(parts.train.batches(_FIT, shuffle=True, seed=s.seed))
         fit_weights(model, batch, per_unit=s.fit == "unit")
-    return model, TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr), EXACT
+    method = EXACT if s.method == "exact" else _rule(s, model)
+    return model, TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr), method
+
+
+def _by_rule(s: TrainSettings, parts: Parts, new: bool) -> Made:
+    """Return a network of the grid that a three-factor rule trains."""
+    from evsim.gradients.methods.by_errors import fit_on_grid, integrating, leave_out
+
+    assert s.dt is not None
+    duration = parts.train.duration
+    sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
+    model = integrating(sizes, s.dt, s.longest_delay(duration), s.delay, s.recurrent)
+    _begin_delays(s, model)
+    leave_out(model, s.sparse, s.seed)
+    if new:
+        batch = next(parts.train.batches(_FIT_GRID, shuffle=True, seed=s.seed))
+        fit_on_grid(model, batch)
+    options = TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr, wake=0.0)
+    return model, options, _rule(s, model)
+
+
+def _rule(s: TrainSettings, model: nn.Sequential) -> Method:
+    from evsim.gradients.methods.by_errors import rule_method
+
+    width = {} if s.width is None else {"width": s.width}
+    return rule_method(model, s.every, **width, random=s.random_feedback, seed=s.seed)
 
 
 def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
@@ -232,17 +281,21 @@ def _begin_delays(s: TrainSettings, model: nn.Module) -> None:
     begin_delays(model, s.first_delay, s.learn_delays)
 
 
-def on_grid(net: Network, dt: float) -> nn.Sequential:
-    """Return the model on a grid of which a network was exported, from `Spikes` to counts.
+def on_grid(net: Network, dt: float, method: str = "slayer") -> nn.Sequential:
+    """Return the model on a grid of which a network was exported, from `Spikes`.
 
     Parameters
     ----------
     net : Network
-        Of a training with slayer.
+        Of a training with slayer, to counts, or with three-factor, to a value per class.
     dt : float
         Length of a step [s].
+    method : str
+        Which of them.
     """
-    from evsim.gradients.dense import Counting, from_network
+    from evsim.gradients.dense import Counting, FromSpikes, from_network
 
+    if method == "three-factor":
+        return FromSpikes(*from_network(net, dt))
     layers = from_network(net, dt, delays="floor", refire=True)
     return Counting(*layers, binary=True)

@@ -124,7 +124,8 @@ def full_precision(
         except (OSError, ValueError):  # whatever it is, it is not that training
             continue
         if n_epochs > 0 and _built_alike(net, own):
-            model = net.to_torch() if settings.dt is None else on_grid(net, settings.dt)
+            dt, method = settings.dt, settings.method
+            model = net.to_torch() if dt is None else on_grid(net, dt, method)
             tested, name = score(model, parts.test), plain(folder.name, LINE)
             return f"at full precision {tested}, {full} ({name}, {count(n_epochs, 'epoch')})"
     return (

@@ -21,6 +21,8 @@ class FromSpikes(nn.Sequential):
         Keyword: whether an input unit has one spike at a step, however many fell there.
     trimmed : bool
         Keyword: whether a batch ends with the step of its last spike.
+    tail : int
+        Keyword: how many more steps it has then, for what arrives later.
 
     Raises
     ------
@@ -36,10 +38,14 @@ class FromSpikes(nn.Sequential):
     """
 
     def __init__(
-        self, *layers: nn.Module | dict[str, nn.Module], binary: bool = False, trimmed: bool = False
+        self,
+        *layers: nn.Module | dict[str, nn.Module],
+        binary: bool = False,
+        trimmed: bool = False,
+        tail: int = 0,
     ) -> None:
         super().__init__(*layers)  # type: ignore[arg-type]
-        self.binary, self.trimmed = binary, trimmed
+        self.binary, self.trimmed, self.tail = binary, trimmed, tail
         if not len(self) or not isinstance(self[0], OnGrid):
             raise ValueError(f"{type(self).__name__}: the first module must be a dense layer")
 
@@ -49,7 +55,7 @@ class FromSpikes(nn.Sequential):
         raster = to_raster(spikes, first.dt, first.weight.dtype, first.weight.device)
         if self.trimmed:
             filled = raster.any(dim=2).any(dim=0).nonzero()
-            raster = raster[:, : int(filled.max()) + 1 if len(filled) else 1]
+            raster = raster[:, : (int(filled.max()) if len(filled) else 0) + 1 + self.tail]
         return raster.clamp(max=1) if self.binary else raster
 
     def forward(self, spikes: Spikes) -> Tensor:
@@ -63,7 +69,7 @@ class Counting(FromSpikes):
 
     Parameters
     ----------
-    *layers, binary, trimmed
+    *layers, binary, trimmed, tail
         As of `FromSpikes`; the last layer spikes.
 
     Raises

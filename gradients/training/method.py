@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from evsim import Spikes
 from evsim.train_options import TrainOptions
 
 from .step_sizes import adam
@@ -42,12 +43,18 @@ class Method:
         have to keep.
     begin : callable
         Called with the model, an epoch and `TrainOptions` before the epoch.
+    online : callable or None
+        In place of back-propagation: from a model, a batch of `Spikes` and its labels
+        [recording] to an iterator of values [recording, class]. Before it gives some, it adds to
+        ``.grad`` of the parameters, which the `Trainer` then moves before it asks for the next.
+        What it keeps on the way ends with the batch. Only in one process.
     """
 
     optimizer: Callable[[nn.Module, TrainOptions], torch.optim.Optimizer]
     loss: Callable[[Tensor, Tensor], Tensor]
     steps: Callable[[dict[str, Any], int, TrainOptions], dict[str, Any]] = decayed
     begin: Callable[[nn.Module, int, TrainOptions], None] = _as_it_is
+    online: Callable[[nn.Module, Spikes, Tensor], Iterator[Tensor]] | None = None
 
 
 def cross_entropy(values: Tensor, labels: Tensor) -> Tensor:

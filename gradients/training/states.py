@@ -94,7 +94,12 @@ class Checkpoint(Struct, frozen=True):
 
 
 def sound_state(
-    state: object, new: dict[str, Any], model: nn.Module, n_batches: int, steps: Steps
+    state: object,
+    new: dict[str, Any],
+    model: nn.Module,
+    n_batches: int,
+    steps: Steps,
+    several: bool = False,
 ) -> dict[str, Any]:
     """Return the state of a training, once all of it has been looked at.
 
@@ -107,10 +112,12 @@ def sound_state(
     model : Module
         The trainer's.
     n_batches : int
-        Steps of an epoch.
+        Batches of an epoch.
     steps : callable
         From a group of the optimiser and an epoch to what the group has in it, see
         `evsim.gradients.training.method.Method`.
+    several : bool
+        Whether a batch may take more than one step of the optimiser.
 
     Returns
     -------
@@ -129,16 +136,17 @@ def sound_state(
     parameters = _sound_parameters("model", found.model, new["model"], model)
     average = _sound_tensors("average", found.average, new["average"])
     _check_model("average", average, model, "module.")
-    if int(average["n_averaged"]) != n_steps:
+    taken = int(average["n_averaged"])
+    if taken < n_steps or (taken > n_steps and not (several and n_steps)):
         raise ValueError(
-            f"average.n_averaged = {int(average['n_averaged'])}, must be {n_steps}: {len(history)} "
-            f"epochs of {n_batches} batches"
+            f"average.n_averaged = {taken}, must be {n_steps}{' or more' if several else ''}: "
+            f"{len(history)} epochs of {n_batches} batches"
         )
     return {
         "model": parameters,
         "average": average,
         "optimizer": _sound_optimizer(
-            found.optimizer, new["optimizer"], dict(model.named_parameters()), n_steps,
+            found.optimizer, new["optimizer"], dict(model.named_parameters()), taken,
             lambda group: steps(group, max(len(history) - 1, 0)),
         ),
         "history": history,

@@ -33,6 +33,7 @@ from ..synapses import Synapses
 from .averages import Averaged
 from .callbacks import Callback
 from .method import EXACT, Method, cross_entropy
+from .online import go_through
 from .processes import is_first, n_processes, share, shared, total
 from .progress import ProgressBar
 from .start import spiking_layers
@@ -133,7 +134,7 @@ class Trainer:
     method : Method
         How steps are taken and what is made small; that of `train` if left out.
     n_batches : int
-        Steps of an epoch.
+        Batches of an epoch, each of which is a step; or several, if ``method.online`` makes them.
     stopped : str
         Why the training ended before its last epoch, empty if it did not.
     """
@@ -154,6 +155,11 @@ class Trainer:
         for name, part in (("training", training), ("validation", validation)):
             if not len(part):
                 raise ValueError(f"the {name} part has no recordings")
+        if method.online is not None and n_processes() > 1:
+            raise ValueError(
+                "an online rule moves parameters within a batch, which processes can't share; "
+                "train in one process, without torchrun"
+            )
         self.callbacks = _sound([ProgressBar()] if callbacks is None else callbacks)
         self.n_batches = -(-len(training) // o.batch)
         self.stopped = ""
@@ -241,7 +247,10 @@ class Trainer:
             names the entry.
         """
         try:
-            sound = sound_state(state, self.state(), self.model, self.n_batches, self._steps)
+            sound = sound_state(
+                state, self.state(), self.model, self.n_batches, self._steps,
+                several=self.method.online is not None,
+            )  # fmt: skip
         except ValueError as error:
             raise ValueError(f"the checkpoint is not one of this training: {error}") from error
         self._put(sound)
@@ -322,16 +331,28 @@ class Trainer:
             raise _divergence(record.epoch)
 
     def _step(self, batch: Spikes) -> tuple[float, int, int]:
-        """Take one step; return the sum of losses, right answers and recordings."""
+        """Take a step, or those of a rule; return sum of losses, right answers, recordings."""
         self.optimizer.zero_grad()
-        sums = self.backward(batch)
+        if self.method.online is None:
+            sums = self.backward(batch)
+            self._move()
+            return sums
+        labels = _labels(batch)
+        values = go_through(
+            self.model, self.method.online, batch, labels, self.options.wake, self._move
+        )
+        labels = labels.to(values.device)
+        loss = float(self.method.loss(values, labels))
+        return loss, int((values.argmax(dim=1) == labels).sum()), len(batch)
+
+    def _move(self) -> None:
+        """Take a step of the optimiser, if all gradients are finite."""
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         if not all(bool(gradient.isfinite().all()) for gradient in gradients):
             # Before a layer is given what they make of its parameters.
             raise _divergence(len(self.history) + 1)
         self.optimizer.step()
         self._average.update_parameters(self.model)
-        return sums
 
     def backward(self, batch: Spikes) -> tuple[float, int, int]:
         """Add the gradient of the mean loss of a batch to that of the parameters.

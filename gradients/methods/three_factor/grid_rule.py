@@ -103,6 +103,7 @@ class _Network:
         self.players = [Player(stage, batch, moving) for stage in hidden]
         self.reader = Reader(readout, batch, moving)
         self.tracers = [Tracer(player, batch, taps) for player in self.players]
+        self.counts: list[Any] = [0] * len(self.players)  # of spikes [batch, unit]
 
     def run(self, raster: Tensor, labels: Tensor, stretch: int) -> Iterator[Tensor]:
         """Go through all stretches; see `online`."""
@@ -112,6 +113,8 @@ class _Network:
             with torch.no_grad():  # not while others compute
                 values = self._stretch(raster, labels, first, last)
             yield values
+        for player, counts in zip(self.players, self.counts, strict=True):
+            player.layer.remember(counts, n_steps)
 
     def _stretch(self, raster: Tensor, labels: Tensor, first: int, last: int) -> Tensor:
         parts: list[Any] = [*self.players, self.reader, *self.tracers]
@@ -149,6 +152,7 @@ class _Network:
     def _learn(self, played: list[Played], of: Tensor, start: int, stop: int) -> None:
         """Send the errors of a chunk of steps to the readout, and back to every unit."""
         reader, n_steps = self.reader, stop - start
+        self.counts = [n + one.fired.sum(1) for n, one in zip(self.counts, played, strict=True)]
         later = min(stop + reader.back, reader.now)
         responses = reader.responses(of, start, later)
         reader.learn(played[-1].fired, responses[:, :n_steps])
