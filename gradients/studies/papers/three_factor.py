@@ -21,26 +21,31 @@ from ..tables import Row, Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ONLY, WIDER, DRAWN = "weights only", "weights only, as many numbers", "random delays"
-RULE, LOCAL, EXACT = "rule", "exact local rule", "exact gradient"
 KINDS = ("axonal", "synaptic")
-# By the rule on the grid; then the two that learn exact delays.
-LEARNING = [(ONLY, "none"), (WIDER, "none")] + [
-    (name, kind) for name in (DRAWN, RULE, LOCAL, EXACT) for kind in KINDS
-]
-_SETTINGS: dict[str, dict[str, Any]] = {
-    ONLY: {"method": "three-factor"},
-    WIDER: {"method": "three-factor"},
-    DRAWN: {"method": "three-factor", "learn_delays": False},
-    RULE: {"method": "three-factor"},
-    LOCAL: {"method": "three-factor", "exact": True},
-    EXACT: {"method": "exact"},
-}
-# What lacks one thing. With delays of synapses there are twice as many numbers.
-_BESIDE = {DRAWN: ONLY, RULE: DRAWN, LOCAL: RULE, EXACT: LOCAL}
-SPARSE = 0.8  # of the synapses left out
-_UNITS, _EPOCHS, _LONGEST = 64, 8, 0.125  # delays of up to 25 steps of 5 ms
-_QUICK_UNITS, _QUICK_EPOCHS = 32, 3
+# On the grid by the published rule, and of events by exact traces: weights only, then delays.
+ONLY, WIDER, DRAWN, RULE = (
+    "weights only", "weights only, as many numbers", "random delays", "rule"
+)  # fmt: skip
+EVENTS_ONLY, EVENTS_WIDER, EVENTS_DRAWN = (f"exact: {name}" for name in (ONLY, WIDER, DRAWN))
+LOCAL, EXACT = "exact local rule", "exact gradient"
+_GRID: dict[str, Any] = {"method": "three-factor"}
+_EVENTS: dict[str, Any] = {"method": "three-factor", "exact": True}
+_KEPT: dict[str, Any] = {"learn_delays": False}
+WAYS: dict[str, dict[str, Any]] = {
+    ONLY: _GRID, WIDER: _GRID, DRAWN: {**_GRID, **_KEPT}, RULE: _GRID,
+    EVENTS_ONLY: _EVENTS, EVENTS_WIDER: _EVENTS, EVENTS_DRAWN: {**_EVENTS, **_KEPT},
+    LOCAL: _EVENTS, EXACT: {"method": "exact"},
+}  # fmt: skip
+# What lacks one thing; of random delays see `_weights_alone`.
+_BESIDE = {
+    WIDER: ONLY, RULE: DRAWN, EVENTS_ONLY: ONLY, EVENTS_WIDER: EVENTS_ONLY, LOCAL: EVENTS_DRAWN,
+    EXACT: LOCAL,
+}  # fmt: skip
+SPARSE, LOOPS = 0.8, ("none", "dense")  # share of synapses left out
+# Fewer recordings than there are, so that all networks are trained in an hour.
+_UNITS, _EPOCHS, _RECORDINGS = 32, 6, 800
+_QUICK_UNITS, _QUICK_EPOCHS, _QUICK_RECORDINGS = 24, 3, 300
+_LONGEST = 0.125  # [s], 25 steps of 5 ms
 _EVERY = 25e-3  # when decisions are looked at [s]
 _BATCH = 50
 # Paper B's abstract and summary, on SHD.
@@ -57,25 +62,28 @@ class ThreeFactor(Study):
     def points(self, quick: bool) -> list[Point]:
         """Return ways to learn, network by network."""
         networks = [(0.0, "none")] if quick else [(s, r) for s in (0.0, SPARSE) for r in LOOPS]
-        learning = [(name, kind) for name, kind in LEARNING if not quick or kind != "synaptic"]
+        kinds = KINDS[:1] if quick else KINDS
         return [
             {"learning": name, "delays": kind, "sparse": share, "recurrent": loop}
             for share, loop in networks
-            for name, kind in learning
+            for name in WAYS
+            for kind in (("none",) if "weights only" in name else kinds)
         ]
 
     def compute(self, point: Point, work: Work) -> Measured:
         """Train a network; count its numbers and spikes, and see when it decides."""
-        units, epochs = (_QUICK_UNITS, _QUICK_EPOCHS) if work.quick else (_UNITS, _EPOCHS)
+        units, epochs, recordings = _UNITS, _EPOCHS, _RECORDINGS
+        if work.quick:
+            units, epochs, recordings = _QUICK_UNITS, _QUICK_EPOCHS, _QUICK_RECORDINGS
         parts = work.parts()
-        if point["learning"] == WIDER:
+        if point["learning"] in (WIDER, EVENTS_WIDER):
             ends = parts.train.size, len(parts.train.class_names)
             units = as_many(units, *ends, point["sparse"], point["recurrent"] != "none")
         trained = work.train(
-            hidden=units, epochs=epochs, patience=0, delay=point["delays"],
+            hidden=units, epochs=epochs, recordings=recordings, patience=0, delay=point["delays"],
             sparse=point["sparse"], recurrent=point["recurrent"],
             **({} if point["delays"] == "none" else {"max_delay": _LONGEST}),
-            **_SETTINGS[point["learning"]],
+            **WAYS[point["learning"]],
         )  # fmt: skip
         kept = size(trained.trainer.model)
         return {
@@ -88,15 +96,10 @@ class ThreeFactor(Study):
     def control(self, point: Point) -> Point | None:
         """Return the network that lacks one thing; of weights alone, the one with fewer."""
         learning = point["learning"]
-        if learning == WIDER:
-            return {**point, "learning": ONLY}
-        if learning not in _BESIDE:
-            return None
-        beside = _BESIDE[learning]
-        if beside != ONLY:
-            return {**point, "learning": beside}
-        fair = ONLY if point["delays"] == "axonal" else WIDER
-        return {**point, "learning": fair, "delays": "none"}
+        if learning in (DRAWN, EVENTS_DRAWN):
+            return _weights_alone(point)
+        beside = _BESIDE.get(learning)
+        return None if beside is None else {**point, "learning": beside}
 
     def published(self, point: Point) -> str | None:
         """Return accuracies on SHD, of networks whose size isn't told."""
@@ -123,24 +126,21 @@ class ThreeFactor(Study):
         """Tell what delays are worth at equal size, and what the ways to learn differ in."""
         lines, worth = [], []
         for row in table.rows:
-            if row["learning"] not in (ONLY, WIDER):
-                lines.append(_beside(table, row, self.control(_point(row))))
+            control = self.control(_point(row))
+            if control is not None:
+                lines.append(_beside(table, row, control)[0])
             if row["learning"] in (RULE, LOCAL):
-                fair = _weights_alone(table, row)
-                found = difference(row["accuracy_of_seeds"], fair["accuracy_of_seeds"])
-                worth.append(comparison(found))
-                lines.append(
-                    f"{_told(row)} beside {fair['learning']}: {in_points(found)} points, "
-                    f"{worth[-1]}"
-                )
+                line, compared = _beside(table, row, _weights_alone(_point(row)))
+                lines.append(line)
+                worth.append(compared)
         lines += [_costs(row) for row in table.rows]
         told = f"{worth.count('better')} of {len(worth)} networks that learn delays online are"
         if worth and set(worth) == {"better"}:
             return [*lines, f"as published: delays are worth points at equal size: {told} better"]
-        return [*lines, f"differs: because {told} seen to be better than weights alone of equal size"]
-
-
-LOOPS = ("none", "dense")
+        return [
+            *lines,
+            f"differs: because {told} seen to be better than weights alone of equal size",
+        ]
 
 
 def as_many(units: int, n_inputs: int, n_classes: int, share: float, loop: bool) -> int:
@@ -182,10 +182,15 @@ def _point(row: Row) -> Point:
     return {name: row[name] for name in ("learning", "delays", "sparse", "recurrent")}
 
 
-def _weights_alone(table: Table, row: Row) -> Row:
-    """Return the network with weights alone that keeps as many numbers, or nearly."""
-    fair = ONLY if row["delays"] == "axonal" else WIDER
-    return table.row(**{**_point(row), "learning": fair, "delays": "none"})
+def _weights_alone(point: Point) -> Point:
+    """Return the network with weights alone that keeps as many numbers, or nearly.
+
+    Delays of synapses make twice as many; those of the few units that send hardly any.
+    """
+    several = point["delays"] == "synaptic"
+    grid = point["learning"] in (DRAWN, RULE)
+    fair = (WIDER if several else ONLY) if grid else (EVENTS_WIDER if several else EVENTS_ONLY)
+    return {**point, "learning": fair, "delays": "none"}
 
 
 def _networks(table: Table) -> list[tuple[float, str]]:
@@ -202,17 +207,22 @@ def _told(row: Row) -> str:
     return f"{_network_name(row['sparse'], row['recurrent'])}: {row['learning']}{kind}"
 
 
-def _beside(table: Table, row: Row, control: Point | None) -> str:
-    assert control is not None
+def _beside(table: Table, row: Row, control: Point) -> tuple[str, str]:
+    """Return a line on a row beside another, and what the difference says."""
     other = table.row(**control)
     found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-    return f"{_told(row)} beside {other['learning']}: {in_points(found)} points, {comparison(found)}"
+    compared = comparison(found)
+    return (
+        f"{_told(row)} beside {other['learning']}: {in_points(found)} points, {compared}",
+        compared,
+    )
 
 
 def _costs(row: Row) -> str:
+    decides = f"decides after {1e3 * row['latency']:.0f} ms"
     return (
         f"{_told(row)}: {row['units']:g} units, {row['numbers']:,.0f} numbers, {row['mbit']:.2f} "
-        f"Mbit, {row['spikes']:,.0f} spikes a recording, decided after {1e3 * row['latency']:.0f} ms"
+        f"Mbit, {row['spikes']:,.0f} spikes a recording, {decides}"
     )
 
 
