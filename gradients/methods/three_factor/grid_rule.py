@@ -18,7 +18,7 @@ from .reading import Reader
 from .stages import Feedback, Stage, checked_feedback, checked_labels, gradient_of_loss, stages
 from .tracing import Tracer
 
-CHUNK = 100  # steps that are played at a time; as many as the longest delay has, if that is longer
+CHUNK = 50  # steps that are played at a time; as many as the longest delay has, if that is longer
 
 
 def online(
