@@ -16,13 +16,20 @@ import statistics
 import subprocess
 import sys
 
+import numpy as np
 import torch
 from torch import nn
 
+from evsim import Spikes
 from evsim.gradients import dense
 from evsim.gradients.methods.three_factor import online
 from evsim.gradients.studies.measuring import in_turn, peak_mib
+from evsim.gradients.training.start import delay_model, fit_weights
 
+DELAYS = (
+    ("none", "none"), ("axonal", "none"), ("synaptic", "none"), ("axonal", "dense"),
+    ("synaptic", "dense"),
+)  # fmt: skip
 PLAIN = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 SIZES, DT, BATCH = (70, 64, 10), 5e-3, 32
 LOOP = {"recurrent": "dense", "recurrent_delay": "synaptic", "recurrent_max_delay": 60e-3}
@@ -99,6 +106,70 @@ def _peak(model, given, every):
     return peak_mib(lambda: _played(model, *given, every))
 
 
+def recordings(n, size, rate, duration):
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rate * size * duration, n)
+    times = np.concatenate([np.sort(rng.uniform(0, duration, count)) for count in counts])
+    units = rng.integers(0, size, len(times))
+    return Spikes(times, units, np.cumsum([0, *counts]), size, duration, rng.integers(0, 10, n))
+
+
+def events_time(rounds):
+    print("Events: a recording by the exact local rule, and by the gradient, over its forward pass")
+    for n, n_in, units in ((16, 70, 64), (16, 70, 128), (8, 700, 128)):
+        batch = recordings(n, n_in, 15.0, 0.7)
+        labels = torch.from_numpy(batch.labels)
+        for delay, recurrent in DELAYS:
+            torch.manual_seed(0)
+            model = delay_model(n_in, units, 10, delay, recurrent)
+            fit_weights(model, batch)
+
+            def forward(model=model, batch=batch):
+                with torch.no_grad():
+                    model(batch)
+
+            def by_rule(model=model, batch=batch, labels=labels):
+                list(online(model, batch, labels))
+
+            def exactly(model=model, batch=batch, labels=labels):
+                nn.functional.cross_entropy(model(batch), labels).backward()
+
+            plain, rule, exact = in_turn((forward, by_rule, exactly), rounds)
+            ratio, other = (
+                statistics.median(a / b for a, b in zip(one, plain, strict=True))
+                for one in (rule, exact)
+            )
+            told = f"{n_in}-{units}-10, delays {delay}, loop {recurrent}"
+            print(
+                f"  {told:<40} {1e3 * statistics.median(plain) / n:6.2f} ms forward, rule "
+                f"{ratio:.2f} (goal 3), gradient {other:.2f}"
+            )
+    print()
+
+
+def events_memory(seconds):
+    print(f"Events: memory of recordings of {seconds:g} s and {10 * seconds:g} s, 8 at a time")
+    for delay, recurrent in DELAYS:
+        for every in (None, 1.0):
+            torch.manual_seed(0)
+            model, peaks = delay_model(70, 256, 10, delay, recurrent), []
+            fit_weights(model, recordings(8, 70, 15.0, 1.0))
+            for duration in (seconds, seconds, 10 * seconds):  # the first one warms up
+                batch = recordings(8, 70, 15.0, duration)
+                labels = torch.from_numpy(batch.labels)
+                peaks.append(
+                    peak_mib(lambda m=model, x=batch, y=labels, e=every: _played(m, x, y, e))
+                )
+            told = f"delays {delay}, loop {recurrent}, " + (
+                "at the end" if every is None else f"every {every:g} s"
+            )
+            print(
+                f"  {told:<44} {peaks[1]:6.1f} and {peaks[2]:6.1f} MiB: "
+                f"{peaks[2] / peaks[1]:.2f} (goal 1.1)"
+            )
+    print()
+
+
 def _played(model, raster, labels, every):
     for _ in online(model, raster, labels, every=every):
         model.zero_grad(set_to_none=False)
@@ -107,12 +178,16 @@ def _played(model, raster, labels, every):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=("grid-time", "grid-memory"))
+    parser.add_argument(
+        "--only", choices=("grid-time", "grid-memory", "events-time", "events-memory")
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     parts = {
         "grid-time": lambda: grid_time(3 if arguments.quick else 9),
         "grid-memory": lambda: grid_memory(400 if arguments.quick else 1000),
+        "events-time": lambda: events_time(3 if arguments.quick else 9),
+        "events-memory": lambda: events_memory(10.0 if arguments.quick else 20.0),
     }
     for name, part in parts.items():
         if arguments.only not in (None, name):

@@ -310,10 +310,17 @@ class _Sums:
 
 def _between(given: Spikes, begin: float, end: float) -> Spikes:
     """Return the spikes of a piece, which ends at ``end``."""
-    there = (given.times >= begin) & (given.times < end)
-    before = np.concatenate([[0], np.cumsum(there)])
-    offsets = before[given.offsets]
-    return given.replace(given.times[there], given.units[there], offsets, duration=end, labels=None)
+    bounds = zip(given.offsets[:-1].tolist(), given.offsets[1:].tolist(), strict=True)
+    parts = []
+    for first, last in bounds:
+        low, high = np.searchsorted(given.times[first:last], (begin, end))
+        parts.append(slice(first + int(low), first + int(high)))
+    times, units = (
+        np.concatenate([values[part] for part in parts] or [values[:0]])
+        for values in (given.times, given.units)
+    )
+    offsets = np.cumsum([0, *(part.stop - part.start for part in parts)])
+    return given.replace(times, units, offsets, duration=end, labels=None)
 
 
 def _borders(given: Spikes, begin: float, end: float, n_units: int) -> list[float]:
