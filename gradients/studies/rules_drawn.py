@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLOURS = {LOCAL: GREEN, GAUSSIAN: PURPLE, SURROGATE: ORANGE, EXACT: DARK}
+_APART = 0.12  # of rules, so that bars of one place don't hide each other
 _BARS = {"ms": 4, "lw": 1, "elinewidth": 0.6, "capsize": 2}
 
 
@@ -65,7 +66,10 @@ def _beside_loops(
     """Draw a group of a rule against the strength of the loop, untrained and trained."""
     places = strengths_of(table)
     for rows in _by_training(table.where(**settings, group=group)):
-        at = [float(places.index(row["strength"])) for row in rows]
+        aside = _APART * (
+            list(_COLOURS).index(rows[0]["rule"]) - 1.5 + 0.3 * bool(rows[0]["steps"])
+        )
+        at = [places.index(row["strength"]) + aside for row in rows]
         draw_intervals(axes, at, rows, measure, **_look(rows[0]))
 
 
@@ -104,11 +108,10 @@ def _draw_widths(axes: Axes, table: Table, strength: float) -> None:
         draw_intervals(axes, [1e3 * row["width"] for row in rows], rows, "cosine", **_look(rows[0]))
         _in_ms(axes, [row["width"] for row in rows])
     for rows in _by_training(table.where(**{**settings, "kernel": "one-sided"})):
-        label = None if rows[0]["steps"] else "one-sided"
-        draw_intervals(
-            axes, [1e3 * width], rows, "cosine", fmt="x", color=DARK, label=label, **_BARS
-        )
-    axes.legend(fontsize="x-small")
+        how = {"fmt": "+"} if rows[0]["steps"] else {"fmt": "x", "label": "one-sided"}
+        at = 1e3 * width * (1.1 if rows[0]["steps"] else 0.9)
+        draw_intervals(axes, [at], rows, "cosine", color=DARK, **_BARS, **how)
+    axes.legend(fontsize="x-small", loc="lower left")
     axes.set_title(f"delays, strength {strength:g}")
     axes.set_xlabel("width of the Gaussian [ms]")
 
