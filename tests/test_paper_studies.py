@@ -14,7 +14,7 @@ from evsim.gradients.studies import find
 from evsim.gradients.studies.papers import bits, precision, precision_why
 from evsim.gradients.studies.tables import Table, table_of
 
-NAMES = ("bits", "growth", "precision", "precision-why")
+NAMES = ("bits", "growth", "precision", "precision-why", "rules")
 
 
 @pytest.mark.parametrize("quick", [False, True])
