@@ -187,7 +187,7 @@ def main():
         "grid-time": lambda: grid_time(3 if arguments.quick else 9),
         "grid-memory": lambda: grid_memory(400 if arguments.quick else 1000),
         "events-time": lambda: events_time(3 if arguments.quick else 9),
-        "events-memory": lambda: events_memory(10.0 if arguments.quick else 20.0),
+        "events-memory": lambda: events_memory(20.0 if arguments.quick else 40.0),
     }
     for name, part in parts.items():
         if arguments.only not in (None, name):

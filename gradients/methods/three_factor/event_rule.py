@@ -105,20 +105,22 @@ class _Network:
             player.take_parameters()
         borders = _borders(self.given, begin, end, self.n_units)
         carry_on = several or len(borders) > 2
-        at_begin = self.ways
+        at_begin, only = self.ways, None
         for piece in self._played(borders, at_begin, carry_on):
             for count, run in zip(self.counts, piece.runs, strict=False):
                 count += run.spikes.counts()
-            last = piece
-        self.ways, reader = last.ways, last.runs[-1]
+            self.ways, reader = piece.ways, piece.runs[-1]
+            only = piece if len(borders) == 2 else None
+            del piece  # before the next one is played
         values = torch.from_numpy(read(reader, False))
         pulled = pull(reader, gradient_of_loss(values, labels).numpy())
         sums = [_Sums(player) for player in self.players]
         sums[-1].add_direct(pulled)
-        pieces = [last] if len(borders) == 2 else self._played(borders, at_begin, carry_on)
-        for piece in pieces:
+        again = self._played(borders, at_begin, carry_on) if only is None else [only]
+        for piece in again:
             reader = replace(reader, inputs=piece.runs[-1].inputs)
             self._add(piece, sums, reader, pulled, carry_on)
+            del piece
         for one in sums:
             one.hand_out()
         return values
@@ -128,16 +130,22 @@ class _Network:
     ) -> Iterator[_Piece]:
         """Play a stretch piece by piece."""
         for begin, end in zip(borders[:-1], borders[1:], strict=True):
-            spikes = _between(self.given, begin, end)
-            piece = _Piece(begin, [], [], [])
-            for player, way in zip(self.players, ways, strict=True):
-                run, sent, after = player.play(way, spikes, begin if carry_on else None)
-                piece.runs.append(run)
-                piece.sent.append(sent)
-                piece.ways.append(after)
-                spikes = run.spikes
+            piece = self._play(begin, end, ways, carry_on)
             ways = piece.ways
             yield piece
+            del piece
+
+    def _play(self, begin: float, end: float, ways: Sequence[_Way], carry_on: bool) -> _Piece:
+        """Play a piece, layer by layer."""
+        spikes = _between(self.given, begin, end)
+        piece = _Piece(begin, [], [], [])
+        for player, way in zip(self.players, ways, strict=True):
+            run, sent, after = player.play(way, spikes, begin if carry_on else None)
+            piece.runs.append(run)
+            piece.sent.append(sent)
+            piece.ways.append(after)
+            spikes = run.spikes
+        return piece
 
     def _add(
         self, piece: _Piece, sums: Sequence[_Sums], reader: Run, pulled: Pull, carry_on: bool
@@ -324,11 +332,11 @@ def _between(given: Spikes, begin: float, end: float) -> Spikes:
 
 
 def _borders(given: Spikes, begin: float, end: float, n_units: int) -> list[float]:
-    """Return where the pieces of a stretch end, from its beginning on."""
-    share = (end - begin) / given.duration
-    n_spikes = max(len(given.times) * share, _BUSY * n_units * len(given) * (end - begin))
-    n_pieces = max(int(np.ceil(n_spikes / PIECE)), 1)
-    return [*np.linspace(begin, end, n_pieces + 1)[:-1].tolist(), end]
+    """Return where the pieces of a stretch begin, and the end; all but the last are as long."""
+    rate = max(len(given.times) / given.duration, _BUSY * n_units * len(given))  # [Hz]
+    length = PIECE / max(rate, PIECE / given.duration)
+    n_pieces = int(np.ceil((end - begin) / length - 1e-9))
+    return [*(begin + length * k for k in range(max(n_pieces, 1))), end]
 
 
 def _refuse_untraced(stage: Stage) -> None:
