@@ -53,10 +53,10 @@ OF_WEIGHT, OF_DELAY = 0, 1
 
 @kernel
 def play(
-    flow, scale, cells, row_of, taus, begin, end, pre_of, axonal, late,
+    flow, scale, cells, row_of, taus, begin, end, pre_of, axonal, late, growth, block,
     sent_times, sent_columns, sent_offsets, times, units, records, offsets, freed, g_times,
     kept, traces, own, own_cells, since, held,
-    waiting, waiting_columns, column_starts, cursor, coming, events, marks, current,
+    waiting, waiting_columns, risen, column_starts, cursor, coming, events, marks, current,
     d_weight, d_delay, d_cells, first, last,
 ):  # fmt: skip
     """Add the gradients of the spikes of recordings ``first`` to ``last`` to those given.
@@ -77,6 +77,8 @@ def play(
         if len(late) > 0:
             _sort_columns(sent_times, sent_columns, sent, waiting, column_starts)
             _await(begin, axonal, late, waiting, column_starts, cursor, coming)
+            if len(growth) > 0:
+                _rise(axonal, taus[:, 0], block, waiting, column_starts, risen)
         else:
             n_arrivals = _list_arrivals(
                 begin, end, axonal, sent_times, sent_columns, sent, waiting, waiting_columns
@@ -92,8 +94,8 @@ def play(
             row = row_of[j]
             if len(late) > 0:
                 _bring_up_apart(
-                    row, t, taus[:, row], traced, traces[at, row], pre_of, axonal, late,
-                    waiting, column_starts, cursor, coming,
+                    row, t, taus[:, row], traced, traces[at, row], pre_of, axonal, late, growth,
+                    block, waiting, risen, column_starts, cursor, coming,
                 )  # fmt: skip
             else:
                 _bring_up(
@@ -127,8 +129,8 @@ def play(
         for row in range(taus.shape[1] if kept else 0):
             if len(late) > 0:
                 _bring_up_apart(
-                    row, end, taus[:, row], traced, traces[at, row], pre_of, axonal, late,
-                    waiting, column_starts, cursor, coming,
+                    row, end, taus[:, row], traced, traces[at, row], pre_of, axonal, late, growth,
+                    block, waiting, risen, column_starts, cursor, coming,
                 )  # fmt: skip
             else:
                 _bring_up(
@@ -238,19 +240,51 @@ def _bring_up(
 
 
 @kernel
+def _rise(axonal, tau, block, waiting, column_starts, risen):
+    """Write e^(s/tau) for every spike, s after the beginning of its block of time."""
+    for c in range(len(axonal)):
+        for q in range(column_starts[c], column_starts[c + 1]):
+            s = waiting[q] + axonal[c] - int(waiting[q] / block) * block
+            risen[0, q] = exp(s / tau[TAU_MEM])
+            risen[1, q] = exp(s / tau[TAU_SYN])
+
+
+@kernel
 def _bring_up_apart(
-    row, t, tau, since, traces, pre_of, axonal, late, waiting, column_starts, cursor, coming
-):
-    """As `_bring_up`, where every synapse has arrivals of its own."""
+    row, t, tau, since, traces, pre_of, axonal, late, growth, block, waiting, risen,
+    column_starts, cursor, coming,
+):  # fmt: skip
+    """As `_bring_up`, where every synapse has arrivals of its own.
+
+    An arrival costs two exponentials of the time since then, e^(-(t - sent - delay)/tau). Where
+    ``growth`` = e^(delay/tau) is known, they are products of it, of a factor of the spike, and of
+    one of the block of time in which it was sent.
+    """
+    tau_mem, tau_syn = tau[TAU_MEM], tau[TAU_SYN]
     x, y, z = traces[X], traces[Y], traces[Z]
-    _carry(t, row, tau[TAU_MEM], tau[TAU_SYN], since, x, y, z)
+    _carry(t, row, tau_mem, tau_syn, since, x, y, z)
+    alike = tau_mem == tau_syn
+    gain = 0.0 if alike else tau_syn / (tau_mem - tau_syn)
+    known, left_v, left_i = -1, 0.0, 0.0
     for c in range(len(axonal)):
         at = coming[row, c]
         if at >= t:
             continue
-        q, more = cursor[row, c], late[row, c]
+        q, more, i = cursor[row, c], late[row, c], pre_of[c]
         while at < t:
-            _arrive(t - at, pre_of[c], tau[TAU_MEM], tau[TAU_SYN], x, y, z)
+            if len(growth) == 0:
+                _arrive(t - at, i, tau_mem, tau_syn, x, y, z)
+            else:
+                when = int(waiting[q] / block)
+                if when != known:
+                    known = when
+                    left_v = exp(-(t - when * block) / tau_mem)
+                    left_i = exp(-(t - when * block) / tau_syn)
+                keep_v = left_v * risen[0, q] * growth[0, row, c]
+                keep_i = left_i * risen[1, q] * growth[1, row, c]
+                x[i] += keep_i
+                y[i] += (t - at) / tau_syn * keep_i if alike else gain * (keep_v - keep_i)
+                z[i] += keep_v
             q += 1
             at = waiting[q] + axonal[c] + more if q < column_starts[c + 1] else inf
         cursor[row, c] = q

@@ -19,8 +19,9 @@ from evsim._layout import SRM
 from evsim.arrays import BoolArray, FloatArray
 
 from .in_flight import in_flight
-from .reverse import Run, flow_of, in_portions
+from .reverse import Run, factors_will_do, flow_of, in_portions
 
+_BLOCK = 32.0  # of the shortest time constant; factors grow by e^_BLOCK
 _KINDS = 3  # of parameters of a unit that are traced, as rows of cells from `threshold` on
 
 
@@ -146,7 +147,8 @@ def local(
         carried = unit.nothing(1, begin) if traces is None else traces
         if first < last:
             play(
-                *unit.constants, begin, run.spikes.duration, *unit.columns,
+                *unit.constants, begin, run.spikes.duration, *unit.columns[:3], *unit.growth,
+                *unit.columns[3:],
                 run.spikes.times, run.spikes.units, run.records, run.spikes.offsets, run.freed,
                 g_times, kept, *vars(carried).values(), *unit.scratch(most), *sums, first, last,
             )  # fmt: skip
@@ -176,6 +178,7 @@ class _Unit:
             flow, self.scale, cells, row_of.reshape(-1), np.ascontiguousarray(taus),
         )  # fmt: skip
         self.columns = self._columns(sent, apart)
+        self.growth = self._growth(cells[:2], self.columns[1], self.columns[2])
         counts = np.stack([np.diff(one.spikes.offsets) for one in sent])
         self.n_sent = int(counts.sum(axis=0).max(initial=1))
 
@@ -201,6 +204,15 @@ class _Unit:
             np.stack([one.spikes.offsets + c for one, c in zip(sent, counts, strict=False)]),
         )
 
+    def _growth(
+        self, taus: FloatArray, axonal: FloatArray, late: FloatArray
+    ) -> tuple[FloatArray, float]:
+        """Return e^(delay/tau) for both time constants [2, row, column], or none if it won't do."""
+        block, longest = _BLOCK * float(taus.min()), axonal.max() + late.max(initial=0.0)
+        if not len(late) or not factors_will_do(taus, longest):
+            return np.empty((0, 1, 1)), block
+        return np.exp(late / taus[:, :1, None]), block
+
     def nothing(self, n: int, begin: float) -> Traces:
         """Return the traces of recordings in which nothing has happened."""
         return Traces(
@@ -223,6 +235,7 @@ class _Unit:
         return [
             np.empty(self.n_sent),
             np.empty(self.n_sent, np.int64),
+            np.empty((2, self.n_sent)),
             np.empty(n_columns + 1, np.int64),
             np.empty((self.n_rows, n_columns), np.int64),
             np.empty((self.n_rows, n_columns)),

@@ -325,13 +325,9 @@ class _Layer:
 
     def _growth(self, delay: FloatArray, alike: bool) -> FloatArray:
         """Return e^(delay/tau) for both time constants, [2, pre, post], or none if it won't do."""
-        none = np.empty((0, 1, 1))
-        if not (alike and len(delay)):
-            return none
+        if not (alike and len(delay) and factors_will_do(self.constants[2][:2], delay.max())):
+            return np.empty((0, 1, 1))
         tau = self.constants[2][:2, 0]
-        apart = abs(tau[0] - tau[1]) / tau.max()
-        if 0 < apart < NEARLY_EQUAL or delay.max() > LONGEST * tau.min():
-            return none
         return np.exp(delay / tau[:, None, None])
 
     def zeros(self) -> list[FloatArray]:
@@ -390,6 +386,17 @@ class _Layer:
             stats[0],
             int(stats[1].sum()),
         )
+
+
+def factors_will_do(taus: FloatArray, longest: float) -> bool:
+    """Whether exponentials of delays may stand for those of times, in units with ``taus`` [2, n].
+
+    They must be the same for all, and neither nearly equal nor short beside the longest delay.
+    """
+    tau = taus[:, 0]
+    apart = abs(tau[0] - tau[1]) / tau.max()
+    nearly = 0 < apart < NEARLY_EQUAL
+    return bool((taus == tau[:, None]).all()) and not nearly and longest <= LONGEST * tau.min()
 
 
 def _population(net: Network) -> Population:

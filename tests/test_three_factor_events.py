@@ -46,7 +46,7 @@ def readout(n=UNITS, **options):
     return g.CubaLI(n, CLASSES, 10e-3, 5e-3, dtype=F64, **options)
 
 
-def network(*layers, seed=1):
+def network(*layers):
     return nn.Sequential(*layers)
 
 
@@ -114,6 +114,21 @@ def test_units_of_their_own_constants_masks_and_delays_between():
     assert_alike(found, wanted)
     assert not found["1.weight"][~mask].any()
     assert float(found["0.delay"].norm()) > 0 and float(found["2.delay"].norm()) > 0
+
+
+@pytest.mark.parametrize(
+    "tau_mem",
+    [torch.linspace(10e-3, 30e-3, UNITS, dtype=F64), 5.1e-3, 5e-3, 20e-3],
+    ids=["each its own", "nearly equal", "equal", "apart"],
+)
+def test_delays_of_synapses_with_any_time_constants(tau_mem):
+    """They are a matter of which exponentials are taken; see `_bring_up_apart`."""
+    layer = g.CubaLIF(INPUTS, UNITS, tau_mem, 5e-3, delay="synaptic", max_delay=0.1, dtype=F64)
+    with torch.no_grad():
+        layer.weight.mul_(2)
+    model = network(layer, readout())
+    assert_alike(by_rule(model)[1], by_adjoint(model)[1])
+    assert layer.diagnostics.n_spikes > 50
 
 
 def test_quantised_and_shared_numbers_get_their_gradients():
