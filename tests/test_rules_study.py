@@ -161,7 +161,7 @@ def test_each_group_is_of_one_computation():
         assert needed is None or needed in points
         assert control is None or control in points
         assert (control is None) == (point["rule"] in (EXACT, SURROGATE))
-    bumps = [p for p in points if p["width"] == 8e-3 or p["kernel"] == "one-sided"]
+    bumps = [p for p in points if p["width"] == 8e-3 or p["kernel"] in study.CAUSAL]
     assert {p["group"] for p in bumps} == {"delays", "loop delays"}
     assert not any(p["group"] == "readout" for p in points if p["feedback"] == RANDOM)
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from evsim.gradients import dense
 from evsim.gradients.methods.three_factor import eligibility, grid_rule, online
+from evsim.gradients.methods.three_factor.bump import bump
 
 F64 = torch.float64
 
@@ -41,6 +42,14 @@ def example(seed=0, n_steps=30, n_pre=4, n_post=3):
     rng = np.random.default_rng(seed)
     raster = rng.integers(0, 3, (n_steps, n_pre)) * (rng.random((n_steps, n_pre)) < 0.3) * 1.0
     return raster, rng.random((n_steps, n_post)), (rng.random((n_steps, n_post)) < 0.1) * 1.0
+
+
+def test_a_causal_bump_may_begin_with_its_jump():
+    whole, half, jump = (bump(2e-3, 1e-3, causal) for causal in (False, True, "jump"))
+    assert not half[:8].any() and torch.equal(half[8:], whole[8:])
+    assert jump[8] == -half.sum() and torch.equal(jump[9:], half[9:]) and not jump[:8].any()
+    with pytest.raises(ValueError, match="causal = 'left', must be False, True or 'jump'"):
+        bump(2e-3, 1e-3, "left")
 
 
 @pytest.mark.parametrize("hard", [True, False])

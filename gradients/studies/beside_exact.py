@@ -19,6 +19,7 @@ from evsim import Spikes
 from .. import dense
 from ..dense.flows import psp
 from ..methods import three_factor
+from ..methods.three_factor.bump import Causal
 from ..training.start import delay_model, fit_weights
 from ..training.step_sizes import adam
 
@@ -81,7 +82,7 @@ def local(model: nn.Sequential, batch: Spikes, feedback: Tensor | None) -> Gradi
 
 
 def gaussian(
-    twin: nn.Sequential, batch: Spikes, feedback: Tensor | None, width: float, causal: bool
+    twin: nn.Sequential, batch: Spikes, feedback: Tensor | None, width: float, causal: Causal
 ) -> Gradients:
     """Return the gradient by the published rule, on a grid."""
     twin.zero_grad()

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 from evsim.plots.style import DARK, DIM, GREEN, ORANGE, PURPLE
 
 from .drawing import draw_intervals
-from .rules_told import EXACT, GAUSSIAN, HIDDEN, LOCAL, RANDOM, SURROGATE, strengths_of, usual
+from .rules_told import (
+    EXACT,
+    GAUSSIAN,
+    HIDDEN,
+    JUMP,
+    LOCAL,
+    ONE_SIDED,
+    RANDOM,
+    SURROGATE,
+    strengths_of,
+    usual,
+)  # fmt: skip
 from .tables import Row, Table
 
 if TYPE_CHECKING:
@@ -107,10 +118,11 @@ def _draw_widths(axes: Axes, table: Table, strength: float) -> None:
         rows.sort(key=lambda row: float(row["width"]))
         draw_intervals(axes, [1e3 * row["width"] for row in rows], rows, "cosine", **_look(rows[0]))
         _in_ms(axes, [row["width"] for row in rows])
-    for rows in _by_training(table.where(**{**settings, "kernel": "one-sided"})):
-        how = {"fmt": "+"} if rows[0]["steps"] else {"fmt": "x", "label": "one-sided"}
-        at = 1e3 * width * (1.1 if rows[0]["steps"] else 0.9)
-        draw_intervals(axes, [at], rows, "cosine", color=DARK, **_BARS, **how)
+    for kernel, mark in ((ONE_SIDED, "x"), (JUMP, "v")):
+        for rows in _by_training(table.where(**{**settings, "kernel": kernel})):
+            how = {"mfc": "white"} if rows[0]["steps"] else {"label": kernel}
+            at = 1e3 * width * (1.1 if rows[0]["steps"] else 0.9)
+            draw_intervals(axes, [at], rows, "cosine", color=DARK, fmt=mark, **_BARS, **how)
     axes.legend(fontsize="x-small", loc="lower left")
     axes.set_title(f"delays, strength {strength:g}")
     axes.set_xlabel("width of the Gaussian [ms]")

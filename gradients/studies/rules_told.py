@@ -13,6 +13,7 @@ from .tables import Row, Table
 
 EXACT, LOCAL, GAUSSIAN, SURROGATE = "exact, another batch", "exact local", "gaussian", "surrogate"
 OWN, RANDOM = "readout", "random"
+ONE_SIDED, JUMP = "one-sided", "one-sided with its jump"  # kernels
 HIDDEN = ("weights", "delays", "loop weights", "loop delays")
 DT, WIDTH = 1e-3, 2e-3  # as usual [s]
 _USUAL: dict[str, Any] = {
@@ -44,8 +45,12 @@ def told(table: Table) -> list[str]:
             lines.append(f"{name}, {one} beside {other}: {_counted(pairs)}")
     lines += [_ratios(table, rule) for rule in rules[:3]]
     lines += [*_widths(table), *_stepping(table), *_feedback(table)]
-    sides = _pairs(table, usual(GAUSSIAN, kernel="one-sided"), usual(GAUSSIAN))
-    lines.append(f"one-sided beside two-sided: {_counted(sides)}")
+    sides, jumps = (
+        _pairs(table, usual(GAUSSIAN, kernel=kernel), usual(GAUSSIAN))
+        for kernel in (ONE_SIDED, JUMP)
+    )
+    lines.append(f"{ONE_SIDED} beside two-sided: {_counted(sides)}")
+    lines.append(f"{JUMP} beside two-sided: {_counted(jumps)}; {_apart(jumps)}")
     nearer = _pairs(table, usual(GAUSSIAN), usual(SURROGATE), looped)
     return [*lines, _conclusion(sides, nearer)]
 
@@ -65,6 +70,12 @@ def counts(pairs: Pairs) -> Counts:
     said, means = [comparison(one) for one in found], [one.mean for one in found]
     nearer, equal = sum(m > 0 for m in means), means.count(0.0)
     return Counts(nearer, equal, said.count("better"), said.count("worse"))
+
+
+def _apart(pairs: Pairs) -> str:
+    """Return the cosines of both, on average."""
+    one, other = (mean(row["cosine"] for row in rows) for rows in zip(*pairs, strict=True))
+    return f"cosines {one:.2f} and {other:.2f} on average"
 
 
 def _counted(pairs: Pairs) -> str:

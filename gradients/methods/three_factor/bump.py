@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+Causal = bool | Literal["jump"]
 
-def bump(width: float, dt: float, causal: bool = False) -> Tensor:
+
+def bump(width: float, dt: float, causal: Causal = False) -> Tensor:
     """Return the derivative by the delay of a Gaussian whose area is one step.
 
     Parameters
@@ -18,24 +21,36 @@ def bump(width: float, dt: float, causal: bool = False) -> Tensor:
         Standard deviation s [s].
     dt : float
         Length of a step [s].
-    causal : bool
-        Whether nothing happens before the arrival.
+    causal : {False, True, "jump"}
+        Whether nothing happens before the arrival: the half of the derivative that is left, which
+        is nowhere negative; or with the jump by which half a Gaussian begins, so that the sum is 0.
 
     Returns
     -------
     float64 tensor [2 reach + 1]
         In 1/s, at k = -reach, ..., reach steps after the arrival, reach = ceil(4 s / dt).
 
+    Raises
+    ------
+    ValueError
+        If ``causal`` is none of the three.
+
     Examples
     --------
     >>> bump(1.0, 1.0)[4:].tolist()[:3]
     [0.0, 0.24197072451914337, 0.10798193302637613]
     """
+    if causal not in (False, True, "jump"):
+        raise ValueError(f"causal = {causal!r}, must be False, True or 'jump'")
     s = width / dt
     reach = ceil(4 * s)
     k = torch.arange(-reach, reach + 1, dtype=torch.float64)
     found = k / s**2 * torch.exp(-(k**2) / (2 * s**2)) / ((2 * torch.pi) ** 0.5 * s * dt)
-    return torch.where(k < 0, 0.0, found) if causal else found
+    if causal:
+        found = torch.where(k < 0, 0.0, found)
+    if causal == "jump":
+        found[reach] -= found.sum()
+    return found
 
 
 def bumps(raster: Tensor, taps: Tensor) -> Tensor:

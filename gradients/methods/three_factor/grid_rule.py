@@ -12,7 +12,7 @@ from evsim import Spikes
 from evsim.quantities import positive
 
 from ...dense.on_grid import OnGrid, checked_raster
-from .bump import bump
+from .bump import Causal, bump
 from .playing import Played, Player
 from .reading import Reader
 from .stages import Feedback, Stage, checked_feedback, checked_labels, gradient_of_loss, stages
@@ -28,7 +28,7 @@ def online(
     every: float | None = None,
     width: float = 2e-3,
     feedback: Feedback = None,
-    causal: bool = False,
+    causal: Causal = False,
 ) -> Iterator[Tensor]:
     """Play recordings once, and add gradients to those of the parameters on the way.
 
@@ -48,8 +48,8 @@ def online(
     feedback : tensor [class, unit], list of them or None
         Weights that send the errors back, those of the readout if left out; with several layers
         one for each.
-    causal : bool
-        Whether the Gaussian has no part before the arrival.
+    causal : {False, True, "jump"}
+        Whether the Gaussian has no part before the arrival, see `online`.
 
     Yields
     ------

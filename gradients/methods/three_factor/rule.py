@@ -13,6 +13,7 @@ from ...dense.on_grid import OnGrid
 from ...synapses import Synapses
 from ...tensors import as_tensors
 from . import event_rule, grid_rule
+from .bump import Causal
 from .stages import Feedback
 
 WIDTH = 2e-3  # of a spike, where it is a bell [s]
@@ -25,7 +26,7 @@ def online(
     every: float | None = None,
     width: float = WIDTH,
     feedback: Feedback = None,
-    causal: bool = False,
+    causal: Causal = False,
 ) -> Iterator[Tensor]:
     """Learn while recordings are played: gradients by a three-factor rule, stretch by stretch.
 
@@ -50,9 +51,10 @@ def online(
     feedback : tensor [class, unit], list of them, or None
         What sends errors back in place of the readout's own weights. Several layers that spike
         have a list, a tensor for each.
-    causal : bool
-        On a grid, whether the part of the Gaussian before the spike is left out, which needs no
-        look ahead, and hardly learns.
+    causal : {False, True, "jump"}
+        On a grid, whether the part of the Gaussian before the arrival is left out, which needs no
+        look ahead. Alone, the rest points elsewhere than the gradient; with ``"jump"``, the one by
+        which half a Gaussian begins, it is as good as the whole (docs/rules.md).
 
     Returns
     -------
@@ -88,7 +90,7 @@ def backward(
     labels: Tensor,
     width: float = WIDTH,
     feedback: Feedback = None,
-    causal: bool = False,
+    causal: Causal = False,
 ) -> Tensor:
     """Add gradients by a three-factor rule, as ``cross_entropy(model(inputs), labels).backward()``.
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from evsim.quantities import positive
 
 from ...dense.flows import decay
-from .bump import bump, bumps
+from .bump import Causal, bump, bumps
 
 Values = npt.ArrayLike | Tensor
 
@@ -44,7 +44,7 @@ def eligibility(
     delay: Values | None = None,
     width: float | None = None,
     fired: Values | None = None,
-    causal: bool = False,
+    causal: Causal = False,
 ) -> Eligibility:
     """Return the traces of the synapses of `LIF` units, in one recording.
 
@@ -66,9 +66,8 @@ def eligibility(
     fired : [step, post] or None
         Spikes of the units, whose reset is hard: the traces start from 0 after each. Without
         them, traces pass spikes: the reset is soft.
-    causal : bool
-        Whether the Gaussian has no part before the arrival. That can be had without waiting,
-        and was found not to learn.
+    causal : {False, True, "jump"}
+        Whether the Gaussian has no part before the arrival, see `online`.
 
     Returns
     -------

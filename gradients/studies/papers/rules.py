@@ -10,6 +10,7 @@ from torch import nn
 
 from evsim import Spikes
 
+from ...methods.three_factor.bump import Causal
 from .. import beside_exact, rules_drawn, rules_told
 from ..beside_exact import GROUPS
 from ..interface import Measured, Point, Study, Work
@@ -17,7 +18,9 @@ from ..rules_told import (
     DT,
     EXACT,
     GAUSSIAN,
+    JUMP,
     LOCAL,
+    ONE_SIDED,
     OWN,
     RANDOM,
     SURROGATE,
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0, 0.25, 1, 2, 4)  # of the loop; 1 is how a layer begins
 WIDTHS = (0.5e-3, 1e-3, 2e-3, 4e-3, 8e-3)
 STEPS = (0.5e-3, 1e-3, 2e-3, 4e-3)
+CAUSAL: dict[str, Causal] = {ONE_SIDED: True, JUMP: "jump"}  # kernels that need no look ahead
 _TRAINED = 40  # steps
 _UNITS, _BATCH, _TESTED = 64, 32, 128
 _SHARE, _AFTER = 0.99, 0.06  # recordings end when that share of spikes has come, and so much later
@@ -92,7 +96,7 @@ class Rules(Study):
 
     def published(self, point: Point) -> str | None:
         """Return what the paper says of one-sided ones."""
-        return "did not support effective learning" if point["kernel"] == "one-sided" else None
+        return "did not support effective learning" if point["kernel"] == ONE_SIDED else None
 
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw cosines against the loop, the width, the step; and lengths."""
@@ -121,7 +125,7 @@ def _groups(point: Point) -> list[str]:
     there = [g for g in GROUPS if point["strength"] or not g.startswith("loop")]
     if point["feedback"] == RANDOM:
         there.remove("readout")  # it gets no errors through the feedback
-    if point["rule"] == GAUSSIAN and (point["width"] != WIDTH or point["kernel"] == "one-sided"):
+    if point["rule"] == GAUSSIAN and (point["width"] != WIDTH or point["kernel"] in CAUSAL):
         return [g for g in there if g.endswith("delays")]  # weights have no bump
     return there
 
@@ -135,7 +139,7 @@ def _beside_strength(steps: int, strength: float) -> list[Point]:
     several = [_point(steps, strength, EXACT)]
     for rule in (SURROGATE, GAUSSIAN, LOCAL):
         several += [_point(steps, strength, rule, feedback=f) for f in (OWN, RANDOM)]
-    several.append(_point(steps, strength, GAUSSIAN, kernel="one-sided"))
+    several += [_point(steps, strength, GAUSSIAN, kernel=kernel) for kernel in CAUSAL]
     return [one for point in several for one in _every_group(point)]
 
 
@@ -187,7 +191,7 @@ def _by_rule(point: Point, work: Work) -> tuple[Any, Any, Measured]:
     euler = point["stepping"] == "euler"
     twin, more = beside_exact.on_grid(model, dt, euler), {}
     if rule == GAUSSIAN:
-        causal = point["kernel"] == "one-sided"
+        causal = CAUSAL.get(point["kernel"], False)
         found = beside_exact.gaussian(twin, data.batch, feedback, point["width"], causal)
     else:
         found = beside_exact.surrogate(twin, data.batch, feedback)
