@@ -54,7 +54,7 @@ def online(
     causal : {False, True, "jump"}
         On a grid, whether the part of the Gaussian before the arrival is left out, which needs no
         look ahead. Alone, the rest points elsewhere than the gradient; with ``"jump"``, the one by
-        which half a Gaussian begins, it is as good as the whole (docs/rules.md).
+        which half a Gaussian begins, it is nearly as good as the whole (docs/rules.md).
 
     Returns
     -------
