@@ -317,6 +317,12 @@ def test_silent_layers_and_empty_recordings_have_no_gradient():
         (lambda: network(cuba(), cuba(UNITS), readout()), {}, "feedback = None"),
         (lambda: network(cuba(), readout()), {"feedback": torch.ones(2, 2)}, r"feedback\[0\]"),
         (lambda: network(cuba(), readout()), {"causal": True}, "causal"),
+        (lambda: network(cuba(), readout()), {"width": 0.0}, "width = 0"),
+        (lambda: network(cuba(), readout()), {"feedback": "random"}, "feedback: is str"),
+        (lambda: network(cuba(), readout(UNITS + 1)), {}, "layer 1: takes"),
+        (lambda: network(g.Delay(INPUTS + 1), cuba(), readout()), {}, "layer 1: takes"),
+        (lambda: network(*[cuba(INPUTS)] * 2, readout()), {}, "stands there twice"),
+        (lambda: network(cuba(), readout()).to("meta"), {}, "on 'meta'"),
     ],
 )
 def test_what_it_can_not_do_is_told(make, options, message):
@@ -324,7 +330,27 @@ def test_what_it_can_not_do_is_told(make, options, message):
         three_factor.backward(make(), SPIKES, LABELS, **options)
 
 
-@pytest.mark.parametrize("labels", [torch.tensor([0, 1]), torch.tensor([0, 1, 9])])
+@pytest.mark.parametrize("labels", [[0, 1], [0, 1, 9], [0.0, 1, 1], [True] * 3, None, ["a"] * 3])
 def test_labels_must_fit(labels):
-    with pytest.raises(ValueError, match="labels"):
+    with pytest.raises((TypeError, ValueError), match="labels"):
         three_factor.backward(network(cuba(), readout()), SPIKES, labels)
+
+
+def test_weights_that_change_their_shape_are_refused():
+    model = network(cuba(), readout())
+    stretches = three_factor.online(model, SPIKES, LABELS, every=0.05)
+    next(stretches)
+    model[1].weight = nn.Parameter(model[1].weight.detach()[:, 1:])
+    with pytest.raises(ValueError, match="layer 1: weight has shape"):
+        next(stretches)
+
+
+def test_inference_mode_is_refused_and_no_grad_does_no_harm():
+    model, other = network(cuba(), readout()), network(cuba(), readout())
+    other.load_state_dict(model.state_dict())
+    three_factor.backward(model, SPIKES, LABELS)
+    with torch.no_grad():
+        three_factor.backward(other, SPIKES, LABELS)
+    assert torch.equal(model[0].weight.grad, other[0].weight.grad)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="inference_mode"):
+        three_factor.backward(model, SPIKES, LABELS)

@@ -102,6 +102,12 @@ def test_traces_are_of_the_kind_that_came():
         ({"delay": np.zeros(3)}, r"delay: shape \[3\], must be \[4\], axonal, or \[3, 4\]"),
         ({"delay": [0, 0, -1e-3, 0]}, r"delay\[2\] = -0.001, must be finite and >= 0"),
         ({"width": 0.0}, r"width = 0.0, must be finite and > 0 \[s\]"),
+        ({"width": 1e-300}, r"width = 1e-300 s, must be more than 0.03 .* steps of 0.001 s"),
+        ({"width": 2.0}, r"width = 2 s, must be .* at most 1000 steps"),
+        ({"fired": np.full((30, 3), 0.5)}, r"fired\[0, 0\] = 0.5, must be 0 or 1"),
+        ({"raster": None}, "raster: of object, must be real numbers"),
+        ({"slope": np.ones((30, 3), complex)}, "slope: of complex128, must be real"),
+        ({"raster": torch.ones(30, 4).to_sparse()}, "raster: must be a dense tensor"),
         ({"dt": -1.0}, r"dt = -1.0, must be"),
         ({"tau_mem": 0.0}, r"tau_mem = 0.0, must be > 0"),
     ],
@@ -109,8 +115,24 @@ def test_traces_are_of_the_kind_that_came():
 def test_traces_refuse(changed, told):
     raster, slope, fired = example()
     given = {"raster": raster, "slope": slope, "tau_mem": 0.02, "dt": 1e-3, "fired": fired}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises((TypeError, ValueError), match=told):
         eligibility(**(given | changed))
+
+
+def test_traces_take_arrays_of_all_kinds():
+    raster, slope, _ = example()
+    expected = eligibility(raster, slope, 0.02, 1e-3, width=1e-3)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (raster, slope)]
+    kinds = [
+        (raster[::-1].copy()[::-1], slope[::-1].copy()[::-1]),  # negative strides
+        (raster.astype(">f8"), slope),
+        (raster, tensors[1]),
+        tensors,
+    ]
+    for kind in kinds:
+        found = eligibility(*kind, 0.02, 1e-3, width=1e-3)
+        for one, other in zip(found, expected, strict=True):
+            assert np.array_equal(np.asarray(one), other)
 
 
 # --- the rule ---
@@ -561,7 +583,9 @@ def test_spikes_are_taken_by_models_that_take_them():
         ((), {"every": 1.5e-3}, "every = 0.0015 s, must be a whole number of steps of 0.001 s"),
         ((), {"every": 0.0}, "every = 0.0, must be"),
         ((), {"width": -1.0}, "width = -1.0, must be"),
-        ((), {"readout": {"dt": 2e-3}}, "1: dt = 0.002 s, but 0 has 0.001 s"),
+        ((), {"width": 2.0}, "width = 2 s, must be .* at most 1000 steps"),
+        ((), {"labels": torch.tensor([True] * 3)}, "labels: of torch.bool"),
+        ((), {"readout": {"dt": 2e-3}}, "1: dt = 0.002 s, but layer 0 has 0.001 s"),
         ((), {"labels": torch.tensor([0, 1, 3])}, r"labels\[2\] = 3, must be 0 to 2"),
         ((), {"labels": torch.tensor([0, 1])}, r"labels: shape \[2\], must be \[3\]"),
     ],
@@ -571,3 +595,14 @@ def test_what_has_no_trace_is_refused_before_anything_is_computed(learn, options
     raster, labels = recordings()
     with pytest.raises(ValueError, match=told):
         online(model, raster, **({"labels": labels} | options))
+
+
+def test_inputs_must_have_values():
+    raster, labels = recordings()
+    for wrong in (raster * torch.nan, raster.to("meta"), raster.to_sparse()):
+        with pytest.raises(ValueError, match="inputs: must be a dense tensor of finite numbers"):
+            online(network(), wrong, labels)
+    with pytest.raises(ValueError, match="inputs: there is no recording"):
+        online(network(), raster[:0], labels[:0])
+    with pytest.raises(TypeError, match="model is a LIF"):
+        online(network()[0], raster, labels)

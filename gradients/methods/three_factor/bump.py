@@ -11,6 +11,8 @@ from torch.nn import functional
 
 Causal = bool | Literal["jump"]
 
+_NARROW, _WIDE = 0.03, 1000.0  # steps; narrower, all but the arrival itself is 0 in float64
+
 
 def bump(width: float, dt: float, causal: Causal = False) -> Tensor:
     """Return the derivative by the delay of a Gaussian whose area is one step.
@@ -33,7 +35,8 @@ def bump(width: float, dt: float, causal: Causal = False) -> Tensor:
     Raises
     ------
     ValueError
-        If ``causal`` is none of the three.
+        If ``causal`` is none of the three, or it falls between the steps or is wider than a
+        thousand of them.
 
     Examples
     --------
@@ -43,6 +46,11 @@ def bump(width: float, dt: float, causal: Causal = False) -> Tensor:
     if causal not in (False, True, "jump"):
         raise ValueError(f"causal = {causal!r}, must be False, True or 'jump'")
     s = width / dt
+    if not _NARROW < s <= _WIDE:
+        raise ValueError(
+            f"width = {width:g} s, must be more than {_NARROW:g} and at most {_WIDE:g} steps of "
+            f"{dt:g} s"
+        )
     reach = ceil(4 * s)
     k = torch.arange(-reach, reach + 1, dtype=torch.float64)
     found = k / s**2 * torch.exp(-(k**2) / (2 * s**2)) / ((2 * torch.pi) ** 0.5 * s * dt)

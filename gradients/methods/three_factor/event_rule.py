@@ -205,6 +205,9 @@ class _Player:
             for name, tensor in self.tensors.items()
             if tensor is not None
         }
+        shape, must = list(values["weight"].shape), [self.size, self.n_in]
+        if shape != must:
+            raise ValueError(f"{self.stage.name}: weight has shape {shape}, must be {must}")
         axonal = sum((d.delay.detach().double().numpy() for d in self.stage.before), np.zeros(()))
         if self.stage.before:
             values["axonal_delay"] = values.get("axonal_delay", 0.0) + axonal

@@ -76,6 +76,8 @@ def online(
         takes: Any = model
         inputs = takes.raster(inputs)
     raster = checked_raster(inputs, hidden[0].layer.in_features)  # type: ignore[arg-type]
+    if raster.is_meta or raster.layout != torch.strided or not raster.isfinite().all():
+        raise ValueError("inputs: must be a dense tensor of finite numbers")
     labels = checked_labels(labels, len(raster), readout.layer.out_features)
     sent_back = checked_feedback(feedback, hidden, readout.layer.out_features)
     dt = _one_step([*hidden, readout])

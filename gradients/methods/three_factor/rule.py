@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from torch import Tensor, nn
 
 from evsim import Spikes
+from evsim.quantities import positive
 
 from ...dense.on_grid import OnGrid
-from ...synapses import Synapses
 from ...tensors import as_tensors
 from . import event_rule, grid_rule
 from .bump import Causal
-from .stages import Feedback
+from .stages import Feedback, stages
 
 WIDTH = 2e-3  # of a spike, where it is a bell [s]
 
@@ -39,9 +38,9 @@ def online(
     ----------
     model : Sequential
         Layers that spike, `Delay` s, and a readout, of events or of the grid.
-    inputs : Spikes or tensor [recording, step, unit]
+    inputs : Spikes, list of them, or tensor [recording, step, unit]
         Recordings; a raster for dense layers.
-    labels : int tensor [recording]
+    labels : int tensor, array or list [recording]
         Their classes.
     every : float or None
         Length of a stretch [s], whole steps on a grid; None for one of the whole recording.
@@ -67,6 +66,8 @@ def online(
         If the model is none that a rule can look into.
     ValueError
         If something is trained that has no trace, or an argument does not fit; names it.
+    RuntimeError
+        In torch's inference mode. `torch.no_grad` does no harm.
 
     Notes
     -----
@@ -77,7 +78,8 @@ def online(
     the derivative of the unit's spike time, exact for given spikes of all others, see
     `evsim.gradients._local`: without a loop, in one layer, it is the gradient.
     """
-    if _of_grid(model):
+    width = positive("width", width, "s")
+    if isinstance(stages(model)[1].layer, OnGrid):
         return grid_rule.online(model, inputs, labels, every, width, feedback, causal)
     if causal:
         raise ValueError("causal = True: the exact rule of events looks at no later times anyway")
@@ -111,6 +113,7 @@ def backward(
 
     Examples
     --------
+    >>> import torch
     >>> from evsim.gradients import CubaLI, CubaLIF
     >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(CubaLIF(2, 8, 20e-3, 5e-3, delay="axonal"), CubaLI(8, 3, 20e-3, 5e-3))
@@ -124,8 +127,3 @@ def backward(
     """
     (values,) = online(model, inputs, labels, None, width, feedback, causal)
     return values
-
-
-def _of_grid(model: Any) -> bool:
-    layers = [part for part in model.children() if isinstance(part, Synapses)]
-    return bool(layers) and isinstance(layers[0], OnGrid)

@@ -26,7 +26,7 @@ class Stage:
     Attributes
     ----------
     name : str
-        In the model.
+        Told of it: "layer " and what it is called in the model.
     layer : Module
         One that spikes, or a readout.
     before : tuple of Delay
@@ -46,17 +46,23 @@ def stages(model: nn.Module) -> tuple[list[Stage], Stage]:
     TypeError
         If the model is no ``Sequential`` of layers that a rule has traces for.
     ValueError
-        If something is trained, or done in training, that no rule has a trace for; names it.
+        If something is trained, or done in training, that no rule has a trace for, sizes don't
+        fit, or a module stands in the model twice; names it.
+    RuntimeError
+        In torch's inference mode.
     """
     if not isinstance(model, nn.Sequential):
         raise TypeError(f"model is a {type(model).__name__}, must be a torch.nn.Sequential")
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("torch.inference_mode() allows no .grad: call the rule outside of it")
+    _refuse_misfits(model)
     found: list[Stage] = []
     before: list[Delay] = []
     for name, module in model.named_children():
         if isinstance(module, Delay):
             before.append(module)
         elif isinstance(module, Spiking | Readout):
-            found.append(Stage(name, module, tuple(before)))
+            found.append(Stage(f"layer {name}", module, tuple(before)))
             before = []
         else:
             raise TypeError(
@@ -70,13 +76,30 @@ def stages(model: nn.Module) -> tuple[list[Stage], Stage]:
         raise ValueError("model: there must be a layer that spikes before the readout")
     for stage in hidden:
         if isinstance(stage.layer, Readout):
-            raise ValueError(f"model: {stage.name!r} is a readout, but not the last layer")
+            raise ValueError(f"model: {stage.name} is a readout, but not the last layer")
     kinds = {isinstance(m, OnGrid | DelayOfGrid) for one in found for m in (one.layer, *one.before)}
     if len(kinds) > 1:
         raise ValueError("model: some layers are of events and some of the grid; take one kind")
     for stage in found:
         _refuse_untraced(stage)
     return hidden, readout
+
+
+def _refuse_misfits(model: nn.Sequential) -> None:
+    """Refuse modules that stand in a model twice, have no values, or don't fit each other."""
+    named = dict(model.named_children())  # each once
+    if len(named) < len(model):
+        raise ValueError("model: a module stands there twice; give each place its own")
+    last, size = "", None
+    for name, module in named.items():
+        for parameter, tensor in module.named_parameters():
+            if tensor.is_meta:
+                raise ValueError(f"layer {name}: {parameter} is on 'meta', where it has no values")
+        if isinstance(module, Delay | Spiking | Readout):
+            takes = module.size if isinstance(module, Delay) else module.in_features
+            if size not in (None, takes):
+                raise ValueError(f"layer {name}: takes {takes} units, but layer {last} has {size}")
+            last, size = name, takes if isinstance(module, Delay) else module.out_features
 
 
 def checked_feedback(
@@ -88,8 +111,8 @@ def checked_feedback(
 
     Raises
     ------
-    ValueError
-        If their number or shapes don't fit, or several layers have none.
+    TypeError, ValueError
+        If they are no tensors, their number or shapes don't fit, or several layers have none.
     """
     if feedback is None:
         if len(hidden) > 1:
@@ -98,7 +121,12 @@ def checked_feedback(
                 "spiking layers only: give a list, one tensor [class, unit] per layer"
             )
         return [None]
-    given = [feedback] if torch.is_tensor(feedback) else list(feedback)
+    if not isinstance(feedback, Tensor | list | tuple):
+        raise TypeError(
+            f"feedback: is {type(feedback).__name__}, must be a tensor "
+            "[class, unit], or a list of them"
+        )
+    given = [feedback] if isinstance(feedback, Tensor) else list(feedback)
     if len(given) != len(hidden):
         raise ValueError(f"feedback: {len(given)} given, for {len(hidden)} spiking layers")
     for i, (tensor, stage) in enumerate(zip(given, hidden, strict=True)):
@@ -106,6 +134,8 @@ def checked_feedback(
         if not torch.is_tensor(tensor) or list(tensor.shape) != shape:
             told = list(tensor.shape) if torch.is_tensor(tensor) else type(tensor).__name__
             raise ValueError(f"feedback[{i}]: is {told}, must be a tensor {shape} for {stage.name}")
+        if tensor.is_complex() or tensor.is_meta or tensor.layout != torch.strided:
+            raise ValueError(f"feedback[{i}]: must be a dense tensor of real numbers")
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"feedback[{i}]: has entries that are not finite")
     return [tensor.detach() for tensor in given]
@@ -137,17 +167,25 @@ def checked_labels(labels: Tensor, n: int, n_classes: int) -> Tensor:
 
     Raises
     ------
-    ValueError
-        If they are not that many, or one is no class; names it.
+    TypeError, ValueError
+        If they are no whole numbers, not that many, or one is no class; names it.
     """
-    labels = torch.as_tensor(labels)
-    if labels.shape != (n,) or labels.is_floating_point():
-        raise ValueError(f"labels: shape {list(labels.shape)}, must be [{n}] whole numbers")
+    if n == 0:
+        raise ValueError("inputs: there is no recording")
+    try:
+        labels = torch.as_tensor(labels)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(f"labels: must be {n} classes, whole numbers: {error}") from error
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+        raise ValueError(f"labels: of {labels.dtype}, must be whole numbers, those of classes")
+    if labels.shape != (n,) or labels.is_meta:
+        raise ValueError(f"labels: shape {list(labels.shape)}, must be [{n}], one per recording")
+    labels = labels.long()
     wrong = (labels < 0) | (labels >= n_classes)
     if wrong.any():
         at = int(wrong.nonzero()[0])
         raise ValueError(f"labels[{at}] = {labels[at]}, must be 0 to {n_classes - 1}")
-    return labels.long()
+    return labels
 
 
 def gradient_of_loss(values: Tensor, labels: Tensor) -> Tensor:

@@ -76,8 +76,9 @@ def eligibility(
 
     Raises
     ------
-    ValueError
-        If a shape doesn't fit or an entry can't be; names the argument and the entry.
+    TypeError, ValueError
+        If it is nothing of real numbers, a shape doesn't fit or an entry can't be; names the
+        argument and the entry.
 
     Notes
     -----
@@ -105,6 +106,7 @@ def eligibility(
     factors = keep.expand(n_steps, n_post, 1)
     if fired is not None:
         own = _matrix("fired", fired, "[step, post]", n_steps, n_post).to(slopes)
+        _refuse("fired", own, (own == 0) | (own == 1), "0 or 1")
         factors = factors * (1 - own.roll(1, 0))[..., None]  # the first has nothing to lose
     found = [_filtered(_late(sources, steps, n_steps), factors)]
     if width is not None:
@@ -139,7 +141,7 @@ def _in_steps(delay: Values | None, dt: float, n_post: int, n_pre: int) -> Tenso
     """Return delays [post or 1, pre] in steps."""
     if delay is None:
         return torch.zeros(1, n_pre, dtype=torch.int64)
-    found = _as_tensor(delay)
+    found = _as_tensor("delay", delay)
     if list(found.shape) not in ([n_pre], [n_post, n_pre]):
         raise ValueError(
             f"delay: shape {list(found.shape)}, must be [{n_pre}], axonal, or [{n_post}, {n_pre}], "
@@ -154,9 +156,11 @@ def _matrix(
     name: str, values: Values, meant: str, rows: int | None = None, columns: int | None = None
 ) -> Tensor:
     """Return finite values in two dimensions, of these sizes if they are given."""
-    found = _as_tensor(values)
-    if found.ndim != 2 or not len(found):
-        raise ValueError(f"{name}: shape {list(found.shape)}, must be {meant} with a step or more")
+    found = _as_tensor(name, values)
+    if found.ndim != 2 or not found.numel():
+        raise ValueError(
+            f"{name}: shape {list(found.shape)}, must be {meant} with a step and a unit or more"
+        )
     for axis, size, what in ((0, rows, "steps"), (1, columns, "units")):
         if size is not None and found.shape[axis] != size:
             raise ValueError(f"{name}: shape {list(found.shape)}, must have {size} {what}")
@@ -170,5 +174,14 @@ def _refuse(name: str, values: Tensor, good: Tensor, rule: str) -> None:
         raise ValueError(f"{name}{list(at)} = {values[at].item():g}, must be {rule}")
 
 
-def _as_tensor(values: Values) -> Tensor:
-    return values if isinstance(values, Tensor) else torch.as_tensor(np.asarray(values))
+def _as_tensor(name: str, values: Values) -> Tensor:
+    """Return real numbers apart from any graph; the bits of what is an array stay its own."""
+    if not isinstance(values, Tensor):
+        array = np.asarray(values)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"{name}: of {array.dtype}, must be real numbers")
+        array = array.astype(array.dtype.newbyteorder("="))  # a copy in torch's order of bytes
+        values = torch.from_numpy(np.ascontiguousarray(array))
+    if values.is_complex() or values.is_meta or values.layout != torch.strided:
+        raise TypeError(f"{name}: must be a dense tensor of real numbers")
+    return values.detach()
