@@ -56,9 +56,10 @@ def refuse_misfits(s: Settings) -> None:
 def _refuse_grid(s: Settings) -> None:
     """Refuse what only a grid has."""
     if s.dt is not None:
+        other = f"give method = {', '.join(ON_GRID)}"
         raise ValueError(
-            f"dt = {s.dt:g}, but exact gradients need no grid: leave it out, or give "
-            f"method = {', '.join(ON_GRID)}"
+            f"dt = {s.dt:g}, but exact gradients need no grid: leave it out, or "
+            f"{'leave exact out' if s.exact else other}"
         )
     if s.device != "cpu":
         raise ValueError(
@@ -71,8 +72,13 @@ def _refuse_grid(s: Settings) -> None:
 def _refuse_of_rules(s: Settings) -> None:
     """Refuse what only three-factor rules have, and feedback that reaches one layer of several."""
     if s.method != "three-factor":
-        given = {"exact": s.exact or None, "feedback": s.feedback, "every": s.every}
-        for name, value in {**given, "width": s.width}.items():
+        if s.exact:
+            raise ValueError(
+                f"exact = True is about traces of method = three-factor, not {s.method}: leave it "
+                "out, or give that"
+            )
+        given = {"feedback": s.feedback, "every": s.every, "width": s.width}
+        for name, value in given.items():
             if value is not None:
                 raise ValueError(
                     f"{name} = {value} is about traces, and {s.method} has none: leave it out, or "

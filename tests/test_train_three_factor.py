@@ -176,7 +176,7 @@ def test_exact_traces_train_the_network_of_exact_gradients(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--exact",), "exact = True is about traces, and exact has none: leave it out, or"),
+        (("--exact",), "exact = True is about traces of method = three-factor, not exact: leave"),
         (("--feedback", "random"), "feedback = random is about traces, and exact has none"),
         (("--method", "slayer", "--every", 0.1), "every = 0.1 is about traces, and slayer has"),
         (("--method", "delrec", "--width", 0.1), "width = 0.1 is about traces, and delrec has"),

@@ -37,7 +37,7 @@ from .stages import (
 )
 
 PIECE = 1 << 18  # spikes of a piece, about
-_BUSY = 20.0  # rate that units are taken to have when pieces are cut [Hz]
+_BUSY = 20.0  # rate that units are taken to have at first [Hz]
 _TRACED = ("threshold", "reset", "refractory", "v_leak")  # of the parameters of units
 
 
@@ -87,7 +87,11 @@ class _Network:
         self, layers: Sequence[Stage], back: Sequence[Tensor | None], given: Spikes
     ) -> None:
         self.players, self.back, self.given = [_Player(stage) for stage in layers], back, given
-        self.n_units = sum(player.size for player in self.players[:-1])
+        n_units = sum(player.size for player in self.players[:-1])
+        rate = max(len(given.times) / given.duration, _BUSY * n_units * len(given))  # [Hz]
+        self.length = PIECE / max(
+            rate, PIECE / given.duration
+        )  # of a piece [s], until more is known
         self.counts = [np.zeros((len(given), p.size), np.int64) for p in self.players[:-1]]
         self.ways = [_Way() for _ in layers]
         self.traces: list[Traces | None] = [None] * len(self.counts)
@@ -103,20 +107,23 @@ class _Network:
     def _stretch(self, labels: Tensor, begin: float, end: float, several: bool) -> Tensor:
         for player in self.players:
             player.take_parameters()
-        borders = _borders(self.given, begin, end, self.n_units)
-        carry_on = several or len(borders) > 2
-        at_begin, only = self.ways, None
-        for piece in self._played(borders, at_begin, carry_on):
-            for count, run in zip(self.counts, piece.runs, strict=False):
-                count += run.spikes.counts()
+        at_begin, borders, pieces = self.ways, [begin], list[_Piece]()
+        carry_on = several or end - begin > self.length
+        while borders[-1] < end:
+            pieces.clear()  # before the next one is played
+            piece = self._play(borders[-1], self._border(borders[-1], end), self.ways, carry_on)
             self.ways, reader = piece.ways, piece.runs[-1]
-            only = piece if len(borders) == 2 else None
-            del piece  # before the next one is played
+            borders.append(reader.spikes.duration)
+            self._count(piece)
+            pieces.append(piece)
+            del piece
         values = torch.from_numpy(read(reader, False))
         pulled = pull(reader, gradient_of_loss(values, labels).numpy())
         sums = [_Sums(player) for player in self.players]
         sums[-1].add_direct(pulled)
-        again = self._played(borders, at_begin, carry_on) if only is None else [only]
+        if len(borders) > 2:
+            pieces.clear()
+        again = pieces if len(borders) == 2 else self._played(borders, at_begin)
         for piece in again:
             reader = replace(reader, inputs=piece.runs[-1].inputs)
             self._add(piece, sums, reader, pulled, carry_on)
@@ -125,12 +132,22 @@ class _Network:
             one.hand_out()
         return values
 
-    def _played(
-        self, borders: Sequence[float], ways: Sequence[_Way], carry_on: bool
-    ) -> Iterator[_Piece]:
-        """Play a stretch piece by piece."""
+    def _border(self, begin: float, end: float) -> float:
+        """Return where a piece ends."""
+        return end if end - begin <= self.length * (1 + 1e-9) else begin + self.length
+
+    def _count(self, piece: _Piece) -> None:
+        """Count the spikes of a piece, and make the next ones shorter if there were many."""
+        for count, run in zip(self.counts, piece.runs, strict=False):
+            count += run.spikes.counts()
+        n_spikes = sum(len(run.inputs.times) for run in piece.runs)
+        lasted = piece.runs[-1].spikes.duration - piece.begin
+        self.length = min(self.length, lasted * PIECE / max(n_spikes, 1))
+
+    def _played(self, borders: Sequence[float], ways: Sequence[_Way]) -> Iterator[_Piece]:
+        """Play a stretch once more, piece by piece."""
         for begin, end in zip(borders[:-1], borders[1:], strict=True):
-            piece = self._play(begin, end, ways, carry_on)
+            piece = self._play(begin, end, ways, True)
             ways = piece.ways
             yield piece
             del piece
@@ -332,14 +349,6 @@ def _between(given: Spikes, begin: float, end: float) -> Spikes:
     )
     offsets = np.cumsum([0, *(part.stop - part.start for part in parts)])
     return given.replace(times, units, offsets, duration=end, labels=None)
-
-
-def _borders(given: Spikes, begin: float, end: float, n_units: int) -> list[float]:
-    """Return where the pieces of a stretch begin, and the end; all but the last are as long."""
-    rate = max(len(given.times) / given.duration, _BUSY * n_units * len(given))  # [Hz]
-    length = PIECE / max(rate, PIECE / given.duration)
-    n_pieces = int(np.ceil((end - begin) / length - 1e-9))
-    return [*(begin + length * k for k in range(max(n_pieces, 1))), end]
 
 
 def _refuse_untraced(stage: Stage) -> None:
