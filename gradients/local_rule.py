@@ -60,7 +60,7 @@ class Traces:
     own_cells : float64 array [recording, 3, post]
         Of the units' own parameters.
     since : float64 array [recording, post + row]
-        When they held [s].
+        When they held [s]; of who is not yet released, when that will be.
     held : bool array [recording, post]
         Who was not yet released.
     """
@@ -130,6 +130,13 @@ def local(
         Whether the traces at the end are wanted.
     threads : int
         To spread recordings over; without influence on the sums.
+
+    Returns
+    -------
+    LocalGradients
+        Of all recordings, summed.
+    Traces or None
+        At the end; those given are left as they are. None if there were none, and none are wanted.
     """
     from ._local import play
 

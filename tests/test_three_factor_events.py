@@ -1,5 +1,6 @@
 """The exact local rule on events: equal to the gradient without a loop, and what it leaves out."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -12,6 +13,7 @@ from evsim import Spikes
 from evsim import gradients as g
 from evsim.gradients.methods import three_factor
 from evsim.gradients.methods.three_factor import event_rule
+from evsim.gradients.methods.three_factor.stages import stretches
 from evsim.gradients.tensors import joined
 
 F64 = torch.float64
@@ -194,13 +196,17 @@ def test_feedback_takes_the_place_of_the_readouts_weights(output):
 
 
 def test_errors_go_straight_to_every_layer():
-    """A layer's gradient is that of a readout with its feedback which hears it alone."""
-    first, second, read = cuba(delay="synaptic"), srm(UNITS, 8), readout(8, output="integral")
+    """A layer's gradient is that of a readout with its feedback which hears it alone.
+
+    The readout's delays are those of the last layer's units.
+    """
+    first, second = cuba(delay="synaptic"), srm(UNITS, 8)
+    read = readout(8, delay="axonal", output="integral")
     model = network(first, second, read)
     feedback = [torch.randn(CLASSES, UNITS, dtype=F64), torch.randn(CLASSES, 8, dtype=F64)]
     values, found = by_rule(model, feedback=feedback)
     error = (values.softmax(1) - nn.functional.one_hot(LABELS, CLASSES)) / len(LABELS)
-    ears = [readout(n, output="integral") for n in (UNITS, 8)]
+    ears = [readout(UNITS, output="integral"), copy.deepcopy(read)]
     hidden = [first(SPIKES)]
     hidden.append(second(hidden[0].numpy().torch()))
     for name, ear, weight, fired in zip(("0", "1"), ears, feedback, hidden, strict=True):
@@ -281,6 +287,32 @@ def test_parameters_may_move_within_a_recording():
     assert not torch.equal(model[0].weight, first)
 
 
+def test_units_that_are_held_are_released_when_their_refractory_period_is_no_more():
+    """What moves a refractory period moves those that begin, not those that go on."""
+    found = []
+    for refractory in (0.0, 1e-12):
+        torch.manual_seed(1)
+        model = network(cuba(refractory=7e-3, learn=CELLS), readout())
+        play = three_factor.online(model, SPIKES, LABELS, every=0.075)
+        next(play)
+        model.zero_grad()
+        with torch.no_grad():
+            model[0].refractory.fill_(refractory)
+        next(play)
+        found.append(gradients(model))
+    assert_alike(
+        *({name: each[name] for name in ("0.weight", "0.threshold")} for each in found), 1e-5
+    )
+
+
+def test_stretches_end_with_the_recording():
+    found = [stretches(0.2, every) for every in (0.1, 0.2 / 3, 0.15, 0.2, 1.0, None)]
+    assert [len(ends) for ends in found] == [2, 3, 2, 1, 1, 1]
+    assert all(ends[-1] == 0.2 and ends == sorted(set(ends)) for ends in found)
+    with pytest.raises(ValueError, match="every = 0"):
+        stretches(0.2, 0.0)
+
+
 def test_results_do_not_depend_on_threads():
     batch = recordings(40, rate=200.0)
     model = network(cuba(n=64, delay="axonal"), readout(64))
@@ -308,6 +340,7 @@ def test_silent_layers_and_empty_recordings_have_no_gradient():
     ("make", "options", "message"),
     [
         (lambda: cuba(), {}, "model is a CubaLIF, must be a torch.nn.Sequential"),
+        (lambda: None, {}, "model is a NoneType, must be a torch.nn.Sequential"),
         (lambda: network(cuba()), {}, "the last layer must be a readout"),
         (lambda: network(readout(INPUTS)), {}, "a layer that spikes before the readout"),
         (lambda: network(cuba(), nn.ReLU(), readout()), {}, "'1' is a ReLU"),
@@ -316,6 +349,11 @@ def test_silent_layers_and_empty_recordings_have_no_gradient():
         (lambda: network(cuba(), readout(at=[0.1])), {}, "1: at ="),
         (lambda: network(cuba(), cuba(UNITS), readout()), {}, "feedback = None"),
         (lambda: network(cuba(), readout()), {"feedback": torch.ones(2, 2)}, r"feedback\[0\]"),
+        (
+            lambda: network(cuba(), readout()),
+            {"feedback": np.ones((3, 10))},
+            "is ndarray, must be a",
+        ),
         (lambda: network(cuba(), readout()), {"causal": True}, "causal"),
     ],
 )

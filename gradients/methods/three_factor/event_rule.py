@@ -45,8 +45,8 @@ def online(
     model: nn.Module,
     inputs: Spikes,
     labels: Tensor,
-    every: float | None = None,
-    feedback: Feedback = None,
+    every: float | None,
+    feedback: Feedback,
 ) -> Iterator[Tensor]:
     """Play recordings once, and add gradients by the exact local rule after every stretch.
 
@@ -73,7 +73,7 @@ def online(
     """
     hidden, readout = stages(model)
     for stage in hidden:
-        _refuse_untraced(stage)
+        _refuse_time_constants(stage)
     back = checked_feedback(feedback, hidden, readout.layer.out_features)
     given = sorted_numpy(hidden[0].layer.job(inputs).spikes)[0]
     labels = checked_labels(labels, len(given), readout.layer.out_features)
@@ -339,7 +339,7 @@ def _borders(given: Spikes, begin: float, end: float, n_units: int) -> list[floa
     return [*(begin + length * k for k in range(max(n_pieces, 1))), end]
 
 
-def _refuse_untraced(stage: Stage) -> None:
+def _refuse_time_constants(stage: Stage) -> None:
     for name in stage.layer.learn:
         if name not in _TRACED:
             raise ValueError(

@@ -125,5 +125,6 @@ def backward(
 
 
 def _of_grid(model: Any) -> bool:
-    layers = [part for part in model.children() if isinstance(part, Synapses)]
+    parts = model.children() if isinstance(model, nn.Module) else ()
+    layers = [part for part in parts if isinstance(part, Synapses)]
     return bool(layers) and isinstance(layers[0], OnGrid)
