@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from evsim import Spikes
 from evsim import gradients as g
+from evsim.gradients import dense
 from evsim.gradients.methods import three_factor
 from evsim.gradients.methods.three_factor import event_rule
 from evsim.gradients.methods.three_factor.stages import stretches
@@ -119,16 +120,26 @@ def test_units_of_their_own_constants_masks_and_delays_between():
 
 
 @pytest.mark.parametrize(
-    "tau_mem",
-    [torch.linspace(10e-3, 30e-3, UNITS, dtype=F64), 5.1e-3, 5e-3, 20e-3],
-    ids=["each its own", "nearly equal", "equal", "apart"],
+    ("tau_mem", "tau_syn", "before"),
+    [
+        (torch.linspace(10e-3, 30e-3, UNITS, dtype=F64), 5e-3, 0.0),
+        (5.1e-3, 5e-3, 0.0),
+        (5e-3, 5e-3, 0.0),
+        (20e-3, 5e-3, 0.0),
+        (4e-3, 1e-3, 0.01),
+        (5e-3, 5e-5, 0.05),
+    ],
+    ids=["each its own", "nearly equal", "equal", "apart", "several blocks", "too short"],
 )
-def test_delays_of_synapses_with_any_time_constants(tau_mem):
+def test_delays_of_synapses_with_any_time_constants(tau_mem, tau_syn, before):
     """They are a matter of which exponentials are taken; see `_bring_up_apart`."""
-    layer = g.CubaLIF(INPUTS, UNITS, tau_mem, 5e-3, delay="synaptic", max_delay=0.1, dtype=F64)
+    late = 5e-3 if before > 0.02 else 0.1
+    layer = g.CubaLIF(INPUTS, UNITS, tau_mem, tau_syn, delay="synaptic", max_delay=late, dtype=F64)
+    shift = g.Delay(INPUTS, 0.1, dtype=F64)
     with torch.no_grad():
         layer.weight.mul_(2)
-    model = network(layer, readout())
+        shift.delay.fill_(before)
+    model = network(shift, layer, readout())
     assert_alike(by_rule(model)[1], by_adjoint(model)[1])
     assert layer.diagnostics.n_spikes > 50
 
@@ -305,6 +316,15 @@ def test_units_that_are_held_are_released_when_their_refractory_period_is_no_mor
     )
 
 
+def test_spikes_at_borders_are_played_once():
+    times = np.round(SPIKES.times, 2)
+    assert 0 < (times == 0).sum() and (times == 0.05).any()
+    given = SPIKES.replace(times, SPIKES.units, SPIKES.offsets, duration=0.2)
+    model = network(cuba(), readout(output="last"))
+    *_, values = three_factor.online(model, given, LABELS, every=0.05)
+    torch.testing.assert_close(values, model(given).detach(), rtol=1e-11, atol=1e-12)
+
+
 def test_stretches_end_with_the_recording():
     found = [stretches(0.2, every) for every in (0.1, 0.2 / 3, 0.15, 0.2, 1.0, None)]
     assert [len(ends) for ends in found] == [2, 3, 2, 1, 1, 1]
@@ -346,6 +366,17 @@ def test_silent_layers_and_empty_recordings_have_no_gradient():
         (lambda: network(cuba(), nn.ReLU(), readout()), {}, "'1' is a ReLU"),
         (lambda: network(cuba(learn=("tau_mem",)), readout()), {}, "0: learn = 'tau_mem'"),
         (lambda: network(cuba(bound=1.0), readout()), {}, "0: bound = 1"),
+        (lambda: network(cuba(tick=1e-4), readout()), {}, "0: tick = 0.0001"),
+        (
+            lambda: network(dense.LIF(INPUTS, UNITS, 20e-3, dt=1e-3), readout()),
+            {},
+            "some layers are of events and some of the grid",
+        ),
+        (
+            lambda: network(cuba(), readout()),
+            {"feedback": torch.full((CLASSES, UNITS), torch.nan)},
+            r"feedback\[0\]: has entries that are not finite",
+        ),
         (lambda: network(cuba(), readout(at=[0.1])), {}, "1: at ="),
         (lambda: network(cuba(), cuba(UNITS), readout()), {}, "feedback = None"),
         (lambda: network(cuba(), readout()), {"feedback": torch.ones(2, 2)}, r"feedback\[0\]"),
