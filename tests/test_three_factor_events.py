@@ -89,7 +89,7 @@ def _seed():
 def test_without_a_loop_it_is_the_gradient(delay, refractory, output):
     late = readout(delay="axonal", learn=("tau_mem", "tau_syn", "v_leak"), **output)
     for layer in (
-        cuba(delay=delay, refractory=refractory, learn=CELLS),
+        cuba(delay=delay, refractory=refractory, reset=-0.2, v_leak=0.1, learn=CELLS),
         srm(delay=delay, learn=("threshold",)),
     ):
         model = network(layer, late)
@@ -126,14 +126,14 @@ def test_units_of_their_own_constants_masks_and_delays_between():
         (5.1e-3, 5e-3, 0.0),
         (5e-3, 5e-3, 0.0),
         (20e-3, 5e-3, 0.0),
-        (4e-3, 1e-3, 0.01),
+        (4e-3, 2e-4, 0.01),
         (5e-3, 5e-5, 0.05),
     ],
     ids=["each its own", "nearly equal", "equal", "apart", "several blocks", "too short"],
 )
 def test_delays_of_synapses_with_any_time_constants(tau_mem, tau_syn, before):
     """They are a matter of which exponentials are taken; see `_bring_up_apart`."""
-    late = 5e-3 if before > 0.02 else 0.1
+    late = 5e-3 if before else 0.1
     layer = g.CubaLIF(INPUTS, UNITS, tau_mem, tau_syn, delay="synaptic", max_delay=late, dtype=F64)
     shift = g.Delay(INPUTS, 0.1, dtype=F64)
     with torch.no_grad():
@@ -323,6 +323,23 @@ def test_spikes_at_borders_are_played_once():
     model = network(cuba(), readout(output="last"))
     *_, values = three_factor.online(model, given, LABELS, every=0.05)
     torch.testing.assert_close(values, model(given).detach(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("delay", [None, "synaptic"])
+def test_what_arrives_at_a_border_is_traced_after_it(delay):
+    given = Spikes(np.full(INPUTS, 0.05), np.arange(INPUTS), size=INPUTS, duration=0.1)
+    model = network(cuba(delay=delay), readout(output="last"))
+    with torch.no_grad():
+        model[0].weight.mul_(3)
+        if delay:
+            model[0].delay.zero_()
+    three_factor.backward(model, given, LABELS[:1])
+    wanted = gradients(model)
+    assert float(wanted["0.weight"].norm()) > 0
+    for _ in three_factor.online(model, given, LABELS[:1], every=0.05):
+        found = gradients(model)
+        model.zero_grad()
+    assert_alike(found, wanted)
 
 
 def test_stretches_end_with_the_recording():

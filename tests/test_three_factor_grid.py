@@ -465,6 +465,11 @@ def test_a_stretch_counts_what_happened_in_it(loop, output):
         ).backward()
         same({"w": found["1.weight"]}, {"w": given.weight.grad[:, N:]})
     assert k == 2
+    told = model[0].diagnostics
+    model(raster)
+    assert (told.n_spikes, told.rate) == (
+        model[0].diagnostics.n_spikes, pytest.approx(model[0].diagnostics.rate)
+    )  # fmt: skip
 
 
 def test_one_stretch_is_the_recording():
