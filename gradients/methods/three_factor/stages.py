@@ -98,7 +98,7 @@ def checked_feedback(
                 "spiking layers only: give a list, one tensor [class, unit] per layer"
             )
         return [None]
-    given = list(feedback) if isinstance(feedback, list | tuple) else [feedback]
+    given: list[Any] = list(feedback) if isinstance(feedback, list | tuple) else [feedback]
     if len(given) != len(hidden):
         raise ValueError(f"feedback: {len(given)} given, for {len(hidden)} spiking layers")
     for i, (tensor, stage) in enumerate(zip(given, hidden, strict=True)):
