@@ -282,7 +282,8 @@ class TrainSettings(Struct, frozen=True):
     sparse: Annotated[
         Annotated[float, Meta(ge=0, lt=1)],
         _told(
-            "Share of the synapses of hidden units that is left out at random, with exact and "
+            "Share of the synapses of hidden units that is left out at random, kernels of loops "
+            "excepted, with exact and "
             "three-factor.",
             "SHARE",
             group=NETWORK,

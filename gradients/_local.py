@@ -121,7 +121,8 @@ def play(
                     d_delay[j], d_cells[:, j],
                 )  # fmt: skip
             else:
-                held[at, j] = cells[REFRACTORY, j] > 0.0
+                if cells[REFRACTORY, j] > 0.0:
+                    held[at, j], since[at, j] = True, t + cells[REFRACTORY, j]
                 _fire_cuba(
                     gain, slope, span, cells[:, j], taus[:, row], traces[at, row],
                     own[at, j], own_cells[at, :, j], d_weight[j], d_delay[j], d_cells[:, j],
@@ -295,8 +296,9 @@ def _bring_up_apart(
 def _list_events(times, units, records, freed, cells, end, since, held, events, marks, current):
     """Write the spikes of a recording and releases before ``end`` in the order of time.
 
-    ``held`` units wait since ``since``. The current at a release stands with the unit's next
-    spike, or is the last one of all, ``freed``.
+    ``held`` units wait until ``since``, as the engine has it: their refractory period may have
+    moved meanwhile. The current at a release stands with the unit's next spike, or is the last
+    one of all, ``freed``.
     """
     n = len(times)
     for m in range(n):
@@ -305,26 +307,27 @@ def _list_events(times, units, records, freed, cells, end, since, held, events, 
     resting = True
     for j in range(len(held)):
         current[j] = freed[j]
-        resting = resting and cells[REFRACTORY, j] == 0.0
+        resting = resting and cells[REFRACTORY, j] == 0.0 and not held[j]
     if resting:
         return n
     listed = n
     for m in range(n - 1, -1, -1):
         j = units[m]
-        listed = _list_release(j, times[m], current[j], cells, end, m, listed, events, marks)
+        if cells[REFRACTORY, j] > 0.0:
+            at = times[m] + cells[REFRACTORY, j]
+            listed = _list_release(at, j, current[j], end, m, listed, events, marks)
         current[j] = records[BEFORE, m]
     for j in range(len(held)):
         if held[j]:
-            listed = _list_release(j, since[j], current[j], cells, end, -1, listed, events, marks)
+            listed = _list_release(since[j], j, current[j], end, -1, listed, events, marks)
     in_order(events, marks, listed)
     return listed
 
 
 @inlined
-def _list_release(j, fired, current, cells, end, m, n, events, marks):
-    """Write the release of unit ``j``, which fired at ``fired``; return how many there are."""
-    at = fired + cells[REFRACTORY, j]
-    if cells[REFRACTORY, j] > 0.0 and at < end:
+def _list_release(at, j, current, end, m, n, events, marks):
+    """Write the release of unit ``j`` if it is before ``end``; return how many events there are."""
+    if at < end:
         events[AT, n], events[VALUE, n] = at, current
         marks[KIND, n], marks[UNIT, n], marks[WHICH, n] = RELEASE, j, m
         n += 1

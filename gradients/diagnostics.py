@@ -26,7 +26,8 @@ class Diagnostics:
     Attributes
     ----------
     smallest_slope : float
-        Of the voltage at the spikes [1/s]; inf without any, NaN on a grid, which has no slopes.
+        Of the voltage at the spikes [1/s]; inf without any, NaN on a grid, which has no slopes,
+        and after an online rule, which doesn't keep them.
     n_spikes, n_grazing : int
         Spikes; those with a slope below 5 % of threshold / tau_mem (tau_syn for `SRM`).
     silent : int
@@ -65,7 +66,7 @@ class Diagnostics:
 
     @classmethod
     def of_counts(cls, counts: IntArray, duration: float) -> Diagnostics:
-        """Return the diagnostics of a layer on a grid.
+        """Return the diagnostics of a layer on a grid, or of one that a rule has played.
 
         Parameters
         ----------

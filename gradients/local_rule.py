@@ -60,7 +60,7 @@ class Traces:
     own_cells : float64 array [recording, 3, post]
         Of the units' own parameters.
     since : float64 array [recording, post + row]
-        When they held [s].
+        When they held [s]; of who is not yet released, when that will be.
     held : bool array [recording, post]
         Who was not yet released.
     """
@@ -70,10 +70,6 @@ class Traces:
     own_cells: FloatArray
     since: FloatArray
     held: BoolArray
-
-    def copied(self) -> Traces:
-        """Return them, to be changed."""
-        return Traces(**{name: value.copy() for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -125,22 +121,26 @@ def local(
     begin : float
         [s].
     traces : Traces or None
-        At ``begin``; None where nothing came before.
+        At ``begin``; None where nothing came before. Their arrays are changed.
     carry_on : bool
         Whether the traces at the end are wanted.
     threads : int
         To spread recordings over; without influence on the sums.
+
+    Returns
+    -------
+    LocalGradients
+        Of all recordings, summed.
+    Traces or None
+        Those given, or new ones, at the end; None if there were none, and none are wanted.
     """
     from ._local import play
 
     unit = _Unit(run, sent, n_pre, delays)
-    n = len(run.spikes)
-    if traces is not None:
-        traces = traces.copied()
-    elif carry_on:
-        traces = unit.nothing(n, begin)
+    if traces is None and carry_on:
+        traces = unit.nothing(len(run.spikes), begin)
     kept = traces is not None
-    most = int(max(np.diff(run.spikes.offsets).max(initial=0), 0))
+    most = int(np.diff(run.spikes.offsets).max(initial=0))
 
     def work(first: int, last: int) -> list[FloatArray]:
         sums = unit.zeros()

@@ -1,5 +1,6 @@
 """The exact local rule on events: equal to the gradient without a loop, and what it leaves out."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -10,8 +11,10 @@ from torch.nn.functional import cross_entropy
 
 from evsim import Spikes
 from evsim import gradients as g
+from evsim.gradients import dense
 from evsim.gradients.methods import three_factor
 from evsim.gradients.methods.three_factor import event_rule
+from evsim.gradients.methods.three_factor.stages import stretches
 from evsim.gradients.tensors import joined
 
 F64 = torch.float64
@@ -86,7 +89,7 @@ def _seed():
 def test_without_a_loop_it_is_the_gradient(delay, refractory, output):
     late = readout(delay="axonal", learn=("tau_mem", "tau_syn", "v_leak"), **output)
     for layer in (
-        cuba(delay=delay, refractory=refractory, learn=CELLS),
+        cuba(delay=delay, refractory=refractory, reset=-0.2, v_leak=0.1, learn=CELLS),
         srm(delay=delay, learn=("threshold",)),
     ):
         model = network(layer, late)
@@ -117,16 +120,26 @@ def test_units_of_their_own_constants_masks_and_delays_between():
 
 
 @pytest.mark.parametrize(
-    "tau_mem",
-    [torch.linspace(10e-3, 30e-3, UNITS, dtype=F64), 5.1e-3, 5e-3, 20e-3],
-    ids=["each its own", "nearly equal", "equal", "apart"],
+    ("tau_mem", "tau_syn", "before"),
+    [
+        (torch.linspace(10e-3, 30e-3, UNITS, dtype=F64), 5e-3, 0.0),
+        (5.1e-3, 5e-3, 0.0),
+        (5e-3, 5e-3, 0.0),
+        (20e-3, 5e-3, 0.0),
+        (4e-3, 2e-4, 0.01),
+        (5e-3, 5e-5, 0.05),
+    ],
+    ids=["each its own", "nearly equal", "equal", "apart", "several blocks", "too short"],
 )
-def test_delays_of_synapses_with_any_time_constants(tau_mem):
+def test_delays_of_synapses_with_any_time_constants(tau_mem, tau_syn, before):
     """They are a matter of which exponentials are taken; see `_bring_up_apart`."""
-    layer = g.CubaLIF(INPUTS, UNITS, tau_mem, 5e-3, delay="synaptic", max_delay=0.1, dtype=F64)
+    late = 5e-3 if before else 0.1
+    layer = g.CubaLIF(INPUTS, UNITS, tau_mem, tau_syn, delay="synaptic", max_delay=late, dtype=F64)
+    shift = g.Delay(INPUTS, 0.1, dtype=F64)
     with torch.no_grad():
         layer.weight.mul_(2)
-    model = network(layer, readout())
+        shift.delay.fill_(before)
+    model = network(shift, layer, readout())
     assert_alike(by_rule(model)[1], by_adjoint(model)[1])
     assert layer.diagnostics.n_spikes > 50
 
@@ -194,13 +207,17 @@ def test_feedback_takes_the_place_of_the_readouts_weights(output):
 
 
 def test_errors_go_straight_to_every_layer():
-    """A layer's gradient is that of a readout with its feedback which hears it alone."""
-    first, second, read = cuba(delay="synaptic"), srm(UNITS, 8), readout(8, output="integral")
+    """A layer's gradient is that of a readout with its feedback which hears it alone.
+
+    The readout's delays are those of the last layer's units.
+    """
+    first, second = cuba(delay="synaptic"), srm(UNITS, 8)
+    read = readout(8, delay="axonal", output="integral")
     model = network(first, second, read)
     feedback = [torch.randn(CLASSES, UNITS, dtype=F64), torch.randn(CLASSES, 8, dtype=F64)]
     values, found = by_rule(model, feedback=feedback)
     error = (values.softmax(1) - nn.functional.one_hot(LABELS, CLASSES)) / len(LABELS)
-    ears = [readout(n, output="integral") for n in (UNITS, 8)]
+    ears = [readout(UNITS, output="integral"), copy.deepcopy(read)]
     hidden = [first(SPIKES)]
     hidden.append(second(hidden[0].numpy().torch()))
     for name, ear, weight, fired in zip(("0", "1"), ears, feedback, hidden, strict=True):
@@ -281,6 +298,58 @@ def test_parameters_may_move_within_a_recording():
     assert not torch.equal(model[0].weight, first)
 
 
+def test_units_that_are_held_are_released_when_their_refractory_period_is_no_more():
+    """What moves a refractory period moves those that begin, not those that go on."""
+    found = []
+    for refractory in (0.0, 1e-12):
+        torch.manual_seed(1)
+        model = network(cuba(refractory=7e-3, learn=CELLS), readout())
+        play = three_factor.online(model, SPIKES, LABELS, every=0.075)
+        next(play)
+        model.zero_grad()
+        with torch.no_grad():
+            model[0].refractory.fill_(refractory)
+        next(play)
+        found.append(gradients(model))
+    assert_alike(
+        *({name: each[name] for name in ("0.weight", "0.threshold")} for each in found), 1e-5
+    )
+
+
+def test_spikes_at_borders_are_played_once():
+    times = np.round(SPIKES.times, 2)
+    assert 0 < (times == 0).sum() and (times == 0.05).any()
+    given = SPIKES.replace(times, SPIKES.units, SPIKES.offsets, duration=0.2)
+    model = network(cuba(), readout(output="last"))
+    *_, values = three_factor.online(model, given, LABELS, every=0.05)
+    torch.testing.assert_close(values, model(given).detach(), rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("delay", [None, "synaptic"])
+def test_what_arrives_at_a_border_is_traced_after_it(delay):
+    given = Spikes(np.full(INPUTS, 0.05), np.arange(INPUTS), size=INPUTS, duration=0.1)
+    model = network(cuba(delay=delay), readout(output="last"))
+    with torch.no_grad():
+        model[0].weight.mul_(3)
+        if delay:
+            model[0].delay.zero_()
+    three_factor.backward(model, given, LABELS[:1])
+    wanted = gradients(model)
+    assert float(wanted["0.weight"].norm()) > 0
+    for _ in three_factor.online(model, given, LABELS[:1], every=0.05):
+        found = gradients(model)
+        model.zero_grad()
+    assert_alike(found, wanted)
+
+
+def test_stretches_end_with_the_recording():
+    found = [stretches(0.2, every) for every in (0.1, 0.2 / 3, 0.15, 0.2, 1.0, None)]
+    assert [len(ends) for ends in found] == [2, 3, 2, 1, 1, 1]
+    assert all(ends[-1] == 0.2 and ends == sorted(set(ends)) for ends in found)
+    with pytest.raises(ValueError, match="every = 0"):
+        stretches(0.2, 0.0)
+
+
 def test_results_do_not_depend_on_threads():
     batch = recordings(40, rate=200.0)
     model = network(cuba(n=64, delay="axonal"), readout(64))
@@ -308,14 +377,31 @@ def test_silent_layers_and_empty_recordings_have_no_gradient():
     ("make", "options", "message"),
     [
         (lambda: cuba(), {}, "model is a CubaLIF, must be a torch.nn.Sequential"),
+        (lambda: None, {}, "model is a NoneType, must be a torch.nn.Sequential"),
         (lambda: network(cuba()), {}, "the last layer must be a readout"),
         (lambda: network(readout(INPUTS)), {}, "a layer that spikes before the readout"),
         (lambda: network(cuba(), nn.ReLU(), readout()), {}, "'1' is a ReLU"),
         (lambda: network(cuba(learn=("tau_mem",)), readout()), {}, "0: learn = 'tau_mem'"),
         (lambda: network(cuba(bound=1.0), readout()), {}, "0: bound = 1"),
+        (lambda: network(cuba(tick=1e-4), readout()), {}, "0: tick = 0.0001"),
+        (
+            lambda: network(dense.LIF(INPUTS, UNITS, 20e-3, dt=1e-3), readout()),
+            {},
+            "some layers are of events and some of the grid",
+        ),
+        (
+            lambda: network(cuba(), readout()),
+            {"feedback": torch.full((CLASSES, UNITS), torch.nan)},
+            r"feedback\[0\]: has entries that are not finite",
+        ),
         (lambda: network(cuba(), readout(at=[0.1])), {}, "1: at ="),
         (lambda: network(cuba(), cuba(UNITS), readout()), {}, "feedback = None"),
         (lambda: network(cuba(), readout()), {"feedback": torch.ones(2, 2)}, r"feedback\[0\]"),
+        (
+            lambda: network(cuba(), readout()),
+            {"feedback": np.ones((3, 10))},
+            "is ndarray, must be a",
+        ),
         (lambda: network(cuba(), readout()), {"causal": True}, "causal"),
         (lambda: network(cuba(), readout()), {"width": 0.0}, "width = 0"),
         (lambda: network(cuba(), readout()), {"feedback": "random"}, "feedback: is str"),

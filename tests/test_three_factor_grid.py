@@ -496,6 +496,43 @@ def test_a_stretch_counts_what_happened_in_it(loop, output):
         ).backward()
         same({"w": found["1.weight"]}, {"w": given.weight.grad[:, N:]})
     assert k == 2
+    told = model[0].diagnostics
+    model(raster)
+    assert (told.n_spikes, told.rate) == (
+        model[0].diagnostics.n_spikes, pytest.approx(model[0].diagnostics.rate)
+    )  # fmt: skip
+
+
+def test_a_readout_counts_arrivals_of_the_stretch():
+    model = network(readout={"output": "last", "delay": "axonal", "max_delay": 10e-3})
+    with torch.no_grad():
+        model[1].delay.fill_(4 * DT)
+    raster, labels = recordings(n_steps=40)
+    for k, _ in enumerate(online(model, raster, labels, every=20 * DT)):
+        found, last = gradients(model)["1.weight"], 20 * (k + 1)
+        fired = model[0](raster[:, :last]).detach()
+        arriving = nn.functional.pad(fired, (0, 0, 4, 0))[:, :last]
+        twin = dense.LI(2 * N, N_CLASSES, 30e-3, output="last", dt=DT, dtype=F64)
+        with torch.no_grad():
+            twin.weight.copy_(model[1].weight.repeat(1, 2))
+        now = torch.arange(last)[:, None] >= last - 20
+        values = twin(torch.cat([arriving * ~now, arriving * now], 2))
+        nn.functional.cross_entropy(values, labels).backward()
+        same({"w": found}, {"w": twin.weight.grad[:, N:]})
+    assert k == 1
+
+
+def test_a_readout_that_stays_below_rest_has_no_gradient():
+    model = network(readout={"output": "max"})
+    with torch.no_grad():
+        model[0].weight.abs_().mul_(5)
+        model[1].weight[0] = -model[1].weight[0].abs()
+    raster, labels = recordings()
+    raster[:, 0] = 1
+    assert (model[1].voltage(model[0](raster))[:, :, 0] < 0).all()
+    found, expected = by_rule(model, raster, labels)[1], by_autograd(model, raster, labels)[1]
+    assert not found["1.weight"][0].any()
+    same(found, expected)
 
 
 def test_one_stretch_is_the_recording():

@@ -160,7 +160,7 @@ def fit_on_grid(model: FromSpikes, spikes: Spikes, rate: float = 15.0) -> None:
 
 @torch.no_grad()
 def leave_out(model: nn.Module, share: float, seed: int) -> None:
-    """Leave synapses of hidden layers out, of their input and of their loop.
+    """Leave synapses of hidden layers out, of their input and of their loop; kernels stay whole.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def leave_out(model: nn.Module, share: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed ^ _MASKS)
     for layer in spiking_layers(model) if share > 0 else []:
         layer.mask = _mask(layer.out_features, layer.in_features, share, generator)
-        if layer.recurrent is not None:
+        if layer.recurrent == "dense":
             n = layer.out_features
             layer.recurrent_mask = _mask(n, n, share, generator)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from math import isnan
 from statistics import mean, median
@@ -45,10 +45,8 @@ def told(table: Table) -> list[str]:
             lines.append(f"{name}, {one} beside {other}: {_counted(pairs)}")
     lines += [_ratios(table, rule) for rule in rules[:3]]
     lines += [*_widths(table), *_stepping(table), *_feedback(table)]
-    sides, jumps = (
-        _pairs(table, usual(GAUSSIAN, kernel=kernel), usual(GAUSSIAN))
-        for kernel in (ONE_SIDED, JUMP)
-    )
+    sides = _varied(table, GAUSSIAN, kernel=ONE_SIDED)
+    jumps = _varied(table, GAUSSIAN, kernel=JUMP)
     lines.append(f"{ONE_SIDED} beside two-sided: {_counted(sides)}")
     lines.append(f"{JUMP} beside two-sided: {_counted(jumps)}; {_apart(jumps)}")
     nearer = _pairs(table, usual(GAUSSIAN), usual(SURROGATE), looped)
@@ -99,10 +97,8 @@ def strengths_of(table: Table, loops: bool | None = None) -> list[float]:
     return [s for s in there if loops is None or bool(s) == loops]
 
 
-def _rows(
-    table: Table, settings: dict[str, Any], groups: Iterable[str] = HIDDEN, **others: Any
-) -> list[Row]:
-    return [row for row in table.where(**settings, **others) if row["group"] in groups]
+def _rows(table: Table, settings: dict[str, Any], **others: Any) -> list[Row]:
+    return [row for row in table.where(**settings, **others) if row["group"] in HIDDEN]
 
 
 def _pairs(
@@ -110,13 +106,12 @@ def _pairs(
     one: dict[str, Any],
     other: dict[str, Any],
     strengths: Sequence[float] | None = None,
-    groups: Sequence[str] = HIDDEN,
 ) -> Pairs:
     """Return rows of two settings that have all else in common."""
-    others = {tuple(row[name] for name in _CASES): row for row in _rows(table, other, groups)}
+    others = {tuple(row[name] for name in _CASES): row for row in _rows(table, other)}
     return [
         (row, others[case])
-        for row in _rows(table, one, groups)
+        for row in _rows(table, one)
         if (case := tuple(row[name] for name in _CASES)) in others
         and (strengths is None or row["strength"] in strengths)
     ]
@@ -148,9 +143,9 @@ def _values(table: Table, name: str, rule: str) -> list[Any]:
     return sorted(value for value in found if value is not None)
 
 
-def _varied(table: Table, rule: str, groups: Sequence[str], **others: Any) -> Pairs:
+def _varied(table: Table, rule: str, **others: Any) -> Pairs:
     """Return rows of a setting beside the usual, each group and network."""
-    return _pairs(table, usual(rule, **others), usual(rule), groups=groups)
+    return _pairs(table, usual(rule, **others), usual(rule))
 
 
 def _widths(table: Table) -> list[str]:
@@ -158,7 +153,7 @@ def _widths(table: Table) -> list[str]:
     lines = []
     for width in _values(table, "width", GAUSSIAN):
         if width != WIDTH:
-            pairs = _varied(table, GAUSSIAN, HIDDEN, width=width)
+            pairs = _varied(table, GAUSSIAN, width=width)
             one, other = (_mean([pair[k] for pair in pairs]) for k in range(2))
             lines.append(
                 f"width {1e3 * width:g} ms beside {1e3 * WIDTH:g}, delays: cosine {one:.3f} and "
@@ -192,7 +187,7 @@ def _stepping(table: Table) -> list[str]:
 def _feedback(table: Table) -> list[str]:
     lines = []
     for rule in (LOCAL, GAUSSIAN, SURROGATE):
-        pairs = _varied(table, rule, HIDDEN, feedback=RANDOM)
+        pairs = _varied(table, rule, feedback=RANDOM)
         lines.append(
             f"{rule}, random feedback: cosine {_mean([a for a, _ in pairs]):.3f}, through the "
             f"readout {_mean([b for _, b in pairs]):.3f}"

@@ -45,8 +45,8 @@ def online(
     model: nn.Module,
     inputs: Spikes,
     labels: Tensor,
-    every: float | None = None,
-    feedback: Feedback = None,
+    every: float | None,
+    feedback: Feedback,
 ) -> Iterator[Tensor]:
     """Play recordings once, and add gradients by the exact local rule after every stretch.
 
@@ -73,7 +73,7 @@ def online(
     """
     hidden, readout = stages(model)
     for stage in hidden:
-        _refuse_untraced(stage)
+        _refuse_time_constants(stage)
     back = checked_feedback(feedback, hidden, readout.layer.out_features)
     given = sorted_numpy(hidden[0].layer.job(inputs).spikes)[0]
     labels = checked_labels(labels, len(given), readout.layer.out_features)
@@ -216,7 +216,8 @@ class _Player:
 
     def take_parameters(self) -> None:
         """Take the parameters as they are now."""
-        self.tensors = self.stage.layer.tensors()
+        with torch.enable_grad():  # whoever asks for the next stretch
+            self.tensors = self.stage.layer.tensors()
         values = {
             name: tensor.detach().double().numpy()
             for name, tensor in self.tensors.items()
@@ -351,7 +352,7 @@ def _between(given: Spikes, begin: float, end: float) -> Spikes:
     return given.replace(times, units, offsets, duration=end, labels=None)
 
 
-def _refuse_untraced(stage: Stage) -> None:
+def _refuse_time_constants(stage: Stage) -> None:
     for name in stage.layer.learn:
         if name not in _TRACED:
             raise ValueError(

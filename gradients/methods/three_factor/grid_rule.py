@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from evsim import Spikes
 from evsim.quantities import positive
 
-from ...dense.on_grid import OnGrid, checked_raster
+from ...dense.on_grid import checked_raster
 from .bump import Causal, bump
 from .playing import Played, Player
 from .reading import Reader
@@ -25,10 +25,10 @@ def online(
     model: nn.Module,
     inputs: Tensor | Spikes,
     labels: Tensor,
-    every: float | None = None,
-    width: float = 2e-3,
-    feedback: Feedback = None,
-    causal: Causal = False,
+    every: float | None,
+    width: float,
+    feedback: Feedback,
+    causal: Causal,
 ) -> Iterator[Tensor]:
     """Play recordings once, and add gradients to those of the parameters on the way.
 
@@ -65,8 +65,6 @@ def online(
         named before anything is computed.
     """
     hidden, readout = stages(model)
-    if not isinstance(readout.layer, OnGrid):
-        raise TypeError("model: its layers are of events; this rule takes those of dense")
     if isinstance(inputs, Spikes):
         if not hasattr(model, "raster"):
             raise TypeError(

@@ -167,14 +167,14 @@ class Way:
     def hand_out(self) -> None:
         """Add what was found to the gradients of the parameters, and start anew."""
         layer, by_weight = self.tracer.player.layer, self.of_weight.gradient()
-        by_delay = self.of_delay.gradient() * self.projection.weight.detach()
+        by_delay = self.of_delay.gradient() * self.projection.weight
         with torch.enable_grad():
-            found = {
+            found: dict[str, Tensor] = {
                 f"{self.prefix}weight": by_weight,
                 f"{self.prefix}delay": by_delay,
                 f"{self.prefix}axonal_delay": by_delay.sum(0),
             }
-            hand_out({n: t for n, t in layer.tensors().items() if n in found}, dict(found))
+            hand_out({n: t for n, t in layer.tensors().items() if n in found}, found)
             for module in self.projection.before:
                 hand_out({"delay": module.delay}, {"delay": by_delay.sum(0)})
         self.of_weight.forget()
