@@ -117,7 +117,8 @@ class ThreeFactor(Study):
                 label = "no delays" if kind == "none" else kind
                 draw_intervals(axes, at, rows, color=CYCLE[k], label=label)
             axes.set_title(_network_name(share, loop), fontsize="small")
-            axes.set_xticks(range(len(names)), names, rotation=90)
+            told = [name.replace(", ", ",\n").replace(": ", ":\n") for name in names]
+            axes.set_xticks(range(len(names)), told, rotation=90, fontsize="x-small")
             if axes is not several[0]:
                 axes.set_ylabel("")
         several[0].legend(fontsize="x-small", loc="lower left")
