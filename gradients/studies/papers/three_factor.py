@@ -108,6 +108,7 @@ class ThreeFactor(Study):
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw accuracies, a panel for each network, a colour for each kind of delays."""
         networks = _networks(table)
+        figure.set_size_inches(11, 6)
         several = figure.subplots(1, len(networks), sharey=True, squeeze=False)[0]
         names = list(dict.fromkeys(row["learning"] for row in table.rows))
         for axes, (share, loop) in zip(several, networks, strict=True):
@@ -117,7 +118,7 @@ class ThreeFactor(Study):
                 label = "no delays" if kind == "none" else kind
                 draw_intervals(axes, at, rows, color=CYCLE[k], label=label)
             axes.set_title(_network_name(share, loop), fontsize="small")
-            told = [name.replace(", ", ",\n").replace(": ", ":\n") for name in names]
+            told = [name.replace(", ", ",\n") for name in names]
             axes.set_xticks(range(len(names)), told, rotation=90, fontsize="x-small")
             if axes is not several[0]:
                 axes.set_ylabel("")
