@@ -15,8 +15,6 @@ from msgspec import Meta, Struct
 from evsim.bits import MOST as MOST_BITS
 from evsim.bits import TERNARY
 from evsim.schema import NotNegative, check_fields
-from evsim.train_rules import PUBLISHED as PUBLISHED
-from evsim.train_rules import method_of as method_of
 from evsim.train_rules import refuse_misfits
 
 NAMED = ("digits", "yin-yang", "coincidence")  # data sets; others are files or folders
@@ -182,7 +180,8 @@ class TrainSettings(Struct, frozen=True):
         Share of the synapses of hidden layers, loops included, that is left out.
     method : str
         How gradients are found: "exact", of events; others on a time grid, with the settings of
-        a network of `evsim.gradients.methods`, which are the defaults then; see `PUBLISHED`.
+        a network of `evsim.gradients.methods`, which are the defaults then; see
+        `evsim.train_rules.PUBLISHED`.
     exact : bool
         Whether "three-factor" is of events, too.
     feedback, every, width
@@ -283,8 +282,7 @@ class TrainSettings(Struct, frozen=True):
         Annotated[float, Meta(ge=0, lt=1)],
         _told(
             "Share of the synapses of hidden units that is left out at random, kernels of loops "
-            "excepted, with exact and "
-            "three-factor.",
+            "excepted, with exact and three-factor.",
             "SHARE",
             group=NETWORK,
         ),

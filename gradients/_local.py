@@ -74,6 +74,7 @@ def play(
             held[at] = False
         spikes = slice(offsets[b], offsets[b + 1])
         sent = sent_offsets[:, b : b + 2]
+        n_arrivals = 0
         if len(late) > 0:
             _sort_columns(sent_times, sent_columns, sent, waiting, column_starts)
             _await(begin, axonal, late, waiting, column_starts, cursor, coming)
@@ -92,16 +93,10 @@ def play(
         for m in range(n_events):
             t, j = events[AT, m], marks[UNIT, m]
             row = row_of[j]
-            if len(late) > 0:
-                _bring_up_apart(
-                    row, t, taus[:, row], traced, traces[at, row], pre_of, axonal, late, growth,
-                    block, waiting, risen, column_starts, cursor, coming,
-                )  # fmt: skip
-            else:
-                _bring_up(
-                    row, t, taus[:, row], traced, traces[at, row], pre_of, waiting,
-                    waiting_columns, n_arrivals, cursor[:, 0],
-                )  # fmt: skip
+            _bring_up(
+                row, t, taus[:, row], traced, traces[at, row], pre_of, axonal, late, growth,
+                block, waiting, waiting_columns, n_arrivals, risen, column_starts, cursor, coming,
+            )  # fmt: skip
             span = t - since[at, j]
             since[at, j] = t
             if marks[KIND, m] == RELEASE:
@@ -128,16 +123,10 @@ def play(
                     own[at, j], own_cells[at, :, j], d_weight[j], d_delay[j], d_cells[:, j],
                 )  # fmt: skip
         for row in range(taus.shape[1] if kept else 0):
-            if len(late) > 0:
-                _bring_up_apart(
-                    row, end, taus[:, row], traced, traces[at, row], pre_of, axonal, late, growth,
-                    block, waiting, risen, column_starts, cursor, coming,
-                )  # fmt: skip
-            else:
-                _bring_up(
-                    row, end, taus[:, row], traced, traces[at, row], pre_of, waiting,
-                    waiting_columns, n_arrivals, cursor[:, 0],
-                )  # fmt: skip
+            _bring_up(
+                row, end, taus[:, row], traced, traces[at, row], pre_of, axonal, late, growth,
+                block, waiting, waiting_columns, n_arrivals, risen, column_starts, cursor, coming,
+            )  # fmt: skip
 
 
 @kernel
@@ -227,17 +216,25 @@ def _arrive(s, i, tau_mem, tau_syn, x, y, z):
 
 @kernel
 def _bring_up(
-    row, t, tau, since, traces, pre_of, waiting, waiting_columns, n_arrivals, cursor
+    row, t, tau, since, traces, pre_of, axonal, late, growth, block,
+    waiting, waiting_columns, n_arrivals, risen, column_starts, cursor, coming,
 ):  # fmt: skip
     """Carry the traces of a row to ``t`` and add what arrives before."""
+    tau_mem, tau_syn = tau[TAU_MEM], tau[TAU_SYN]
     x, y, z = traces[X], traces[Y], traces[Z]
-    _carry(t, row, tau[TAU_MEM], tau[TAU_SYN], since, x, y, z)
-    q = cursor[row]
+    _carry(t, row, tau_mem, tau_syn, since, x, y, z)
+    if len(late) > 0:
+        _arrive_apart(
+            row, t, tau_mem, tau_syn, x, y, z, pre_of, axonal, late, growth, block, waiting, risen,
+            column_starts, cursor, coming,
+        )  # fmt: skip
+        return
+    q = cursor[row, 0]
     while q < n_arrivals and waiting[q] < t:
         i = pre_of[waiting_columns[q]]
-        _arrive(t - waiting[q], i, tau[TAU_MEM], tau[TAU_SYN], x, y, z)
+        _arrive(t - waiting[q], i, tau_mem, tau_syn, x, y, z)
         q += 1
-    cursor[row] = q
+    cursor[row, 0] = q
 
 
 @kernel
@@ -251,19 +248,16 @@ def _rise(axonal, tau, block, waiting, column_starts, risen):
 
 
 @kernel
-def _bring_up_apart(
-    row, t, tau, since, traces, pre_of, axonal, late, growth, block, waiting, risen,
+def _arrive_apart(
+    row, t, tau_mem, tau_syn, x, y, z, pre_of, axonal, late, growth, block, waiting, risen,
     column_starts, cursor, coming,
 ):  # fmt: skip
-    """As `_bring_up`, where every synapse has arrivals of its own.
+    """Add what arrives before ``t`` where every synapse has arrivals of its own.
 
     An arrival costs two exponentials of the time since then, e^(-(t - sent - delay)/tau). Where
     ``growth`` = e^(delay/tau) is known, they are products of it, of a factor of the spike, and of
     one of the block of time in which it was sent.
     """
-    tau_mem, tau_syn = tau[TAU_MEM], tau[TAU_SYN]
-    x, y, z = traces[X], traces[Y], traces[Z]
-    _carry(t, row, tau_mem, tau_syn, since, x, y, z)
     alike = tau_mem == tau_syn
     gain = 0.0 if alike else tau_syn / (tau_mem - tau_syn)
     known, left_v, left_i = -1, 0.0, 0.0

@@ -17,33 +17,24 @@ from evsim._plan import Plan, plan_group, plan_network
 Flights = Sequence[tuple[Spikes, Dense]]
 
 
-def in_flight(trains: Sequence[Spikes], projection: Dense, time: float) -> Spikes:
-    """Return the spikes with an arrival at or after a time, of several trains as one.
+def in_flight(spikes: Spikes, projection: Dense, time: float) -> Spikes:
+    """Return the spikes with an arrival at or after a time.
 
     Parameters
     ----------
-    trains : sequence of Spikes
-        At least one, of the same recordings and units, one after the other in time.
+    spikes : Spikes
+        Sent before.
     projection : Dense
         Which says how late they arrive.
     time : float
         When the next stretch begins [s].
-
-    Returns
-    -------
-    Spikes
-        Of the duration of the last train.
     """
-    times = np.concatenate([train.times for train in trains])
-    units = np.concatenate([train.units for train in trains])
-    recordings = np.concatenate([train.recordings() for train in trains])
-    arrival = times + projection.axonal(trains[-1].size)[units]
+    arrival = spikes.times + projection.axonal(spikes.size)[spikes.units]
     if projection.synaptic is not None:
-        arrival += projection.synaptic.max(axis=0)[units]
+        arrival += projection.synaptic.max(axis=0)[spikes.units]
     kept = np.flatnonzero(arrival >= time)
-    kept = kept[np.argsort(recordings[kept], kind="stable")]
-    offsets = np.searchsorted(recordings[kept], np.arange(len(trains[-1]) + 1))
-    return trains[-1].replace(times[kept], units[kept], offsets.astype(np.int64))
+    offsets = np.searchsorted(kept, spikes.offsets)
+    return spikes.replace(spikes.times[kept], spikes.units[kept], offsets, labels=None)
 
 
 def plan_with(net: Network, flights: Flights) -> tuple[Plan, dict[str, Spikes]]:

@@ -44,7 +44,7 @@ class Sent(NamedTuple):
 
     def after(self, time: float) -> Sent:
         """Return those that arrive at ``time`` or later."""
-        return self._replace(spikes=in_flight([self.spikes], self.path, time))
+        return self._replace(spikes=in_flight(self.spikes, self.path, time))
 
 
 @dataclass(frozen=True)
@@ -164,9 +164,9 @@ class _Unit:
     """The arrays of a population and of what is sent to it, as the kernel wants them."""
 
     def __init__(self, run: Run, sent: Sequence[Sent], n_pre: int, delays: bool) -> None:
-        flow, self.scale, cells = flow_of(run.net)
-        self.size, self.n_pre, self.srm = cells.shape[1], n_pre, flow == SRM
-        self.n_kinds = (2 if delays else 1) * (2 if self.srm else 1)
+        flow, scale, cells = flow_of(run.net)
+        self.size, self.n_pre = cells.shape[1], n_pre
+        self.n_kinds = (2 if delays else 1) * (2 if flow == SRM else 1)
         self.delays = delays
         apart = any(one.path.synaptic is not None for one in sent)
         if apart:
@@ -175,7 +175,7 @@ class _Unit:
             taus, row_of = np.unique(cells[:2], axis=1, return_inverse=True)
         self.n_rows = taus.shape[1]
         self.constants: tuple[Any, ...] = (
-            flow, self.scale, cells, row_of.reshape(-1), np.ascontiguousarray(taus),
+            flow, scale, cells, row_of.reshape(-1), np.ascontiguousarray(taus),
         )  # fmt: skip
         self.columns = self._columns(sent, apart)
         self.growth = self._growth(cells[:2], self.columns[1], self.columns[2])

@@ -330,9 +330,9 @@ class Spiking(Synapses):
             last = _LAST[self] = Diagnostics.of(last)
         return last
 
-    def keep_diagnostics(self, found: Diagnostics) -> None:
-        """Keep how the layer fired, where it was not called for that."""
-        _LAST[self] = found
+    def remember(self, counts: Any, duration: float) -> None:
+        """Take spikes [recording, out] in so many seconds for those that `diagnostics` tell of."""
+        _LAST[self] = Diagnostics.of_counts(counts, duration)
 
     def delay_limits(self) -> dict[str, tuple[float, float]]:
         """Return the limits of the delays [s] by name of the parameter."""

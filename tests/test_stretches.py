@@ -73,6 +73,16 @@ def between(spikes, begin, end):
     return spikes.replace(spikes.times[kept], spikes.units[kept], offsets, duration=end)
 
 
+def joined(early, late):
+    """Return the spikes of two stretches of the same recordings as one."""
+    times, units = (
+        np.concatenate([getattr(one, name) for one in (early, late)]) for name in ("times", "units")
+    )
+    order = np.argsort(np.concatenate([early.recordings(), late.recordings()]), kind="stable")
+    offsets = early.offsets + late.offsets
+    return late.replace(times[order], units[order], offsets)
+
+
 def in_stretches(net, spikes, borders, threads=1, at=None, inside=False):
     """Run stretch by stretch; what is on its way is handed on as flights.
 
@@ -84,14 +94,14 @@ def in_stretches(net, spikes, borders, threads=1, at=None, inside=False):
         mine = None if at is None else at[(at >= begin) & (at < end)]
         fed = between(spikes, begin, end)
         if inside and runs:
-            fed = in_flight([flying.pop(net.input), fed], paths[net.input], begin)
+            fed = joined(flying.pop(net.input), fed)
         flights = [(train, paths[name]) for name, train in flying.items()]
         runs.append(forward(net, fed, mine, threads, begin, state, flights))
         state = runs[-1].state
         for name, train in ((net.input, fed), ("cells", runs[-1].spikes)):
             if name in paths:
-                trains = [flying[name], train] if name in flying else [train]
-                flying[name] = in_flight(trains, paths[name], end)
+                train = joined(flying[name], train) if name in flying else train
+                flying[name] = in_flight(train, paths[name], end)
     return runs
 
 
@@ -180,7 +190,7 @@ def test_an_arrival_at_a_border_belongs_to_the_later_stretch(late, kind):
         is_early = time + late < border
         counts = [len(run.spikes.times) for run in (early, later, same)]
         assert counts == [is_early, n - is_early, n - is_early]
-        arrived = in_flight([spikes], into, border)
+        arrived = in_flight(spikes, into, border)
         assert len(arrived.times) == (n == 2 or not is_early)
 
 

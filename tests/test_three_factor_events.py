@@ -132,7 +132,7 @@ def test_units_of_their_own_constants_masks_and_delays_between():
     ids=["each its own", "nearly equal", "equal", "apart", "several blocks", "too short"],
 )
 def test_delays_of_synapses_with_any_time_constants(tau_mem, tau_syn, before):
-    """They are a matter of which exponentials are taken; see `_bring_up_apart`."""
+    """They are a matter of which exponentials are taken; see `_arrive_apart`."""
     late = 5e-3 if before else 0.1
     layer = g.CubaLIF(INPUTS, UNITS, tau_mem, tau_syn, delay="synaptic", max_delay=late, dtype=F64)
     shift = g.Delay(INPUTS, 0.1, dtype=F64)

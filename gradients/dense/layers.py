@@ -203,12 +203,12 @@ class _Fires(OnGrid, Spiking):
             If the raster's shape does not fit, or a parameter is not legal.
         """
         fired = self._stepped(raster)[0]
-        self.remember(fired.detach().sum(1), fired.shape[1])
+        self.remember(fired.detach().sum(1), fired.shape[1] * self.dt)
         return fired
 
-    def remember(self, counts: Tensor, n_steps: int) -> None:
-        """Take spikes [batch, out] of so many steps for those that `diagnostics` tell of."""
-        _LAST[self] = counts, n_steps * self.dt
+    def remember(self, counts: Tensor, duration: float) -> None:
+        """Take spikes [batch, out] in so many seconds for those that `diagnostics` tell of."""
+        _LAST[self] = counts, duration
 
     def voltage(self, raster: Tensor) -> Tensor:
         """Return the voltage [batch, step, out], after all that happens at each step."""

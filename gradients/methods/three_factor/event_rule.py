@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from evsim import Dense, Spikes
 from evsim.arrays import FloatArray
 
-from ...diagnostics import Diagnostics
 from ...functional import network_of
 from ...layers import Readout
 from ...local_rule import Sent, Traces, local
@@ -32,7 +31,6 @@ from .stages import (
     checked_labels,
     gradient_of_loss,
     hand_out,
-    stages,
     stretches,
 )
 
@@ -42,7 +40,8 @@ _TRACED = ("threshold", "reset", "refractory", "v_leak")  # of the parameters of
 
 
 def online(
-    model: nn.Module,
+    hidden: Sequence[Stage],
+    readout: Stage,
     inputs: Spikes,
     labels: Tensor,
     every: float | None,
@@ -52,7 +51,7 @@ def online(
 
     Parameters
     ----------
-    model : Sequential
+    hidden, readout : list of Stage, Stage
         Of layers of events.
     inputs : Spikes
         Recordings.
@@ -71,7 +70,6 @@ def online(
     TypeError, ValueError
         As there.
     """
-    hidden, readout = stages(model)
     for stage in hidden:
         _refuse_time_constants(stage)
     back = checked_feedback(feedback, hidden, readout.layer.out_features)
@@ -89,9 +87,7 @@ class _Network:
         self.players, self.back, self.given = [_Player(stage) for stage in layers], back, given
         n_units = sum(player.size for player in self.players[:-1])
         rate = max(len(given.times) / given.duration, _BUSY * n_units * len(given))  # [Hz]
-        self.length = PIECE / max(
-            rate, PIECE / given.duration
-        )  # of a piece [s], until more is known
+        self.length = PIECE / max(rate, PIECE / given.duration)  # of a piece [s]
         self.counts = [np.zeros((len(given), p.size), np.int64) for p in self.players[:-1]]
         self.ways = [_Way() for _ in layers]
         self.traces: list[Traces | None] = [None] * len(self.counts)
@@ -102,7 +98,7 @@ class _Network:
             yield self._stretch(labels, begin, end, len(ends) > 1)
         for player, count in zip(self.players, self.counts, strict=False):
             layer: Any = player.stage.layer
-            layer.keep_diagnostics(Diagnostics.of_counts(count, self.given.duration))
+            layer.remember(count, self.given.duration)
 
     def _stretch(self, labels: Tensor, begin: float, end: float, several: bool) -> Tensor:
         for player in self.players:

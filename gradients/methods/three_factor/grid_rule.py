@@ -6,24 +6,24 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from evsim import Spikes
 from evsim.quantities import positive
 
 from ...dense.on_grid import checked_raster
 from .bump import Causal, bump
 from .playing import Played, Player
 from .reading import Reader
-from .stages import Feedback, Stage, checked_feedback, checked_labels, gradient_of_loss, stages
+from .stages import Feedback, Stage, checked_feedback, checked_labels, gradient_of_loss
 from .tracing import Tracer
 
 CHUNK = 50  # steps that are played at a time; as many as the longest delay has, if that is longer
 
 
 def online(
-    model: nn.Module,
-    inputs: Tensor | Spikes,
+    hidden: Sequence[Stage],
+    readout: Stage,
+    raster: Tensor,
     labels: Tensor,
     every: float | None,
     width: float,
@@ -34,10 +34,10 @@ def online(
 
     Parameters
     ----------
-    model : Sequential
-        Of dense layers: `LIF`, `CubaLIF`, `SRM`, `Delay` before them, and a readout.
-    inputs : tensor [batch, step, unit] or Spikes
-        Rasters; spikes if the model takes some.
+    hidden, readout : list of Stage, Stage
+        Of dense layers.
+    raster : tensor [batch, step, unit]
+        Recordings.
     labels : int64 tensor [batch]
         Classes.
     every : float or None
@@ -64,22 +64,13 @@ def online(
         If the model, or something in it that is learnt, has no traces, or an argument can't be;
         named before anything is computed.
     """
-    hidden, readout = stages(model)
-    if isinstance(inputs, Spikes):
-        if not hasattr(model, "raster"):
-            raise TypeError(
-                "inputs: are Spikes, but the model takes rasters; evsim.gradients.dense.to_raster "
-                "makes one"
-            )
-        takes: Any = model
-        inputs = takes.raster(inputs)
-    raster = checked_raster(inputs, hidden[0].layer.in_features)  # type: ignore[arg-type]
+    raster = checked_raster(raster, hidden[0].layer.in_features)
     if raster.is_meta or raster.layout != torch.strided or not raster.isfinite().all():
         raise ValueError("inputs: must be a dense tensor of finite numbers")
     labels = checked_labels(labels, len(raster), readout.layer.out_features)
     sent_back = checked_feedback(feedback, hidden, readout.layer.out_features)
     dt = _one_step([*hidden, readout])
-    taps = bump(positive("width", width, "s"), dt, causal)
+    taps = bump(width, dt, causal)
     for stage in [*hidden, readout]:
         _refuse_cells(stage, ("v_leak",) if stage is readout else ())
     stretch = raster.shape[1] if every is None else _whole_steps(every, dt)
@@ -114,7 +105,7 @@ class _Network:
                 values = self._stretch(raster, labels, first, last)
             yield values
         for player, counts in zip(self.players, self.counts, strict=True):
-            player.layer.remember(counts, n_steps)
+            player.layer.remember(counts, n_steps * player.layer.dt)
 
     def _stretch(self, raster: Tensor, labels: Tensor, first: int, last: int) -> Tensor:
         parts: list[Any] = [*self.players, self.reader, *self.tracers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -79,11 +80,13 @@ def online(
     `evsim.gradients._local`: without a loop, in one layer, it is the gradient.
     """
     width = positive("width", width, "s")
-    if isinstance(stages(model)[1].layer, OnGrid):
-        return grid_rule.online(model, inputs, labels, every, width, feedback, causal)
+    hidden, readout = stages(model)
+    if isinstance(readout.layer, OnGrid):
+        raster = _raster(model, inputs)
+        return grid_rule.online(hidden, readout, raster, labels, every, width, feedback, causal)
     if causal:
         raise ValueError("causal = True: the exact rule of events looks at no later times anyway")
-    return event_rule.online(model, as_tensors(inputs, "model"), labels, every, feedback)
+    return event_rule.online(hidden, readout, as_tensors(inputs, "model"), labels, every, feedback)
 
 
 def backward(
@@ -127,3 +130,15 @@ def backward(
     """
     (values,) = online(model, inputs, labels, None, width, feedback, causal)
     return values
+
+
+def _raster(model: Any, inputs: Any) -> Any:
+    """Return what the first layer of a model on a grid is given."""
+    if not isinstance(inputs, Spikes):
+        return inputs
+    if not hasattr(model, "raster"):
+        raise TypeError(
+            "inputs: are Spikes, but the model takes rasters; evsim.gradients.dense.to_raster "
+            "makes one"
+        )
+    return model.raster(inputs)
