@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from evsim.commands.cli import main
 
@@ -35,3 +38,20 @@ def without_compiling(told: str) -> str:
     """Return what a command told on stderr but for the line on compiling."""
     lines = told.splitlines(keepends=True)
     return "".join(line for line in lines if not line.startswith("evsim: compiling "))
+
+
+@contextlib.contextmanager
+def interrupted_after(epoch: int) -> Iterator[None]:
+    """Press Ctrl-C in a training, as soon as an epoch has been kept."""
+    from evsim.gradients.training.callbacks import Checkpoint
+
+    keep = Checkpoint.epoch
+
+    def interrupted(self: Checkpoint, trainer: Any, record: dict[str, float]) -> None:
+        keep(self, trainer, record)
+        if record["epoch"] == epoch:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Checkpoint, "epoch", interrupted)
+        yield

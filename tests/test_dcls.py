@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import torch
 from damaged_runs import outcome, same
-from in_process import run
+from in_process import interrupted_after, run
 from small_files import two_classes
 from torch import nn
 
 from evsim import Network
-from evsim import gradients as g
 from evsim.commands.train_methods import with_defaults
 from evsim.gradients import dense, methods
 from evsim.gradients.delays import keep_delays
@@ -272,18 +271,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return two_classes(tmp_path_factory.mktemp("data"), 150, 40, 0.3)
 
 
-def test_dcls_trains_and_goes_on_to_the_same_bits(
-    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from evsim.gradients.training.callbacks import Checkpoint
-
-    keep = Checkpoint.epoch
-
-    def interrupted(self: Checkpoint, trainer: g.Trainer, record: dict[str, float]) -> None:
-        keep(self, trainer, record)
-        if record["epoch"] == 1:
-            raise KeyboardInterrupt
-
+def test_dcls_trains_and_goes_on_to_the_same_bits(recordings: Path, tmp_path: Path) -> None:
     words = ("train", recordings, "--method", "dcls", *SMALL)
     done = run(tmp_path, *words, "-o", "whole")
     assert done.returncode == 0 and done.stderr == "", done.stderr
@@ -294,8 +282,7 @@ def test_dcls_trains_and_goes_on_to_the_same_bits(
     for before, after in zip(first.projections.values(), last.projections.values(), strict=True):
         assert np.abs(np.asarray(after.delay) - np.asarray(before.delay)).max() > 1e-3
 
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoint, "epoch", interrupted)
+    with interrupted_after(1):
         assert run(tmp_path, *words, "-o", "part").returncode == 130
     done = run(tmp_path, "train", recordings, "-o", "part", "--resume")
     assert done.returncode == 0, done.stderr

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from damaged_runs import outcome, same
-from in_process import run
+from in_process import interrupted_after, run
 from small_files import two_classes
 
 import evsim
-from evsim import Network, Spikes
+from evsim import Network, Spikes, train_rules
 from evsim import gradients as g
 from evsim import train_options as options
 from evsim.commands.parts import Parts, open_parts
@@ -78,12 +78,14 @@ def test_a_preset_has_all_settings_of_its_recipe(name: str) -> None:
     assert (found.layers, found.lr, found.delay_lr) == (
         published.sizes[1:-1], published.lr, published.delay_lr
     )  # fmt: skip
-    assert found.method == options.method_of(name)
+    assert found.method == train_rules.method_of(name)
 
 
 def test_every_network_is_a_preset() -> None:
     assert get_args(options.Preset) == methods.NAMES + methods.RIVALS
-    assert all(options.method_of(name) == method for method, name in options.PUBLISHED.items())
+    assert all(
+        train_rules.method_of(name) == method for method, name in train_rules.PUBLISHED.items()
+    )
 
 
 def test_it_learns_and_tells_how_often_events_decide_alike(
@@ -272,20 +274,10 @@ def test_units_that_fire_again_are_told(recordings: Path) -> None:
 
 
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(
-    trained: tuple[Path, str], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Path, str], recordings: Path, tmp_path: Path
 ) -> None:
-    from evsim.gradients.training.callbacks import Checkpoint
-
-    keep = Checkpoint.epoch
-
-    def interrupted(self: Checkpoint, trainer: g.Trainer, record: dict[str, float]) -> None:
-        keep(self, trainer, record)
-        if record["epoch"] == 3:
-            raise KeyboardInterrupt
-
     words = ("train", recordings.name, "-o", tmp_path / "run", "--method", "delrec", *SMALL)
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoint, "epoch", interrupted)
+    with interrupted_after(3):
         assert run(recordings.parent, *words).returncode == 130
     done = run(recordings.parent, "train", recordings.name, "-o", tmp_path / "run", "--resume")
     assert done.returncode == 0, done.stderr

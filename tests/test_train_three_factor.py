@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from damaged_runs import outcome, same
-from in_process import run
+from in_process import interrupted_after, run
 from small_files import two_classes
 from torch import Tensor, nn
 
@@ -109,20 +109,10 @@ def test_masks_are_those_of_the_seed_and_are_not_counted(
 
 
 def test_a_run_that_was_interrupted_goes_on_with_the_same_bits(
-    trained: tuple[Path, str], recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Path, str], recordings: Path, tmp_path: Path
 ) -> None:
-    from evsim.gradients.training.callbacks import Checkpoint
-
-    keep = Checkpoint.epoch
-
-    def interrupted(self: Checkpoint, trainer: g.Trainer, record: dict[str, float]) -> None:
-        keep(self, trainer, record)
-        if record["epoch"] == 2:
-            raise KeyboardInterrupt
-
     words = ("train", recordings.name, "-o", tmp_path / "run", *RULE, *SPARSE, "--every", 0.1)
-    with monkeypatch.context() as patched:
-        patched.setattr(Checkpoint, "epoch", interrupted)
+    with interrupted_after(2):
         assert run(recordings.parent, *words, "--epochs", 4).returncode == 130
     done = run(recordings.parent, "train", recordings.name, "-o", tmp_path / "run", "--resume")
     assert done.returncode == 0, done.stderr

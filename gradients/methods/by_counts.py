@@ -16,10 +16,8 @@ from ..dense import Counting
 from ..losses import spikemax
 from ..training.method import Method
 from .axonal import AXONAL_SHD, axonal
+from .firing import SPAN, mean_count, scale_weights
 from .recipe import one_each
-
-_STEPS = 10  # of the search for factors of the weights
-_SPAN = 64.0  # a factor is from 1 to 64
 
 
 def counting(sizes: Sequence[int], dt: float, max_delay: float) -> Counting:
@@ -62,13 +60,9 @@ def wake_layers(model: Counting, spikes: Spikes, least: float = 3.0) -> dict[str
     """
     raster, factors = model.raster(spikes), {}
     for name, layer in model.named_children():
-        first, low, high = layer.weight.clone(), 1.0, _SPAN  # type: ignore[operator]
         factor, fired = 1.0, layer(raster)
-        for _ in range(_STEPS if _mean_count(fired) < least else 0):
-            factor = (low * high) ** 0.5
-            layer.weight.copy_(first * factor)  # type: ignore[operator]
-            fired = layer(raster)
-            low, high = (factor, high) if _mean_count(fired) < least else (low, factor)
+        if mean_count(fired) < least:
+            factor, fired = scale_weights(layer, raster, least, 1.0, SPAN)
         raster, factors[name] = fired, factor
     return factors
 
@@ -102,7 +96,3 @@ def slayer_method(dt: float, factors: Mapping[str, float]) -> Method:
 
 def _spikemax(counts: Tensor, labels: Tensor) -> Tensor:
     return spikemax(counts, labels) * len(labels)
-
-
-def _mean_count(fired: Tensor) -> float:
-    return float(fired.sum(1).mean())

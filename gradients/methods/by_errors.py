@@ -15,15 +15,14 @@ from evsim.train_options import RULE_DT, RULE_LONGEST
 from ..dense import LI, LIF, FromSpikes
 from ..synapses import Spiking
 from ..training.method import EXACT, Method
-from ..training.start import spiking_layers
+from ..training.start import fit_spread, spiking_layers
+from .firing import SPAN, scale_weights
 from .recipe import Recipe
 from .three_factor import online
 from .three_factor.rule import WIDTH
 
 _TAU_MEM, _TAU_READOUT = 20e-3, 20e-3  # [s]
 _TAIL = 5  # time constants of the readout that are waited for after the last arrival
-_STEPS = 10  # of the search for factors of the weights
-_SPAN = 64.0  # a factor is from 1/64 to 64
 _FEEDBACK = 0x3F  # what a seed's feedback and masks are drawn apart from
 _MASKS = 0x51
 
@@ -144,18 +143,8 @@ def fit_on_grid(model: FromSpikes, spikes: Spikes, rate: float = 15.0) -> None:
     layers: list[Any] = list(model)
     *hidden, readout = layers
     for layer in hidden:
-        first, low, high = layer.weight.clone(), 1 / _SPAN, _SPAN
-        fired = raster
-        for _ in range(_STEPS):
-            factor = (low * high) ** 0.5
-            layer.weight.copy_(first * factor)
-            fired = layer(raster)
-            few = float(fired.sum(1).mean()) < wanted
-            low, high = (factor, high) if few else (low, factor)
-        raster = fired
-    if readout.out_features > 1:
-        readout.weight.sub_(readout.weight.mean())
-        readout.weight.div_(readout(raster).std(dim=1).mean().clamp(min=1e-6))
+        _, raster = scale_weights(layer, raster, wanted, 1 / SPAN, SPAN)
+    fit_spread(readout, raster)
 
 
 @torch.no_grad()

@@ -186,15 +186,25 @@ def fit_weights(
         if isinstance(layer, Spiking):
             _fit_rates(layer, spikes, wanted, per_unit)
         elif isinstance(layer, Readout):
-            _fit_spread(layer, spikes)
+            fit_spread(layer, spikes)
         spikes = layer(spikes)
 
 
-def _fit_spread(layer: Readout, spikes: Spikes) -> None:
+@torch.no_grad()
+def fit_spread(layer: Readout, given: Any) -> None:
+    """Scale the weights of a readout so that the values of a recording differ by about 1.
+
+    Parameters
+    ----------
+    layer : Readout
+        Of events or of the grid.
+    given : Spikes or tensor [batch, step, unit]
+        What it is given.
+    """
     if layer.out_features < 2:
         return  # there are no classes that could differ
     layer.weight.sub_(layer.weight.mean())
-    layer.weight.div_(layer(spikes).std(dim=1).mean().clamp(min=1e-6))
+    layer.weight.div_(layer(given).std(dim=1).mean().clamp(min=1e-6))
 
 
 def _fit_rates(layer: Spiking, spikes: Spikes, wanted: float, per_unit: bool) -> None:
