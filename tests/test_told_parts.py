@@ -1,5 +1,7 @@
 """A spike file that says which part each recording is in, and what is done with it."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
@@ -8,7 +10,9 @@ from small_files import two_classes
 
 import evsim
 from evsim.commands.parts import open_parts
+from evsim.commands.study import run_study_on
 from evsim.datasets import SpikeFileData
+from evsim.gradients.studies import Study
 
 TOLD = np.arange(120) // 2 % 5  # 0, 1: train; 2: validation; 3, 4: test
 TOLD = np.array([0, 0, 1, 2, 2])[TOLD]
@@ -114,6 +118,31 @@ def test_what_is_no_part_is_named(told, name, value, message):
     done = run(told.parent, "train", "spikes.h5", "-o", "run")
     assert done.returncode == 2 and f"spikes.h5: {message}" in done.stderr
     assert done.stderr.count("\n") == 1 and not (told.parent / "run").exists()
+
+
+class Sizes(Study):
+    """Tells the parts that it is lent."""
+
+    name, paper, title = "sizes", "none", "how many recordings there are"
+    measure = "n"
+
+    def points(self, quick):
+        return [{"part": part} for part in ("train", "validation", "test")]
+
+    def compute(self, point, work):
+        labels = getattr(work.parts(), point["part"]).labels
+        return {"n": len(labels), "right": int(labels.sum())}
+
+    def verdict(self, table):
+        return ["as published: nothing is"]
+
+
+def test_a_study_is_lent_the_same_parts(told):
+    folder = told.parent / "out"
+    run_study_on(Sizes(), str(told), str(folder), quiet=True, seeds=1, jobs=1)
+    points = [json.loads(line) for line in (folder / "points.jsonl").read_text().splitlines()]
+    assert [point["n"] for point in points] == [48, 24, 48]
+    assert [point["right"] for point in points] == [24, 12, 24]
 
 
 @pytest.mark.parametrize("data", ["gsc10", "spikes.h5"])
