@@ -9,6 +9,7 @@ import numpy as np
 from evsim.arrays import IntArray
 from evsim.files.hdf5 import Folder, InputFile, as_integers, as_texts
 from evsim.files.ragged import ragged_texts
+from evsim.words import plain
 
 PARTS = ("train", "validation", "test")
 _ALSO = {"valid": "validation"}  # as in SSC
@@ -63,5 +64,5 @@ def _names(extra: Folder) -> list[str]:
     names = [_ALSO.get(name, name) for name in names]
     for i, name in enumerate(names):
         if name not in PARTS:
-            raise extra.error("part_name", f"{i} is {name!r}, must be one of {', '.join(PARTS)}")
+            raise extra.error("part_name", f"{i} is {plain(name)!r}, must be one of {', '.join(PARTS)}")
     return names
