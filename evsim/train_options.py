@@ -459,6 +459,7 @@ class TrainSettings(Struct, frozen=True):
         """Whether recordings are varied: if not told, speech is that others test than train.
 
         Known speakers are learnt in half the epochs, and better, if they are left as they are.
+        GSC-10, whose training has 133 speakers, is varied if it is told.
         """
         if self.triples:
             return False

@@ -64,5 +64,6 @@ def _names(extra: Folder) -> list[str]:
     names = [_ALSO.get(name, name) for name in names]
     for i, name in enumerate(names):
         if name not in PARTS:
-            raise extra.error("part_name", f"{i} is {plain(name)!r}, must be one of {', '.join(PARTS)}")
+            known = ", ".join(PARTS)
+            raise extra.error("part_name", f"{i} is {plain(name)!r}, must be one of {known}")
     return names
