@@ -318,9 +318,9 @@ def train(dataset: str, output: str, **options: Any) -> None:
 
     Gradients are exact, those of events; other methods take a time grid and surrogates.
 
-    DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
-    file with labels, a folder with SHD or SSC, or ps-mnist:FOLDER, the pixels of MNIST one
-    after the other in a fixed random order.
+    DATASET is digits or gsc10 (spoken digits, and words of strangers, that come with evsim),
+    yin-yang, coincidence, a spike file with labels, a folder with SHD or SSC, or
+    ps-mnist:FOLDER, the pixels of MNIST one after the other in a fixed random order.
 
     RUN then holds network.h5, that of the epoch with the best validation accuracy; test.h5,
     the recordings to test it on; log.csv; pictures; and a checkpoint. A training that was
