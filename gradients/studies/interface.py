@@ -187,7 +187,7 @@ class Work:
         FileError, ValueError
             As ``evsim train``.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(exist_ok=True)
         resume = (self.folder / "checkpoint.pt").exists()
         settings = {"seed": self.seed, **settings}
         tested, trainer = self.tools.train(
