@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import pickle
 import platform
 import threading
 import warnings
-from collections.abc import Iterator
-from concurrent.futures import CancelledError
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Executor, Future
 from contextlib import contextmanager
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evsim.version import VERSION
 
@@ -29,6 +30,36 @@ _SETTINGS = {
     "distributed.diagnostics.computations.nframes": 0,  # send no source code of the caller
 }
 _START = "start some with: dask worker"
+
+
+class Packed(Executor):
+    """Workers of a cluster as an executor that hands over work packed.
+
+    A worker unpacks it as a part of the work: what it can't import is an error of this work.
+    Dask itself would end the worker for that, and the next one, too.
+
+    Parameters
+    ----------
+    client : Client
+        Connected to the scheduler.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._executor = client.get_executor(pure=False)
+
+    def submit(self, work: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        """Hand over work; if a worker dies with it another one does it, three times."""
+        import cloudpickle
+
+        found: Future[Any] = self._executor.submit(
+            _unpacked, cloudpickle.dumps((work, given, named))
+        )
+        return found
+
+
+def _unpacked(packed: bytes) -> Any:
+    work, given, named = pickle.loads(packed)
+    return work(*given, **named)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from in_process import run
 
@@ -25,6 +26,9 @@ HERE = Path(__file__).parent
 SIMULATE = ("simulate", "digits-demo.h5", "digits-spikes.h5", "--record", "hidden")
 
 
+KNOW = f"from evsim.gradients.studies import papers\npapers.__path__.append({str(HERE / 'small_studies')!r})"
+
+
 @pytest.fixture(scope="module")
 def two():
     """Start two workers that know the studies of the tests."""
@@ -32,7 +36,7 @@ def two():
         n_workers=2,
         threads_per_worker=1,
         dashboard_address=":0",
-        preload=[str(HERE / "study_command.py")],
+        preload=[KNOW],
     ) as cluster:
         yield cluster
 
@@ -72,6 +76,67 @@ def counted(monkeypatch, owner, name, number, act):
 
 def interrupt():
     raise KeyboardInterrupt
+
+
+# --- simulations
+
+
+def test_a_file_of_workers_is_that_of_one_machine_even_if_one_dies(
+    two, address, tmp_path, monkeypatch
+):
+    more = ("--voltage", "readout", "--dt", "0.01")
+    assert run(tmp_path, *SIMULATE, "-o", "one.h5", *more).returncode == 0
+    counted(monkeypatch, ResultWriter, "append", 2, lambda: kill_a_worker(two))
+    done = run(tmp_path, *SIMULATE, "-o", "two.h5", *more, "--dask", address)
+    assert done.returncode == 0, done.stderr
+    assert "compiled engine, 2 workers" in done.stdout
+    assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
+
+
+def test_the_reference_and_ticks_run_on_workers(address, tmp_path):
+    spikes = evsim.load_spikes(evsim.demo_path("digits-spikes.h5"))[:3]
+    net = evsim.Network(
+        [evsim.Population("in", "Input", 700), evsim.Population("out", "LIF", 2, tau_mem=0.02)],
+        [evsim.Dense(pre="in", post="out", weight=np.full((2, 700), 0.3), delay=0.25)],
+    )
+    net.save(tmp_path / "net.h5")
+    steps = spikes.replace((spikes.times * 4).round() / 4, spikes.units, spikes.offsets)
+    evsim.save_spikes(tmp_path / "in.h5", steps)
+    words = ("simulate", "net.h5", "in.h5", "--tick", "0.25", "--engine", "reference")
+    files = []
+    for name, more in (("one.h5", ()), ("two.h5", ("--dask", address))):
+        done = run(tmp_path, *words, "-o", name, *more)
+        assert done.returncode == 0, done.stderr
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1]
+
+
+def test_what_is_wrong_in_a_worker_is_told_in_a_line_and_no_file_is_left(address, tmp_path):
+    data, work = tmp_path / "data", tmp_path / "work"
+    data.mkdir(), work.mkdir()
+    recordings = [([0.1 + k / 50], [0]) for k in range(3)]
+    spikes = evsim.Spikes.from_recordings(recordings, 1, duration=1.0)
+    evsim.save_spikes(data / "in.h5", spikes)
+    evsim.Network(
+        [evsim.Population("in", "Input", 1), evsim.Population("out", "LIF", 9, tau_mem=0.02)],
+        [
+            evsim.Dense(pre="in", post="out", weight=np.full((9, 1), 2.0)),
+            evsim.Dense(pre="out", post="out", weight=np.full((9, 9), 2.0), delay=1e-5),
+        ],
+    ).save(data / "net.h5")
+    words = ("simulate", data / "net.h5", data / "in.h5", "-o", "out.h5")
+    alone = refused(run(work, *words), work)
+    assert "'out'" in alone and "the limit is max_rate" in alone
+    assert refused(run(work, *words, "--dask", address), work) == alone
+    words = (*SIMULATE, "-o", "out.h5", "--threads", "2", "--dask", address)
+    assert "--threads: with --dask" in refused(run(work, *words), work)
+
+
+def test_an_interrupt_leaves_no_file(address, tmp_path, monkeypatch):
+    counted(monkeypatch, ResultWriter, "append", 2, interrupt)
+    done = run(tmp_path, *SIMULATE, "-o", "out.h5", "--dask", address)
+    assert (done.returncode, done.stderr) == (130, "evsim: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- studies
@@ -141,55 +206,6 @@ def test_workers_must_see_the_folder(address, tmp_path):
     with pytest.raises(OSError, match="does not see it; studies need folders on a file system"):
         with workers(1, address, tmp_path / "elsewhere"):
             pass
-
-
-# --- simulations
-
-
-def test_a_file_of_workers_is_that_of_one_machine_even_if_one_dies(
-    two, address, tmp_path, monkeypatch
-):
-    more = ("--voltage", "readout", "--dt", "0.01")
-    assert run(tmp_path, *SIMULATE, "-o", "one.h5", *more).returncode == 0
-    counted(monkeypatch, ResultWriter, "append", 2, lambda: kill_a_worker(two))
-    done = run(tmp_path, *SIMULATE, "-o", "two.h5", *more, "--dask", address)
-    assert done.returncode == 0, done.stderr
-    assert "compiled engine, 2 workers" in done.stdout
-    assert (tmp_path / "two.h5").read_bytes() == (tmp_path / "one.h5").read_bytes()
-
-
-def test_the_reference_and_ticks_run_on_workers(address, tmp_path):
-    spikes = evsim.load_spikes(evsim.demo_path("digits-spikes.h5"))[:3]
-    net = evsim.Network(
-        [evsim.Population("in", "Input", 700), evsim.Population("out", "LIF", 2, tau_mem=0.02)],
-        [evsim.Dense("in", "out", [[0.3] * 700] * 2, delay=0.25)],
-    )
-    net.save(tmp_path / "net.h5")
-    steps = spikes.replace((spikes.times * 4).round() / 4, spikes.units, spikes.offsets)
-    evsim.save_spikes(tmp_path / "in.h5", steps)
-    words = ("simulate", "net.h5", "in.h5", "--tick", "0.25", "--engine", "reference")
-    files = []
-    for name, more in (("one.h5", ()), ("two.h5", ("--dask", address))):
-        done = run(tmp_path, *words, "-o", name, *more)
-        assert done.returncode == 0, done.stderr
-        files.append((tmp_path / name).read_bytes())
-    assert files[0] == files[1]
-
-
-def test_what_is_wrong_in_a_worker_is_told_in_a_line_and_no_file_is_left(address, tmp_path):
-    words = (*SIMULATE, "-o", "out.h5", "--max-rate", "1")
-    alone = refused(run(tmp_path, *words), tmp_path)
-    assert "the limit is max_rate = 1 Hz" in alone
-    assert refused(run(tmp_path, *words, "--dask", address), tmp_path) == alone
-    words = (*SIMULATE, "-o", "out.h5", "--threads", "2", "--dask", address)
-    assert "--threads: with --dask" in refused(run(tmp_path, *words), tmp_path)
-
-
-def test_an_interrupt_leaves_no_file(address, tmp_path, monkeypatch):
-    counted(monkeypatch, ResultWriter, "append", 2, interrupt)
-    done = run(tmp_path, *SIMULATE, "-o", "out.h5", "--dask", address)
-    assert (done.returncode, done.stderr) == (130, "evsim: interrupted\n")
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- whom to ask

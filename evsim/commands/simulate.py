@@ -258,7 +258,9 @@ def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
 def _threads(net: Network, options: RunOptions, budget: Budget) -> int:
     """Return for how many threads batches are made: as many as are wanted and there is room for."""
     if options.threads is not None and options.dask is not None:
-        raise ValueError("--threads: with --dask the workers have threads of their own; leave it out")
+        raise ValueError(
+            "--threads: with --dask the workers have threads of their own; leave it out"
+        )
     n_units = sum(population.size for population in net.populations.values())
     budget.lend(n_units * STATE, "the network", f"the state of {n_units:,} units")
     return min(useful_threads(options.threads), max(1, int(budget.total) // (n_units * STATE)))
@@ -323,9 +325,7 @@ def _runner(simulator: Simulator, threads: int, dask: str | None) -> Iterator[tu
         yield partial(run_on, client, simulator, max(2, threads)), workers
 
 
-def _run_here(
-    simulator: Simulator, batches: Iterable[Spikes]
-) -> Iterator[tuple[int, int, Result]]:
+def _run_here(simulator: Simulator, batches: Iterable[Spikes]) -> Iterator[tuple[int, int, Result]]:
     for batch in batches:
         yield len(batch), len(batch.times), simulator.run(batch)
 

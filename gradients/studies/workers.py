@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from evsim.cluster import connected
+from evsim.cluster import Packed, connected
 from evsim.files.locks import lock_folder
 
 from .interface import Measured, Study, Work, random_seed
@@ -186,4 +186,4 @@ def _dask(address: str, folder: Path) -> Iterator[tuple[Executor, int]]:
                     f"{folder}: the worker {worker} does not see it; studies need folders on a "
                     "file system that all machines share"
                 )
-        yield client.get_executor(pure=False), 1 << 20
+        yield Packed(client), 1 << 20
