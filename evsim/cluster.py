@@ -122,7 +122,7 @@ def need_dask() -> None:
 
 
 def explained(error: Exception) -> Exception:
-    """Return for an error of Dask, which tells of its own affairs, one in a line; others as they are."""
+    """Return an error in one line for one of Dask itself, and any other as it is."""
     if type(error).__name__ == "KilledWorker":  # of a package that may be missing
         return OSError(
             "several Dask workers died over it, for lack of memory perhaps; give them more, or see "

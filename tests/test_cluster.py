@@ -1,4 +1,4 @@
-"""Two workers of Dask in processes of their own: what one process finds, whatever happens to them."""
+"""Two workers of Dask in processes of their own find what one process finds."""
 
 import os
 import signal
@@ -13,6 +13,7 @@ from in_process import run
 import evsim
 from evsim import cluster as cluster_module
 from evsim.commands import simulate as simulate_module
+from evsim.commands.study import run_study_on
 from evsim.files.locks import lock_folder
 from evsim.files.result_files import ResultWriter
 from evsim.gradients.studies import Study, Work, papers
@@ -26,7 +27,10 @@ HERE = Path(__file__).parent
 SIMULATE = ("simulate", "digits-demo.h5", "digits-spikes.h5", "--record", "hidden")
 
 
-KNOW = f"from evsim.gradients.studies import papers\npapers.__path__.append({str(HERE / 'small_studies')!r})"
+KNOW = f"""
+from evsim.gradients.studies import papers
+papers.__path__.append({str(HERE / "small_studies")!r})
+"""
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +204,12 @@ def test_a_worker_waits_for_one_that_a_killed_command_left_in_the_folder(tmp_pat
     os.close(left)
     waiting.join(10)
     assert found[0].measured["place"] == os.getcwd()
+
+
+def test_a_study_that_workers_cannot_import_is_told_and_they_live_on(address, tmp_path):
+    for name in ("one", "two"):
+        with pytest.raises(ValueError, match="1 point of 1 failed, first a=1 seed=0: ModuleNot"):
+            run_study_on(Stands(), "digits", tmp_path / name, quiet=True, quick=True, dask=address)
 
 
 def test_workers_must_see_the_folder(address, tmp_path):
