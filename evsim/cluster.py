@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 10.0  # with a scheduler, and with its first worker [s]
 _LOOK = 5.0  # how often somebody looks whether there are workers [s]
+_LOGS = ("distributed", "distributed.client")  # the ones that Dask gives a level
 _SETTINGS = {
     "distributed.admin.large-graph-warning-threshold": "1 TiB",  # our pieces are large on purpose
     "distributed.diagnostics.computations.nframes": 0,  # send no source code of the caller
@@ -183,13 +184,15 @@ def _refuse_other_versions(client: Client, address: str, packages: tuple[str, ..
 @contextmanager
 def _hushed() -> Iterator[None]:
     """Leave out what Dask logs about connections: what counts is told as an error."""
-    log = logging.getLogger("distributed")
-    before = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    logs = [logging.getLogger(name) for name in _LOGS]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL + 1)
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
 @contextmanager
