@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import types
 from pathlib import Path
 
 import numpy as np
@@ -206,10 +207,16 @@ def test_a_worker_waits_for_one_that_a_killed_command_left_in_the_folder(tmp_pat
     assert found[0].measured["place"] == os.getcwd()
 
 
-def test_a_study_that_workers_cannot_import_is_told_and_they_live_on(address, tmp_path):
-    for name in ("one", "two"):
-        with pytest.raises(ValueError, match="1 point of 1 failed, first a=1 seed=0: ModuleNot"):
-            run_study_on(Stands(), "digits", tmp_path / name, quiet=True, quick=True, dask=address)
+def test_a_study_that_workers_cannot_import_is_told_and_they_live_on(
+    two, address, tmp_path, monkeypatch
+):
+    here_only = types.ModuleType("here_only")
+    here_only.Stands = type("Stands", (Stands,), {"__module__": "here_only"})
+    monkeypatch.setitem(sys.modules, "here_only", here_only)
+    asked = {"quiet": True, "quick": True, "dask": address}
+    with pytest.raises(ValueError, match="a=1 seed=0: ModuleNotFoundError: .*'here_only'"):
+        run_study_on(here_only.Stands(), "digits", str(tmp_path / "out"), **asked)
+    assert len(two.scheduler_info["workers"]) > 0
 
 
 def test_workers_must_see_the_folder(address, tmp_path):
