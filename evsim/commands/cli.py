@@ -162,6 +162,11 @@ def cli(context: click.Context) -> None:
 @_nir
 @_population
 @_memory
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Share the recordings out over the workers of this Dask scheduler; the file is the same.",
+)
 @_quiet
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def simulate(
