@@ -36,8 +36,18 @@ def run_jobs(
         between two recordings. Jobs that have not begun are then never begun, and the exception
         comes as soon as those under way are done.
     """
+
+    def begin(*job: Any) -> Any:
+        if stop[0]:
+            raise Stopped
+        try:
+            return work(*job)
+        except BaseException:
+            stop[0] = 1  # before this thread takes the next job
+            raise
+
     with ThreadPoolExecutor(threads) as pool:
-        running = [pool.submit(work, *job) for job in jobs]
+        running = [pool.submit(begin, *job) for job in jobs]
         try:
             if len(running) > 1:  # else what follows waits, and is quicker
                 wait(running, return_when=FIRST_EXCEPTION)
