@@ -24,6 +24,7 @@ from .formats.idx import read_idx
 from .recognise import recognise
 from .sets.coincidence import Coincidence
 from .sets.dvs_gesture import DVSGesture
+from .sets.gsc10 import GSC10, make_gsc10
 from .sets.heidelberg import SHD, SSC
 from .sets.latency_mnist import LatencyMNIST
 from .sets.mnist import mnist_images
@@ -53,6 +54,7 @@ __all__ = [
     "DVSGesture",
     "Dataset",
     "EventFile",
+    "GSC10",
     "LatencyMNIST",
     "NMNIST",
     "NTIDIGITS",
@@ -72,6 +74,7 @@ __all__ = [
     "delete_spikes",
     "encode_files",
     "jitter_times",
+    "make_gsc10",
     "make_spoken_digits",
     "mnist_images",
     "plot_frames",

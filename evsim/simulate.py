@@ -192,10 +192,10 @@ class Simulator:
 
         if self._plans is None:
             self._plans = plan_network(self.net)
-        chunks = _chunks(spikes, self.threads, self.bytes_per_recording())
+        chunks = cut(spikes, self.threads, self.bytes_per_recording())
         stop = np.zeros(1, np.int64)
         jobs = [(spikes, a, b, duration, stop) for a, b in chunks]
-        result = _joined(run_jobs(self._run_chunk, jobs, self.threads, stop), spikes, duration)
+        result = joined(run_jobs(self._run_chunk, jobs, self.threads, stop))
         check_finite(result)
         return self._with_thresholds(result)
 
@@ -247,10 +247,22 @@ class Simulator:
         return result
 
 
-def _chunks(spikes: Spikes, threads: int, bytes_each: int) -> list[tuple[int, int]]:
-    """Cut the batch into runs of recordings with about equally many spikes.
+def cut(spikes: Spikes, threads: int, bytes_each: int) -> list[tuple[int, int]]:
+    """Cut a batch into runs of recordings with about equally many spikes.
 
-    Each also stays below `_CHUNK`, where ``bytes_each`` is what a recording takes.
+    Parameters
+    ----------
+    spikes : Spikes
+        The batch.
+    threads : int
+        Over which it is going to be spread.
+    bytes_each : int
+        What a recording takes besides its spikes; a run stays below `_CHUNK`.
+
+    Returns
+    -------
+    list of (int, int)
+        First recording of each run, and the one after its last.
     """
     n = len(spikes)
     if n == 0:
@@ -326,14 +338,22 @@ def _collect(
             result.output[name] = values
 
 
-def _joined(results: list[Result], spikes: Spikes, duration: float) -> Result:
-    """Put the chunks of a batch together again."""
-    first = results[0] if results else Result()
+def joined(results: list[Result]) -> Result:
+    """Put the runs of a batch together again.
+
+    Parameters
+    ----------
+    results : list of Result
+        Of each run, in order; one at least.
+    """
+    first = results[0]
+    labels = [r.labels for r in results if r.labels is not None]
     return Result(
         spikes={k: concatenate([r.spikes[k] for r in results]) for k in first.spikes},
         voltage={k: np.concatenate([r.voltage[k] for r in results]) for k in first.voltage},
         voltage_times=first.voltage_times,
+        threshold=first.threshold,
         output={k: np.concatenate([r.output[k] for r in results]) for k in first.output},
-        duration=duration,
-        labels=spikes.labels,
+        duration=first.duration,
+        labels=np.concatenate(labels) if labels else None,
     )

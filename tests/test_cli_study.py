@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from in_process import run
 
-from evsim.gradients.studies import papers
+from evsim.gradients.studies import papers, studies
 from evsim.gradients.studies.study_folder import StudyFolder
 from evsim.gradients.studies.tables import cell, table_of
 
@@ -45,7 +45,17 @@ def told(folder):
 def test_studies_are_listed(tmp_path):
     done = run(tmp_path, "study", "--list")
     assert done.returncode == 0
-    assert "tiny" in done.stdout and "Z: Fig 1: whether larger urns" in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:2] == ["name", "minutes"] and "two cores" in lines[-1]
+    assert [line for line in lines if line.startswith("tiny ")][0].split(maxsplit=2)[1:] == [
+        "?",
+        "Z: Fig 1: whether larger urns hold more marbles",
+    ]
+
+
+def test_every_study_of_a_paper_tells_its_minutes():
+    for one in studies():
+        assert one.name == "tiny" or one.minutes, one.name
 
 
 def test_a_study_runs_and_is_told(tmp_path):

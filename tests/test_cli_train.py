@@ -276,7 +276,7 @@ def test_a_broken_run_is_refused(name: str, copied: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("nothing.h5",), "nothing.h5: is neither a file nor one of digits, yin-yang"),
+        (("nothing.h5",), "nothing.h5: is neither a file nor one of digits, gsc10, yin-yang"),
         (("spikes.h5", "--hidden", 0), "hidden = 0"),
         (("spikes.h5", "--epochs", 0), "epochs = 0"),
         (("spikes.h5", "--threads", 0), "threads = 0"),

@@ -271,7 +271,7 @@ def test_pixels_are_refused_where_they_are_not(tmp_path: Path) -> None:
         open_parts("ps-mnist:no/such")
     with pytest.raises(ValueError, match="does not tell who wrote"):
         open_parts("ps-mnist:images", "3")
-    with pytest.raises(FileError, match="nor one of digits, yin-yang, coincidence, ps-mnist:FOLD"):
+    with pytest.raises(FileError, match="nor one of digits, gsc10, yin-yang, coincidence, ps-"):
         open_parts("ps-mnist")
     assert MNIST in inputs_of(f"ps-mnist:{MNIST}")
 

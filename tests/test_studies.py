@@ -34,15 +34,6 @@ def run(study, folder, data="digits", **asked):
     return table_of((folder / "table.csv").read_text())
 
 
-def without_times(path):
-    """Return the cells of a table that must have the same bits."""
-    return [
-        {name: cell(one) for name, one in row.items() if not name.endswith(("_seconds", "_mib"))}
-        | {"process_seconds_deviation": ""}
-        for row in table_of(path.read_text()).rows
-    ]
-
-
 # --- intervals
 
 
@@ -242,20 +233,6 @@ def test_other_broken_lines_are_told(line, told, tmp_path):
     with pytest.raises(FileError, match=told):
         PointsFile(path, [{"a": 1}, {"a": 2}])
     assert path.read_text().endswith(f"{line}\n")
-
-
-# --- workers
-
-
-def test_workers_of_dask_find_the_same(tiny, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    run(tiny, tmp_path / "one", seeds=2)
-    with distributed.LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
-    ) as cluster:
-        run(tiny, tmp_path / "two", seeds=2, dask=cluster.scheduler_address)
-    one, two = (without_times(tmp_path / name / "table.csv") for name in ("one", "two"))
-    assert one == two
 
 
 # --- trainings

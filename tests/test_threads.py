@@ -90,11 +90,11 @@ def test_too_many_threads_are_capped_and_told():
 
 
 def test_many_short_recordings_are_cut_into_chunks_of_bounded_size():
-    chunks = evsim.simulate.__globals__["_chunks"]
+    cut = evsim.simulate.__globals__["cut"]
     spikes = evsim.Spikes(
         np.empty(0), np.empty(0, int), np.zeros(100_001, int), size=2, duration=1.0
     )
-    found = chunks(spikes, 2, 8 * 7 * 1000)
+    found = cut(spikes, 2, 8 * 7 * 1000)
     sizes = [b - a for a, b in found]
     assert sum(sizes) == 100_000 and max(sizes) * 8 * 7 * 1000 <= 1.1 * 2**26
-    assert len(chunks(spikes, 2, 0)) == 8
+    assert len(cut(spikes, 2, 0)) == 8

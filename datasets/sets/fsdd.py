@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from evsim import FileError
 from evsim.arrays import FloatArray
-from evsim.budget import RECORDING
 from evsim.files.hdf5 import InputFile, as_integers
-from evsim.files.ragged import RaggedColumn
+from evsim.files.ragged import RaggedColumn, ragged_texts
 
 from ..cochlea.audio import read_audio
 
@@ -97,7 +96,7 @@ def _from_file(path: Path) -> Iterator[SpokenDigit]:
         for name, column in columns.items():
             if len(column) != len(audio):
                 raise root.error(name, f"has {len(column)} entries for {len(audio)} recordings")
-        names = _names(path, file)
+        names = ragged_texts(root.folder("extra"), "speaker_name")
         wrong = np.flatnonzero((columns["speaker"] < 0) | (columns["speaker"] >= len(names)))
         if len(wrong):
             raise root.error("speaker", f"recording {wrong[0]} is of a speaker without a name")
@@ -105,10 +104,3 @@ def _from_file(path: Path) -> Iterator[SpokenDigit]:
         for i in keys.tolist():
             rate, digit, speaker, take = (int(column[i]) for column in columns.values())
             yield SpokenDigit(audio.read(i), rate, digit, names[speaker], take)
-
-
-def _names(path: Path, file: InputFile) -> list[str]:
-    extra = file.root.folder("extra")
-    column = RaggedColumn(extra, "speaker_name")
-    extra.lend("speaker_name", len(column), RECORDING, "names")
-    return [column.read(i).tobytes().decode(errors="replace") for i in range(len(column))]

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike, fspath
+from typing import Self
+
+import numpy as np
 
 from evsim import FileError, SpikeFile, Spikes
 from evsim.arrays import IntArray
 from evsim.files.hdf5 import InputFile, as_integers
 from evsim.files.kinds import class_names
+from evsim.files.stored_parts import PARTS, stored_parts
 
 from ..dataset import Dataset, numbered
 from ..published import PerProcess
@@ -26,7 +30,8 @@ class SpikeFileData(Dataset):
     ----------
     path : path
         Of a file in SHD, packed or SONATA layout, with ``/labels``. Names of classes are
-        taken from ``/extra/keys`` and speakers from ``/extra/speaker``, if they are there.
+        taken from ``/extra/keys``, speakers from ``/extra/speaker`` and the part that a
+        recording is in from ``/extra/part`` (`evsim.files.stored_parts`), if they are there.
     size : int or None
         Number of units. If left out, what the file says, else the largest unit + 1.
     duration : float or None
@@ -38,7 +43,7 @@ class SpikeFileData(Dataset):
     Raises
     ------
     FileError
-        If the file is not a sound spike file, or has no labels.
+        If the file is not a sound spike file, or has no labels, or a recording is in no part.
 
     Examples
     --------
@@ -71,6 +76,39 @@ class SpikeFileData(Dataset):
             super().__init__(file.labels, size, duration, names, speakers)
         except ValueError as error:
             raise FileError(f"{file.path}: {error}") from error
+        self._parts = stored_parts(file.path, len(file))
+
+    @property
+    def parts(self) -> IntArray | None:
+        """Part of each recording, int64 [recording]: 0 to train, 1 to validate, 2 to test.
+
+        None if the file does not say.
+        """
+        return None if self._parts is None else self._parts[self._chosen]
+
+    def part(self, name: str) -> Self:
+        """Return the recordings of a part that the file tells.
+
+        Parameters
+        ----------
+        name : {"train", "validation", "test"}
+            Of the part.
+
+        Returns
+        -------
+        data set
+            In the order of this one; empty if no recording is in that part.
+
+        Raises
+        ------
+        ValueError
+            If there is no such part, or the file does not say who is in which.
+        """
+        if name not in PARTS:
+            raise ValueError(f"part = {name!r}, must be one of {', '.join(PARTS)}")
+        if self.parts is None:
+            raise ValueError(f"{self._file.get().path}: has no /extra/part; use split")
+        return self[np.flatnonzero(self.parts == PARTS.index(name))]
 
     def _read(self, recordings: IntArray) -> Spikes:
         spikes = self._file.get().read(self.size, self.duration, recordings)

@@ -10,27 +10,16 @@ cache folder.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 
-import h5py
 import numpy as np
-from tqdm import tqdm
 
 import evsim
-from evsim import Spikes
 from evsim.files.hdf5 import InputFile, as_integers, as_texts
 from evsim.files.new_hdf5 import NewHdf5
-from evsim.files.new_spike_files import write_packed
-from evsim.terminal import on_terminal
 
-from ..cochlea.audio import emphasised
-from ..cochlea.cochlea import STEPS_PER_SECOND, Cochlea
-from ..transforms import sum_channels
+from .encoded_speech import Encoder, Sound, made_once, write_encoded
 from .fsdd import SpokenDigit, read_fsdd
 from .spike_file_data import SpikeFileData
 
@@ -154,41 +143,29 @@ def make_spoken_digits(
     FileExistsError
         If the file exists and ``overwrite`` is false.
     """
-    cochlea = Cochlea(channels * places, constants, first_place=first_place)
+    way = Encoder(channels, first_place, places, emphasis, constants, seed)
     recordings = list(read_fsdd(source))
-
-    def encode(b: int) -> Spikes:
-        audio = emphasised(recordings[b].audio, emphasis)
-        return sum_channels(cochlea.encode(audio, recordings[b].rate, (seed, b)), places)
-
-    with NewHdf5(output, overwrite) as new:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            encoded = pool.map(encode, range(len(recordings)))
-            hidden = not on_terminal()
-            bar = tqdm(encoded, "cochlea", len(recordings), unit=" digits", disable=hidden)
-            spikes = evsim.concatenate(list(bar))
-        with new.writing():
-            _write(new.h5, spikes, recordings)
-            new.h5.attrs["source"] = "Free Spoken Digit Dataset, github.com/Jakobovski"
-            new.h5.attrs["licence"] = "CC BY-SA 4.0"
-            new.h5.attrs["encoder"] = (
-                f"evsim {evsim.__version__} cochlea, {channels} x {places} places from "
-                f"{first_place:g} cm, {constants} constants, emphasis {emphasis:g}, seed {seed}"
-            )
-
-
-def _write(file: h5py.File, spikes: Spikes, recordings: Sequence[SpokenDigit]) -> None:
-    """Write recordings and what is known of them; times are steps of the cochlea."""
+    sounds = [_sound(source, recording) for recording in recordings]
     speakers = sorted({recording.speaker for recording in recordings})
-    file.attrs["size"] = spikes.size
-    file.attrs["duration"] = float(np.ceil(10 * spikes.duration) / 10)
-    write_packed(file.create_group("spikes"), spikes, STEPS_PER_SECOND)
-    file["labels"] = np.array([r.digit for r in recordings], np.uint8)
-    extra = file.create_group("extra")
-    extra["keys"] = np.array(WORDS, "S")
-    extra["speaker"] = np.array([speakers.index(r.speaker) for r in recordings], np.uint8)
-    extra["speaker_name"] = np.array(speakers, "S")
-    extra["take"] = np.array([r.take for r in recordings], np.uint8)
+    extra = {
+        "keys": np.array(WORDS, "S"),
+        "speaker": np.array([speakers.index(r.speaker) for r in recordings], np.uint8),
+        "speaker_name": np.array(speakers, "S"),
+        "take": np.array([r.take for r in recordings], np.uint8),
+    }
+    notes = {
+        "source": "Free Spoken Digit Dataset, github.com/Jakobovski",
+        "licence": "CC BY-SA 4.0",
+        "encoder": str(way),
+    }
+    with NewHdf5(output, overwrite) as new:
+        spikes = way.encode(sounds, "digits")
+        write_encoded(new, spikes, [r.digit for r in recordings], extra, notes)
+
+
+def _sound(source: str | PathLike[str], recording: SpokenDigit) -> Sound:
+    audio, rate, digit, speaker, take = recording
+    return Sound(f"{fspath(source)}: {speaker}, {digit}, take {take}", lambda: (audio, rate))
 
 
 def _spikes_of(channels: int, source: str | PathLike[str] | None) -> Path:
@@ -200,17 +177,7 @@ def _spikes_of(channels: int, source: str | PathLike[str] | None) -> Path:
             f"channels = {channels}: {EMBEDDED_CHANNELS} come with evsim, others are made from the "
             "recordings; give source=, the folder of the Free Spoken Digit Dataset"
         )
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "evsim"
-    path = folder / f"spoken-digits-{channels}-{_digest(Path(source))}.h5"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        make_spoken_digits(source, path, channels)
-    return path
-
-
-def _digest(source: Path) -> str:
-    """Tell sources apart by the names and sizes of their files, and ways to encode them."""
-    files = sorted(source.rglob("*.wav")) if source.is_dir() else [source]
-    listed = "\n".join(f"{path.name} {path.stat().st_size}" for path in files if path.is_file())
-    way = f"{evsim.__version__} {FIRST_PLACE} {PLACES} {EMPHASIS}"
-    return hashlib.sha256(f"{way}\n{listed}".encode()).hexdigest()[:12]
+    way = Encoder(channels, FIRST_PLACE, PLACES, EMPHASIS)
+    return made_once(
+        "spoken-digits", source, way, lambda path: make_spoken_digits(source, path, channels)
+    )

@@ -162,6 +162,11 @@ def cli(context: click.Context) -> None:
 @_nir
 @_population
 @_memory
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Share the recordings out over the workers of this Dask scheduler; the file is the same.",
+)
 @_quiet
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def simulate(
@@ -318,9 +323,9 @@ def train(dataset: str, output: str, **options: Any) -> None:
 
     Gradients are exact, those of events; other methods take a time grid and surrogates.
 
-    DATASET is digits (spoken digits that come with evsim), yin-yang, coincidence, a spike
-    file with labels, a folder with SHD or SSC, or ps-mnist:FOLDER, the pixels of MNIST one
-    after the other in a fixed random order.
+    DATASET is digits or gsc10 (spoken digits, and words of strangers, that come with evsim),
+    yin-yang, coincidence, a spike file with labels, a folder with SHD or SSC, or
+    ps-mnist:FOLDER, the pixels of MNIST one after the other in a fixed random order.
 
     RUN then holds network.h5, that of the epoch with the best validation accuracy; test.h5,
     the recordings to test it on; log.csv; pictures; and a checkpoint. A training that was

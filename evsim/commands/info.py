@@ -21,6 +21,7 @@ from evsim.files.hdf5 import Folder, InputFile, as_floats, as_integers
 from evsim.files.kinds import class_names, identify, refuse_population
 from evsim.files.network_files import stored_bits
 from evsim.files.spike_layouts import ShdRecordings, read_recordings, stretches
+from evsim.files.stored_parts import PARTS, stored_parts
 from evsim.levels import Levels
 from evsim.models import MODELS
 from evsim.network import Network, Population
@@ -140,14 +141,25 @@ def _describe_spikes(path: str | PathLike[str], population: str | None) -> list[
             tally.add(batch)
         file.warn_about_late(tally.n_late)
         labels, layout = file.labels, file.layout
+        parts = stored_parts(path, len(file))
     lines = [
         f"  layout      {layout if layout == 'packed' else layout.upper()}",
         f"  recordings  {len(tally.per_recording):,}",
         f"  duration    {duration:g} s ({origin}); last spike at {tally.last_time:.6g} s",
         f"  units       {size:,}",
         *_spike_lines(tally),
+        *_part_lines(parts),
     ]
     return lines + _label_lines(labels, class_names(path))
+
+
+def _part_lines(parts: IntArray | None) -> list[str]:
+    """Tell how many recordings are in each part, if the file says it."""
+    if parts is None:
+        return []
+    numbers = np.bincount(parts, minlength=len(PARTS))
+    told = (f"{name} {n:,}" for name, n in zip(PARTS, numbers, strict=True))
+    return [f"  parts       {', '.join(told)}"]
 
 
 def _spike_lines(tally: Tally) -> list[str]:

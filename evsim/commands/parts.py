@@ -15,7 +15,7 @@ from evsim.train_options import NAMED, PIXELS
 from evsim.words import count
 
 if TYPE_CHECKING:
-    from evsim.datasets import Dataset
+    from evsim.datasets import Dataset, SpikeFileData
 
 _TEST_SHARE, _VALIDATION_SHARE = 0.2, 0.1  # of what has no such part of its own
 _PART_SEED = 0  # the parts don't depend on the seed of the training: accuracies compare
@@ -77,7 +77,8 @@ def open_parts(
     held_out : str or None
         A speaker, by name or number: the test part is theirs, or of a set with a test part
         of its own (SHD), the validation part. Without it, parts that the set does not have
-        are drawn at random, always the same ones.
+        are drawn at random, always the same ones. What says of each recording which part it
+        is in (GSC-10, SSC, a spike file with ``/extra/part``) keeps its parts.
     validation : float
         Share of the recordings to train with that become a validation part where there is none.
     recordings : int or None
@@ -93,7 +94,7 @@ def open_parts(
     FileError
         If there is no such data set.
     ValueError
-        If there is no such speaker.
+        If there is no such speaker, or one is asked for where parts are told.
     """
     parts = _open_parts(dataset, held_out, validation)
     return parts if recordings is None else parts.limited(recordings)
@@ -110,6 +111,8 @@ def _open_parts(dataset: str, held_out: str | None, validation: float) -> Parts:
     if dataset == "digits":
         train, test = (SpokenDigits(part, held_out=held_out) for part in ("train", "test"))
         return Parts(*train.split(validation, _PART_SEED), test)
+    if dataset == "gsc10":
+        return _told_parts(dataset, datasets.GSC10(), held_out, validation)
     if held_out is not None and (dataset in NAMED or dataset.startswith(PIXELS)):
         who = "wrote" if dataset.startswith(PIXELS) else "spoke"
         raise ValueError(f"--held-out: {dataset} does not tell who {who}")
@@ -126,6 +129,8 @@ def _open_parts(dataset: str, held_out: str | None, validation: float) -> Parts:
         known = ", ".join((*NAMED, f"{PIXELS}FOLDER"))
         raise FileError(f"{dataset}: is neither a file nor one of {known}")
     whole = datasets.SpikeFileData(dataset)
+    if whole.parts is not None:
+        return _told_parts(dataset, whole, held_out, validation)
     if held_out is None:
         train, test = whole.split(_TEST_SHARE, _PART_SEED)
     else:
@@ -154,6 +159,19 @@ def inputs_of(dataset: str) -> list[Path]:
 
 def _path(dataset: str) -> Path:
     return Path(dataset.removeprefix(PIXELS))
+
+
+def _told_parts(name: str, whole: SpikeFileData, held_out: str | None, validation: float) -> Parts:
+    """Keep the parts that a file tells; if none is to validate, it is a share of the training."""
+    if held_out is not None:
+        raise ValueError(f"--held-out: {name} has parts of its own")
+    train, validate, test = (whole.part(part) for part in ("train", "validation", "test"))
+    for part, found in (("train", train), ("test", test)):
+        if not len(found):
+            raise FileError(f"{name}: /extra/part: has no recording to {part} with")
+    if not len(validate):
+        train, validate = train.split(validation, _PART_SEED)
+    return Parts(train, validate, test)
 
 
 def _folder_parts(folder: str, held_out: str | None, validation: float) -> Parts:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +38,7 @@ BATCH = 1 << 28  # bytes of a batch, besides its spikes
 VOLTAGES = 1 << 25  # samples of a recording, at most
 LISTED = 512  # bytes of a synapse in Python
 STATE = 400  # bytes of a unit for a thread of the engine
+_Run = Callable[[Iterable[Spikes]], Iterator[tuple[int, int, Result]]]
 
 
 @dataclass
@@ -51,6 +55,8 @@ class RunOptions:
         Of a SONATA file with more than one: which is the input.
     spike_width, loop_delay : float or None
         Of a network in NIR, see `evsim.interop.from_nir` [s].
+    dask : str or None
+        Address of a Dask scheduler whose workers run the recordings.
     overwrite : bool
         Whether an existing result may be replaced.
     quiet : bool
@@ -68,6 +74,7 @@ class RunOptions:
     tick: float | None = None
     spike_width: float | None = None
     loop_delay: float | None = None
+    dask: str | None = None
     overwrite: bool = False
     quiet: bool = False
 
@@ -93,7 +100,9 @@ class Report:
     seconds : float
         Wall time of the simulation, files included, starting the engine and compiling not [s].
     engine : str
-        Which engine, and what starting it took.
+        Which engine, where, and what starting it took.
+    n_late : int
+        Spikes that were left out, since they are at or after the horizon.
     output : str
         Name of the result file.
     """
@@ -108,11 +117,12 @@ class Report:
     n_input_spikes: int = 0
     seconds: float = 0.0
     engine: str = ""
+    n_late: int = 0
 
-    def add(self, batch: Spikes, result: Result) -> None:
-        """Count one batch."""
-        self.n_recordings += len(batch)
-        self.n_input_spikes += len(batch.times)
+    def add(self, n_recordings: int, n_spikes: int, result: Result) -> None:
+        """Count one batch: what went in, and what came out."""
+        self.n_recordings += n_recordings
+        self.n_input_spikes += n_spikes
         for name, spikes in result.spikes.items():
             self.spikes.setdefault(name, Tally(spikes.size, self.duration)).add(spikes)
         if result.labels is not None:
@@ -188,21 +198,23 @@ def run_file(
         report = Report(
             str(output), *_horizon(source, options.duration), _voters(net, source.labels)
         )
-        simulator = _simulator(net, report.duration, options, Budget(os.path.getsize(model)))
+        threads = _threads(net, options, Budget(os.path.getsize(model)))
+        simulator = _simulator(net, report.duration, options, threads)
         notes = _notes(model, spikes, options)
-        with ResultWriter(output, net, options.overwrite, notes) as writer:
+        with (
+            ResultWriter(output, net, options.overwrite, notes) as writer,
+            _runner(simulator, threads, options.dask) as (run, where),
+            _bar(len(source), options.quiet) as bar,
+        ):
             writer.copy_extra(source)
-            report.engine = _start_engine(simulator)
+            report.engine = _start_engine(simulator, where)
             start, compiled = time.perf_counter(), watch.seconds()
-            n_late = 0
-            for batch in _batches(source, simulator, report.duration, options.quiet):
-                early = batch.before(report.duration)
-                n_late += len(batch.times) - len(early.times)
-                result = simulator.run(early)
+            for n_recordings, n_spikes, result in run(_batches(source, simulator, threads, report)):
                 writer.append(result)
-                report.add(early, result)
+                report.add(n_recordings, n_spikes, result)
+                bar.update(n_recordings)
             if options.duration is None:
-                source.warn_about_late(n_late)
+                source.warn_about_late(report.n_late)
             report.seconds = time.perf_counter() - start - (watch.seconds() - compiled)
     return report
 
@@ -243,23 +255,31 @@ def _horizon(source: SpikeFile, duration: float | None) -> tuple[float, str]:
     return float(default_duration(np.array([last]))), f"the last spike is at {last:.6g} s"
 
 
-def _simulator(net: Network, duration: float, options: RunOptions, budget: Budget) -> Simulator:
-    """Make the network ready, on as many threads as there is room for."""
+def _threads(net: Network, options: RunOptions, budget: Budget) -> int:
+    """Return for how many threads batches are made: as many as are wanted and there is room for."""
+    if options.threads is not None and options.dask is not None:
+        raise ValueError(
+            "--threads: with --dask the workers have threads of their own; leave it out"
+        )
+    n_units = sum(population.size for population in net.populations.values())
+    budget.lend(n_units * STATE, "the network", f"the state of {n_units:,} units")
+    return min(useful_threads(options.threads), max(1, int(budget.total) // (n_units * STATE)))
+
+
+def _simulator(net: Network, duration: float, options: RunOptions, threads: int) -> Simulator:
+    """Make the network ready; a worker of a cluster does each piece on one thread."""
     if options.dt is not None and not options.voltage:
         raise ValueError("dt is the interval of voltage samples; say whose voltage is wanted")
     voltage = {}
     if options.voltage:
         times = sample_times(duration, 1e-3 if options.dt is None else options.dt)
         voltage = dict.fromkeys(options.voltage, times)
-    n_units = sum(population.size for population in net.populations.values())
-    budget.lend(n_units * STATE, "the network", f"the state of {n_units:,} units")
-    threads = min(useful_threads(options.threads), max(1, int(budget.total) // (n_units * STATE)))
     return Simulator(
         net,
         options.record or None,
         voltage,
         duration,
-        threads,
+        threads if options.dask is None else 1,
         options.engine,
         options.max_rate,
         options.tick,
@@ -267,22 +287,47 @@ def _simulator(net: Network, duration: float, options: RunOptions, budget: Budge
 
 
 def _batches(
-    source: SpikeFile, simulator: Simulator, duration: float, quiet: bool
+    source: SpikeFile, simulator: Simulator, threads: int, report: Report
 ) -> Iterator[Spikes]:
-    from tqdm import tqdm
-
+    """Read the recordings, without spikes at or after the horizon, and count those."""
     net = simulator.net
     batches = source.batches(
-        max_spikes=SPIKES_PER_THREAD * max(2, simulator.threads),
+        max_spikes=SPIKES_PER_THREAD * max(2, threads),
         size=net.populations[net.input].size if source.size is None else source.size,
-        duration=duration,
+        duration=report.duration,
         max_recordings=max(1, BATCH // simulator.bytes_per_recording()),
     )
+    for batch in batches:
+        early = batch.before(report.duration)
+        report.n_late += len(batch.times) - len(early.times)
+        yield early
+
+
+def _bar(n_recordings: int, quiet: bool) -> Any:
+    """Return a bar that is shown on a terminal if the run takes more than a second."""
+    from tqdm import tqdm
+
     hidden = quiet or not on_terminal()
-    with tqdm(total=len(source), unit=" recordings", delay=1.0, disable=hidden, leave=False) as bar:
-        for batch in batches:
-            yield batch
-            bar.update(len(batch))
+    return tqdm(total=n_recordings, unit=" recordings", delay=1.0, disable=hidden, leave=False)
+
+
+@contextmanager
+def _runner(simulator: Simulator, threads: int, dask: str | None) -> Iterator[tuple[_Run, str]]:
+    """Return what runs batches, this process or a cluster, and who that is in words."""
+    if dask is None:
+        yield partial(_run_here, simulator), count(threads, "thread")
+        return
+    from evsim.cluster import connected
+    from evsim.commands.sharing import run_on
+
+    with connected(dask, "numpy", "numba") as client:
+        workers = count(len(client.nthreads()), "worker")
+        yield partial(run_on, client, simulator, max(2, threads)), workers
+
+
+def _run_here(simulator: Simulator, batches: Iterable[Spikes]) -> Iterator[tuple[int, int, Result]]:
+    for batch in batches:
+        yield len(batch), len(batch.times), simulator.run(batch)
 
 
 def _notes(
@@ -304,8 +349,11 @@ def _notes(
     return notes
 
 
-def _start_engine(simulator: Simulator) -> str:
-    """Load the engine, compile what is missing, and say what loading took."""
+def _start_engine(simulator: Simulator, where: str) -> str:
+    """Load the engine, compile what is missing, and say what loading took, and who runs it.
+
+    Before a cluster is asked for anything, what is wrong with network or options is told here.
+    """
     if simulator.engine == "reference":
         return "reference engine"
     start, compiled = time.perf_counter(), watch.seconds()
@@ -313,4 +361,4 @@ def _start_engine(simulator: Simulator) -> str:
     nothing = Spikes(np.empty(0), np.empty(0, np.int64), np.zeros(2, np.int64), size, 1e-3)
     simulator.run(nothing)
     seconds = time.perf_counter() - start - (watch.seconds() - compiled)
-    return f"compiled engine, {count(simulator.threads, 'thread')}; {seconds:.2g} s to start it"
+    return f"compiled engine, {where}; {seconds:.2g} s to start it"

@@ -17,7 +17,7 @@ def demo_names() -> list[str]:
     Examples
     --------
     >>> demo_names()
-    ['digits-demo.h5', 'digits-spikes.h5', 'spoken-digits-70.h5']
+    ['digits-demo.h5', 'digits-spikes.h5', 'gsc10-70.h5', 'spoken-digits-70.h5']
     """
     return sorted(path.name for path in _FOLDER.glob("*.h5"))
 
@@ -29,7 +29,8 @@ def demo_path(name: str) -> Path:
     ----------
     name : str
         ``"digits-demo.h5"``, a small network with delays; ``"digits-spikes.h5"``, eleven
-        spoken digits as spikes of 700 units; or ``"spoken-digits-70.h5"``, 2,000 of 70 units.
+        spoken digits as spikes of 700 units; ``"spoken-digits-70.h5"``, 2,000 of 70 units; or
+        ``"gsc10-70.h5"``, 3,560 spoken words.
 
     Raises
     ------

@@ -149,6 +149,13 @@ def text_bytes(folder: Folder, name: str) -> int:
     return int(np.frombuffer(raw, DESCRIPTOR)["length"].sum(dtype=np.int64)) + RECORDING * entries
 
 
+def ragged_texts(folder: Folder, name: str) -> list[str]:
+    """Read texts of any length, one an entry."""
+    column = RaggedColumn(folder, name)
+    folder.lend(name, len(column), RECORDING, "texts")
+    return [column.read(i).tobytes().decode(errors="replace") for i in range(len(column))]
+
+
 def _raw_entries(dataset: h5py.Dataset, file: InputFile) -> bytes:
     """Return the descriptors of all entries, zeros where none was written."""
     n_bytes = math.prod(dataset.shape) * DESCRIPTOR.itemsize

@@ -45,6 +45,8 @@ class Study(ABC):
         What of a point's results is compared with its control. ``"accuracy"`` is right / n.
     more_is_better : bool
         Whether more of it is better.
+    minutes : int or None
+        What all of it took with three seeds on two cores; None if nobody measured it.
     """
 
     name: ClassVar[str]
@@ -52,6 +54,7 @@ class Study(ABC):
     title: ClassVar[str]
     measure: ClassVar[str] = "accuracy"
     more_is_better: ClassVar[bool] = True
+    minutes: ClassVar[int | None] = None
 
     @abstractmethod
     def points(self, quick: bool) -> list[Point]:
@@ -187,7 +190,7 @@ class Work:
         FileError, ValueError
             As ``evsim train``.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.folder.parent.mkdir(exist_ok=True)
         resume = (self.folder / "checkpoint.pt").exists()
         settings = {"seed": self.seed, **settings}
         tested, trainer = self.tools.train(

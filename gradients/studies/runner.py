@@ -6,17 +6,18 @@ and never computed again. Table, figure and report are made at the end, from wha
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from importlib.util import find_spec
 from os import PathLike
 from typing import Any
 
 from tqdm import tqdm
 
+from evsim.cluster import explained, need_dask
 from evsim.plots.style import new_figure, save_figure, styled
 from evsim.terminal import on_terminal
 from evsim.threads import useful_threads
@@ -83,6 +84,8 @@ def run_study(
     FileError, FileExistsError, ValueError
         If something is wrong with what was asked for, or with a file, or if points failed; all
         others are done then.
+    OSError
+        If workers are lost, or a cluster can't be used.
     ModuleNotFoundError
         If scipy, matplotlib or, where it is wanted, Dask is not installed.
     """
@@ -96,7 +99,7 @@ def run_study(
         start = home.resume if resume else home.begin
         options = start(study.name, data, seeds, quick, str(tools.parts(data)))
         with PointsFile(home.path / "points.jsonl", points) as file:
-            with workers(n_workers, dask) as (pool, at_once):
+            with workers(n_workers, dask, home.path) as (pool, at_once):
                 run = _Run(study, options, home, tools, points, file, say)
                 run.all(pool, at_once)
             results = dict(file.results)
@@ -146,11 +149,11 @@ class _Run:
         with bar:
             while self.left or self.running:
                 for job in self._ready(at_once - len(self.running)):
-                    self.running[pool.submit(compute, self.study, self._work(*job))] = job
+                    self.running[self._submit(pool, *job)] = job
                 if not self.running:
                     break  # what is left needs points that failed
                 ended = wait(self.running, return_when=FIRST_COMPLETED).done
-                for done in sorted(ended, key=lambda one: one.exception() is not None):
+                for done in sorted(ended, key=_is_lost):
                     self._take(done, self.running.pop(done))
                     bar.update()
         self._refuse_failures()
@@ -164,6 +167,9 @@ class _Run:
     def _has_needs(self, point: Point, seed: int) -> bool:
         needed = self.study.needs(point)
         return needed is None or (key_of(needed), seed) in self.file.results
+
+    def _submit(self, pool: Executor, point: Point, seed: int) -> Future[Outcome]:
+        return pool.submit(compute, self.study, self._work(point, seed), os.getcwd())
 
     def _work(self, point: Point, seed: int) -> Work:
         other = self.study.needs(point)
@@ -185,8 +191,11 @@ class _Run:
                 "a worker was ended by the system, for lack of memory perhaps; take fewer with "
                 "--jobs, and go on with --resume"
             ) from error
+        except CancelledError as error:
+            raise OSError(f"{explained(error)}; go on with --resume when it is back") from error
         except Exception as error:  # of a scheduler, or of what can't be sent to a worker
-            outcome = Outcome({}, error=f"{type(error).__name__}: {error}")
+            why = explained(error)
+            outcome = Outcome({}, error=f"{type(why).__name__}: {why}")
         for text in outcome.warnings:
             warnings.warn(text, stacklevel=2)
         if outcome.error:
@@ -216,6 +225,11 @@ class _Run:
             ))  # fmt: skip
         if self.left:
             raise ValueError(f"{self.study.name}: its points need each other in a ring")
+
+
+def _is_lost(done: Future[Outcome]) -> bool:
+    """Whether there is no outcome; those that there are must be kept first."""
+    return done.cancelled() or done.exception() is not None
 
 
 def _finish(
@@ -253,8 +267,8 @@ def duration(seconds: float) -> str:
 
 def _need_extras(dask: str | None) -> None:
     styled()
-    if dask is not None and find_spec("distributed") is None:
-        raise ModuleNotFoundError("--dask needs Dask; install it with: pip install evsim[dask]")
+    if dask is not None:
+        need_dask()
     try:
         import scipy.special  # noqa: F401
     except ModuleNotFoundError as error:

@@ -1,7 +1,8 @@
 """Who computes points: this process, processes of this machine, or workers of a Dask scheduler.
 
 All three are executors with one point at a time per process, for torch has one generator. What a
-worker returns is what was measured, or why there is nothing; it writes to run folders only.
+worker returns is what was measured, or why there is nothing; it writes to run folders only, which
+workers of a cluster find on a file system that they share.
 """
 
 from __future__ import annotations
@@ -10,21 +11,27 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import chdir, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import torch
+
+from evsim.cluster import Packed, connected
+from evsim.files.locks import lock_folder
 
 from .interface import Measured, Study, Work, random_seed
 from .points import as_plain, refuse_unsound
 
 _ALONE = threading.Lock()
+_LOOK = 0.5  # how often a worker looks whether a folder is free [s]
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,20 @@ class Outcome:
     trace: str = ""
 
 
-def compute(study: Study, work: Work) -> Outcome:
-    """Compute one point on one thread, whoever asks."""
-    with _ALONE, warnings.catch_warnings(record=True) as caught:
+def compute(study: Study, work: Work, place: str = "") -> Outcome:
+    """Compute one point on one thread, whoever asks.
+
+    Parameters
+    ----------
+    study, work : Study, Work
+        What to compute.
+    place : str
+        The folder from which relative paths lead, if it is there; that of this process if left
+        out.
+    """
+    there = chdir(place) if os.path.isdir(place) else nullcontext()
+    with _ALONE, there, warnings.catch_warnings(record=True) as caught:
+        _wait_until_free(work.folder)
         threads, state = torch.get_num_threads(), torch.get_rng_state()
         torch.set_num_threads(1)
         torch.manual_seed(random_seed(work.point, work.seed))
@@ -53,6 +71,19 @@ def compute(study: Study, work: Work) -> Outcome:
             torch.set_num_threads(threads)
             torch.set_rng_state(state)
     return Outcome(measured, _texts(caught))
+
+
+def _wait_until_free(folder: Path) -> None:
+    """Wait for a worker that computes there still, for a command that was killed."""
+    while folder.is_dir():
+        try:
+            descriptor = lock_folder(folder)
+        except BlockingIOError:
+            time.sleep(_LOOK)
+            continue
+        if descriptor >= 0:
+            os.close(descriptor)
+        return
 
 
 def _texts(caught: list[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -69,7 +100,7 @@ class _Here(Executor):
 
 
 @contextmanager
-def workers(jobs: int, dask: str | None = None) -> Iterator[tuple[Executor, int]]:
+def workers(jobs: int, dask: str | None, folder: Path) -> Iterator[tuple[Executor, int]]:
     """Return who computes, and how many points to hand over at a time.
 
     Parameters
@@ -78,16 +109,18 @@ def workers(jobs: int, dask: str | None = None) -> Iterator[tuple[Executor, int]
         Processes of this machine; one is this process itself.
     dask : str or None
         The address of a scheduler whose workers are taken instead.
+    folder : Path
+        Of the study, which workers must see.
 
     Raises
     ------
-    ModuleNotFoundError
-        If Dask is wanted and not installed.
+    ModuleNotFoundError, ValueError
+        See `evsim.cluster.connected`.
     OSError
-        If no scheduler answers.
+        If no scheduler answers, it has no workers, or one does not see the folder.
     """
     if dask is not None:
-        with _dask(dask) as found:
+        with _dask(dask, folder) as found:
             yield found
     elif jobs == 1:
         yield _Here(), 1
@@ -144,16 +177,13 @@ def _watch(alive: Connection) -> None:
 
 
 @contextmanager
-def _dask(address: str) -> Iterator[tuple[Executor, int]]:
-    try:
-        from distributed import Client
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "--dask needs Dask; install it with: pip install evsim[dask]"
-        ) from error
-    try:
-        client = Client(address, timeout=10, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise OSError(f"--dask {address}: no scheduler answers there") from error
-    with client:
-        yield client.get_executor(pure=False), 1 << 20
+def _dask(address: str, folder: Path) -> Iterator[tuple[Executor, int]]:
+    """Connect to workers that have the same versions and see the same folder."""
+    with connected(address, "numpy", "numba", "torch") as client:
+        for worker, seen in sorted(client.run(os.path.isdir, str(folder)).items()):
+            if not seen:
+                raise OSError(
+                    f"{folder}: the worker {worker} does not see it; studies need folders on a "
+                    "file system that all machines share"
+                )
+        yield Packed(client), 1 << 20

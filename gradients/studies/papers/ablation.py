@@ -34,6 +34,7 @@ class Ablation(Study):
     name = "ablation"
     paper = "D: Table V"
     title = "whether delays of loops must be learnt, differ, or be there at all"
+    minutes = 13
 
     def points(self, quick: bool) -> list[Point]:
         """Return kinds of delays, those that others are made of first."""

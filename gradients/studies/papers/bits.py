@@ -41,6 +41,7 @@ class Bits(Study):
     name = "bits"
     paper = "A: Fig 2a-g, Suppl Fig 5"
     title = "how few bits weights and delays need"
+    minutes = 30
 
     def points(self, quick: bool) -> list[Point]:
         """Return weights x delays x how the delays came to be on their grid."""

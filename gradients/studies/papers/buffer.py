@@ -42,6 +42,7 @@ class Buffer(Study):
     name = "buffer"
     paper = "C: S4, Fig S1"
     title = "what late loops cost in time and memory"
+    minutes = 9
     measure = "relative_seconds"
     more_is_better = False
 

@@ -40,6 +40,7 @@ class Growth(Study):
     name = "growth"
     paper = "C: supplement, S3"
     title = "whether the delay of a loop tames its gradient"
+    minutes = 8
     measure = "growth"
     more_is_better = False
 

@@ -48,6 +48,7 @@ class Methods(Study):
     name = "methods"
     paper = "C: Table S5; D: Tables I, III"
     title = "what loops, their delays, and learning these are worth"
+    minutes = 90
 
     def points(self, quick: bool) -> list[Point]:
         """Return one point for each network."""

@@ -39,6 +39,7 @@ class Precision(Study):
     name = "precision"
     paper = "A: Suppl Tables 1, 2"
     title = "whether delays lower the cost of ternary weights"
+    minutes = 30
 
     def points(self, quick: bool) -> list[Point]:
         """Return delays x weights."""

@@ -48,6 +48,7 @@ class PrecisionWhy(Study):
     name = "precision-why"
     paper = "A: Suppl Tables 1, 2, and its program"
     title = "what makes ternary weights cost accuracy"
+    minutes = 15
 
     def points(self, quick: bool) -> list[Point]:
         """Return one thing changed at a time, full weights only where they differ."""

@@ -47,6 +47,7 @@ class Rules(Study):
     name = "rules"
     paper = "B: approximation gap, one-sided kernels"
     title = "how near each rule comes to the exact gradient"
+    minutes = 11
     measure = "cosine"
 
     def points(self, quick: bool) -> list[Point]:

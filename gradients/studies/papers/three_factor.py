@@ -58,6 +58,7 @@ class ThreeFactor(Study):
     name = "three-factor"
     paper = "B: baselines, online against offline, small and sparse nets"
     title = "what delays learnt online are worth"
+    minutes = 60
 
     def points(self, quick: bool) -> list[Point]:
         """Return ways to learn, network by network."""
