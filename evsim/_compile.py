@@ -98,7 +98,7 @@ def _make_private(base: str, folder: str) -> str | None:
             return "there is no home folder"
         os.makedirs(base, mode=0o700, exist_ok=True)
         for each in (base, folder):
-            if not os.path.isdir(each):
+            with suppress(FileExistsError):  # perhaps since a moment ago, by another process
                 os.mkdir(each, 0o700)
             if why := _not_private(each, os.stat(each)):
                 return why

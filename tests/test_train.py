@@ -6,6 +6,7 @@ import copy
 import pickle
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from evsim import FileError, Spikes
 from evsim import gradients as g
 from evsim.datasets.sets.coincidence import Coincidence
 from evsim.gradients.training.checkpoints import load_checkpoint, save_checkpoint
+from evsim.gradients.training.method import EXACT
 from evsim.gradients.training.start import delay_model, fit_weights, spiking_layers
 from evsim.gradients.training.step_sizes import parameter_groups
 from evsim.gradients.training.trainer import Trainer, TrainOptions, score, train
@@ -450,3 +452,19 @@ def test_gradients_that_are_no_longer_finite_end_the_training() -> None:
     with pytest.raises(ValueError, match="epoch 1: the training diverged"):
         trainer.run()
     assert torch.equal(hidden.weight, before)  # no step was taken
+
+
+def test_a_penalty_moves_what_it_is_of_and_is_not_told_as_loss():
+    def trained(penalty: Any) -> Trainer:
+        method = replace(EXACT, penalty=penalty)
+        options = TrainOptions(epochs=1)
+        trainer = Trainer(new_model(), TRAINING, VALIDATION, options, None, [], method)
+        trainer.run()
+        return trainer
+
+    free, pulled = trained(None), trained(lambda model: 1e6 * model.hidden.delay.square().sum())
+    assert pulled.model.hidden.delay.sum() < 0.8 * free.model.hidden.delay.sum()
+    assert pulled.history[0]["train_loss"] < 10
+    rule = replace(EXACT, penalty=torch.sum, online=iter)
+    with pytest.raises(ValueError, match="a penalty has no place"):
+        Trainer(new_model(), TRAINING, VALIDATION, method=rule)

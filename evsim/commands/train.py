@@ -30,9 +30,16 @@ from evsim.train_options import CHECKPOINT, LACKING, TrainSettings
 from evsim.words import LINE, plain
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from evsim.commands.train_methods import Made
     from evsim.gradients.training.callbacks import Callback
+    from evsim.gradients.training.method import Method
     from evsim.gradients.training.run_folder import RunFolder
     from evsim.gradients.training.trainer import Score, Trainer
+    from evsim.train_options import TrainOptions
+
+    Change = Callable[[nn.Sequential, TrainOptions, Method], Made]
 
 _MAY_CHANGE = ("epochs", "patience")  # when a training goes on
 _EXACT_BITS = 8  # more levels than 2^8 are not kept one by one, and need the digits of float64
@@ -54,6 +61,7 @@ def run_training(
     threads: int | None = None,
     log: str = "csv",
     quiet: bool = False,
+    change: Change | None = None,
     **given: Any,
 ) -> tuple[Score, Trainer]:
     """Train a network, or go on with it, keep everything in a folder, and print how it goes.
@@ -77,6 +85,9 @@ def run_training(
         Whether events for TensorBoard are written besides the table.
     quiet : bool
         Whether nothing is printed.
+    change : callable or None
+        From a model with its first weights, `TrainOptions`, and a `Method` to those that are
+        trained; for what no setting tells. A training that goes on must be given the same one.
     **given
         `TrainSettings` that are not the defaults.
 
@@ -107,7 +118,7 @@ def run_training(
             watch.show(quiet=True)
         run = RunFolder(folder)
         with run if first else nullcontext():
-            return _train(dataset, run, resume, overwrite, log, quiet or not first, given)
+            return _train(dataset, run, resume, overwrite, log, quiet or not first, change, given)
 
 
 def _train(
@@ -117,6 +128,7 @@ def _train(
     overwrite: bool,
     log: str,
     quiet: bool,
+    change: Change | None,
     given: dict[str, Any],
 ) -> tuple[Score, Trainer]:
     """Train in a folder that is locked."""
@@ -137,7 +149,7 @@ def _train(
     parts, told = fitted(settings, parts)
     say = _silent if quiet else _say
     if resume:
-        trainer = _continued(settings, parts, run, callbacks)
+        trainer = _continued(settings, parts, run, callbacks, change)
         if settings != stored and is_first():  # it is interrupted, perhaps, and goes on again
             run.write_options(asdict(settings))
     else:
@@ -145,7 +157,7 @@ def _train(
     for line in (f"{plain(settings.dataset, LINE)}: {parts}", *told):
         say(line)
     if not resume:
-        trainer = _begun(settings, parts, run, callbacks, say, overwrite)
+        trainer = _begun(settings, parts, run, callbacks, change, say, overwrite)
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
@@ -160,6 +172,7 @@ def _begun(
     parts: Parts,
     run: RunFolder,
     callbacks: list[Callback],
+    change: Change | None,
     say: Callable[[str], None],
     overwrite: bool,
 ) -> Trainer:
@@ -168,7 +181,7 @@ def _begun(
 
     first = "building the network" if s.scheduled else "fitting first weights"
     with _told_if_long(say, f"{first} ..."):
-        trainer = _trainer(s, parts, callbacks, new=True)
+        trainer = _trainer(s, parts, callbacks, change, new=True)
     if is_first():
         run.start(asdict(s), trainer, parts.test.spikes(), parts.train.class_names, overwrite)
     return trainer
@@ -278,7 +291,11 @@ def _units(s: TrainSettings) -> str:
 
 
 def _continued(
-    s: TrainSettings, parts: Parts, run: RunFolder, callbacks: list[Callback]
+    s: TrainSettings,
+    parts: Parts,
+    run: RunFolder,
+    callbacks: list[Callback],
+    change: Change | None,
 ) -> Trainer:
     """Return a trainer where a run stopped."""
     from evsim.gradients.training.processes import is_first
@@ -294,7 +311,7 @@ def _continued(
             "start anew with --overwrite"
         )
     _refuse_untrainable(s, parts)
-    trainer = _trainer(s, parts, callbacks, new=False)
+    trainer = _trainer(s, parts, callbacks, change, new=False)
     if is_first():
         run.resume(trainer, state, parts.test.batches(_READ))
     else:
@@ -309,7 +326,13 @@ def _n_weights(s: TrainSettings, parts: Parts) -> int:
     return before + s.layers[-1] * len(parts.train.class_names)
 
 
-def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: bool) -> Trainer:
+def _trainer(
+    s: TrainSettings,
+    parts: Parts,
+    callbacks: list[Callback],
+    change: Change | None,
+    new: bool,
+) -> Trainer:
     """Build the model and what trains it; fit its weights if it is ``new``."""
     import torch
 
@@ -322,6 +345,8 @@ def _trainer(s: TrainSettings, parts: Parts, callbacks: list[Callback], new: boo
         if max(s.weight_bits or 0, s.delay_bits or 0) > _EXACT_BITS:
             model.double()
         quantise(model, s.weight_bits, s.delay_bits, s.levels == "learnt", not s.full_readout)
+    if change is not None:
+        model, options, method = change(model, options, method)
     train, augment = ways_to_vary(s, parts.train)
     return Trainer(model, train, parts.validation, options, augment, callbacks, method)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Point = dict[str, Any]  # settings by name: texts, numbers, true, false or None
 Measured = dict[str, Any]  # by name: numbers, lists of numbers, texts or None
+Change = Callable[[Any, Any, Any], tuple[Any, Any, Any]]  # of model, options and method
 RESERVED = ("point", "seed", "right", "n")
 
 
@@ -176,11 +177,14 @@ class Work:
     needed: Finished | None
     tools: Tools
 
-    def train(self, **settings: Any) -> Trained:
+    def train(self, change: Change | None = None, **settings: Any) -> Trained:
         """Train in the folder as ``evsim train`` does; a training that is there goes on.
 
         Parameters
         ----------
+        change : callable or None
+            From model, options and method to those that are trained, for what no setting tells:
+            what is frozen, a penalty. See `evsim.commands.train.run_training`.
         **settings
             Of `evsim.train_options.TrainSettings` that are not the defaults, but for the data
             set and the seed.
@@ -194,7 +198,13 @@ class Work:
         resume = (self.folder / "checkpoint.pt").exists()
         settings = {"seed": self.seed, **settings}
         tested, trainer = self.tools.train(
-            self.data, str(self.folder), resume=resume, threads=1, quiet=True, **settings
+            self.data,
+            str(self.folder),
+            resume=resume,
+            threads=1,
+            quiet=True,
+            change=change,
+            **settings,
         )
         return Trained(self.folder, tested.right, tested.n, trainer)
 

@@ -48,6 +48,10 @@ class Method:
         [recording] to an iterator of values [recording, class]. Before it gives some, it adds to
         ``.grad`` of the parameters, which the `Trainer` then moves before it asks for the next.
         What it keeps on the way ends with the batch. Only in one process.
+    penalty : callable or None
+        From the model, after it ran on a batch, to what is added to the mean loss of the batch;
+        it is neither in the losses of an epoch's record nor in those of the validation. Not
+        beside ``online``.
     """
 
     optimizer: Callable[[nn.Module, TrainOptions], torch.optim.Optimizer]
@@ -55,6 +59,7 @@ class Method:
     steps: Callable[[dict[str, Any], int, TrainOptions], dict[str, Any]] = decayed
     begin: Callable[[nn.Module, int, TrainOptions], None] = _as_it_is
     online: Callable[[nn.Module, Spikes, Tensor], Iterator[Tensor]] | None = None
+    penalty: Callable[[nn.Module], Tensor] | None = None
 
 
 def cross_entropy(values: Tensor, labels: Tensor) -> Tensor:

@@ -160,6 +160,8 @@ class Trainer:
                 "an online rule moves parameters within a batch, which processes can't share; "
                 "train in one process, without torchrun"
             )
+        if method.online is not None and method.penalty is not None:
+            raise ValueError("an online rule has no loss of a batch: a penalty has no place in it")
         self.callbacks = _sound([ProgressBar()] if callbacks is None else callbacks)
         self.n_batches = -(-len(training) // o.batch)
         self.stopped = ""
@@ -377,7 +379,10 @@ class Trainer:
             loss = self.method.loss(values, labels)
             # Processes average their gradients, which belong to the mean over the whole batch.
             n = n_processes()
-            (loss * (n / len(batch)) + wake() * (n * len(mine) / len(batch))).backward()
+            mean = loss * (n / len(batch)) + wake() * (n * len(mine) / len(batch))
+            if self.method.penalty is not None:
+                mean = mean + self.method.penalty(self.model)
+            mean.backward()
         right = int((values.argmax(dim=1) == labels).sum())
         return float(loss.detach()), right, len(mine)
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evsim import Network, simulate
+from evsim import Network
 from evsim.bits import FULL, network_bits
 from evsim.plots.style import BLUE, CYCLE, GREY, ORANGE
 from evsim.train_options import TrainSettings
 
 from ...lowbit import delay_bit_fraction
 from ..drawing import draw_intervals
+from ..exported import BINS, decided, histogram, network_of, with_delays
 from ..interface import Measured, Point, Study, Work
 from ..tables import Row, Table
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 WEIGHTS = (1.58, 2, 3, 4, 8, 32)
 DELAYS = (0, 1, 2, 3, 4, 5, 6)  # and "full"
-_BINS = 16
 _HISTOGRAMS = {
     "delays_histogram": "delays [ms]",
     "weights_1": "hidden weights / largest",
@@ -58,24 +57,15 @@ class Bits(Study):
         """Train a network of one hidden layer, or round the delays of one."""
         if point["how"] == "rounded":
             assert work.needed is not None
-            path = work.needed.folder / "network.h5"
-            if not path.exists():
-                raise ValueError(
-                    f"{path} is gone; take the line of that point out of points.jsonl, too"
-                )
-            net = Network.load(path)
             longest = work.needed.measured["longest_delay"]
-            net = rounded(net, point["delays"], longest)
-            test = work.parts().test.spikes()
-            values = simulate(net, test, threads=1).output[net.output]
-            right = int((values.argmax(axis=1) == test.labels).sum())
-            return {"right": right, "n": len(test), **_kept(point, net, longest)}
+            net = rounded(network_of(work.needed.folder), point["delays"], longest)
+            return {**decided(net, work.parts().test), **_kept(point, net, longest)}
         trained = work.train(
             hidden=32 if work.quick else 64, epochs=4 if work.quick else 10, patience=0,
             **_settings(point),
         )  # fmt: skip
         longest = TrainSettings(work.data).longest_delay(work.parts().train.duration)
-        net = Network.load(trained.folder / "network.h5")
+        net = network_of(trained.folder)
         return {"right": trained.right, "n": trained.n, **_kept(point, net, longest)}
 
     def needs(self, point: Point) -> Point | None:
@@ -156,11 +146,7 @@ def rounded(net: Network, bits: int, longest: float) -> Network:
         step = longest / (2**bits - 1)
         return np.clip(np.round(delay / step), 0, 2**bits - 1) * step
 
-    projections = [
-        p if p.axonal_delay is None else replace(p, axonal_delay=on_grid(p.axonal_delay))
-        for p in net.projections.values()
-    ]
-    return Network(net.populations.values(), projections, net.input, net.output)
+    return with_delays(net, on_grid)
 
 
 def front(table: Table) -> list[Row]:
@@ -218,16 +204,10 @@ def _kept(point: Point, net: Network, longest: float) -> Measured:
     }
     for i, w in enumerate(weights):
         most = np.abs(w).max()
-        found[f"weights_{i + 1}"] = _histogram(w, -most, most)
+        found[f"weights_{i + 1}"] = histogram(w, -most, most)
     if delays is not None:
-        found["delays_histogram"] = _histogram(delays, 0.0, longest)
+        found["delays_histogram"] = histogram(delays, 0.0, longest)
     return found
-
-
-def _histogram(values: Any, low: float, high: float) -> list[float]:
-    """Return the share of values in each bin."""
-    counts = np.histogram(values, _BINS, (low, high if high > low else low + 1.0))[0]
-    return [float(n) / values.size for n in counts]
 
 
 def _all(table: Table, name: str) -> list[Any]:
@@ -312,7 +292,7 @@ def _histograms(axes: Axes, table: Table, name: str) -> None:
 
 def _edges(row: Row, name: str) -> Any:
     low, high = (0.0, 1e3 * row["longest_delay"]) if name == "delays_histogram" else (-1.0, 1.0)
-    return np.linspace(low, high, _BINS + 1)
+    return np.linspace(low, high, BINS + 1)
 
 
 STUDY = Bits()

@@ -80,10 +80,10 @@ class ThreeFactor(Study):
         if point["learning"] in (WIDER, EVENTS_WIDER):
             ends = parts.train.size, len(parts.train.class_names)
             units = as_many(units, *ends, point["sparse"], point["recurrent"] != "none")
+        longest: dict[str, Any] = {} if point["delays"] == "none" else {"max_delay": _LONGEST}
         trained = work.train(
             hidden=units, epochs=epochs, recordings=recordings, patience=0, delay=point["delays"],
-            sparse=point["sparse"], recurrent=point["recurrent"],
-            **({} if point["delays"] == "none" else {"max_delay": _LONGEST}),
+            sparse=point["sparse"], recurrent=point["recurrent"], **longest,
             **WAYS[point["learning"]],
         )  # fmt: skip
         kept = size(trained.trainer.model)
