@@ -10,7 +10,7 @@ from small_files import two_classes
 from evsim import Dense, Network, Population
 from evsim.commands.study import run_study_on
 from evsim.gradients.layers import LI
-from evsim.gradients.studies import find
+from evsim.gradients.studies import bits_drawn, find
 from evsim.gradients.studies.papers import bits, precision, precision_why
 from evsim.gradients.studies.tables import Table, table_of
 
@@ -49,12 +49,12 @@ def bits_table(cheap):
 
 
 def test_no_point_of_the_front_is_beaten():
-    found = [(r["weights"], r["delays"]) for r in bits.front(bits_table(0.89))]
+    found = [(r["weights"], r["delays"]) for r in bits_drawn.front(bits_table(0.89))]
     assert found == [(1.58, 3), (8, 3), (32, 6)]  # random delays are a control, no candidate
 
 
 def test_the_cheapest_within_a_standard_error_and_the_best():
-    cheap, best = bits.chosen(bits_table(0.89))
+    cheap, best = bits_drawn.chosen(bits_table(0.89))
     assert (cheap["weights"], best["weights"]) == (8, 32)
     assert any("as published" in line for line in find("bits").verdict(bits_table(0.946)))
     said = find("bits").verdict(bits_table(0.94))  # 0.95 - 0.01 / sqrt(3) is more

@@ -8,33 +8,30 @@ import numpy as np
 
 from evsim import Network
 from evsim.bits import FULL, network_bits
-from evsim.plots.style import BLUE, CYCLE, GREY, ORANGE
 from evsim.train_options import TrainSettings
 
 from ...lowbit import delay_bit_fraction
-from ..drawing import draw_intervals
-from ..exported import BINS, decided, histogram, network_of, with_delays
+from ..bits_drawn import all_of, chosen, draw, full_precision
+from ..exported import decided, histogram, network_of, with_delays
 from ..interface import Measured, Point, Study, Work
-from ..tables import Row, Table
+from ..tables import Table
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WEIGHTS = (1.58, 2, 3, 4, 8, 32)
 DELAYS = (0, 1, 2, 3, 4, 5, 6)  # and "full"
-_HISTOGRAMS = {
-    "delays_histogram": "delays [ms]",
-    "weights_1": "hidden weights / largest",
-    "weights_2": "readout weights / largest",
-}
+# With more bits, delays that are trained on the grid are as good as those that are rounded to it,
+# to within a standard error (docs/bits.md): these trainings are left out.
+TRAINED = (0, 1, 2)
 
 
 class Bits(Study):
     """Bits of weights x bits of axonal delays, rounded after training or trained with.
 
     With 0 bits all delays are at their mean. A network that is trained with one common delay is
-    one that is trained without, a little later.
+    one that is trained without, a little later. Only delays of few bits are trained on the grid,
+    where rounding to it loses.
     """
 
     name = "bits"
@@ -50,7 +47,7 @@ class Bits(Study):
         for w in weights:
             found += [_point(w, "full", "trained"), _point(w, "full", "random")]
             found += [_point(w, d, "rounded") for d in delays]
-            found += [_point(w, d, "trained") for d in delays]
+            found += [_point(w, d, "trained") for d in delays if d in TRAINED]
         return found
 
     def compute(self, point: Point, work: Work) -> Measured:
@@ -95,21 +92,16 @@ class Bits(Study):
         return known.get((point["weights"], point["delays"]))
 
     def figure(self, figure: Figure, table: Table) -> None:
-        """Draw the landscape, accuracy by bits of delays, the front, and histograms."""
-        above, below = figure.subplots(2, 3, height_ratios=[2.2, 1])
-        _landscape(above[0], table)
-        _by_delay_bits(above[1], table)
-        _front(above[2], table)
-        for axes, name in zip(below, _HISTOGRAMS, strict=True):
-            _histograms(axes, table, name)
+        """Draw landscape, memory, accuracy by bits of delays, the front, and distributions."""
+        draw(figure, table)
 
     def verdict(self, table: Table) -> list[str]:
         """Tell from how many bits on nothing is seen to be lost, and the cheapest good point."""
         lines = [
             "in brackets the points that are lost",
-            *(_lost(table, weights) for weights in _all(table, "weights")),
+            *(_lost(table, weights) for weights in all_of(table, "weights")),
         ]
-        full, (cheap, best) = _full(table), chosen(table)
+        full, (cheap, best) = full_precision(table), chosen(table)
         for what, row in (
             ("I, cheapest within a standard error of full", cheap),
             ("II, best", best),
@@ -121,6 +113,7 @@ class Bits(Study):
                 f"({full['accuracy']:.1%}); share of delays in the bits of a parameter "
                 f"{row['delay_fraction']:.0%}"
             )
+        lines.append(_trainings(table))
         less = full["mbit"] / cheap["mbit"]
         if full["seeds"] == 1:
             lines.append("differs: because one seed has no interval")
@@ -147,29 +140,6 @@ def rounded(net: Network, bits: int, longest: float) -> Network:
         return np.clip(np.round(delay / step), 0, 2**bits - 1) * step
 
     return with_delays(net, on_grid)
-
-
-def front(table: Table) -> list[Row]:
-    """Return the rows that no other is both smaller and better than, by size."""
-    rows = [row for row in table.rows if row["how"] != "random"]
-    best, found = -1.0, []
-    for row in sorted(rows, key=lambda r: (r["mbit"], -r["accuracy"])):
-        if row["accuracy"] > best:
-            best = row["accuracy"]
-            found.append(row)
-    return found
-
-
-def chosen(table: Table) -> tuple[Row, Row]:
-    """Return the cheapest row within a standard error of full precision, and the best of all."""
-    full = _full(table)
-    error = (full["accuracy_deviation"] or 0.0) / full["seeds"] ** 0.5
-    found = front(table)
-    return next(r for r in found if r["accuracy"] >= full["accuracy"] - error), found[-1]
-
-
-def _full(table: Table) -> Row:
-    return table.row(weights=FULL, delays="full", how="trained")
 
 
 def _point(weights: float, delays: int | str, how: str) -> Point:
@@ -210,8 +180,16 @@ def _kept(point: Point, net: Network, longest: float) -> Measured:
     return found
 
 
-def _all(table: Table, name: str) -> list[Any]:
-    return list(dict.fromkeys(row[name] for row in table.rows))
+def _trainings(table: Table) -> str:
+    """Say how many trainings it took, and how many one for each point would have been."""
+    made = [row for row in table.rows if row["how"] != "rounded"]
+    known = {(row["weights"], row["delays"], row["how"] == "random") for row in table.rows}
+    took, whole = (sum(row["seeds"] for row in made), len(known) * table.rows[0]["seeds"])
+    return (
+        f"{took} trainings; {whole} if each number of bits had one of its own: with more than "
+        f"{max(TRAINED)} bits of delays rounding is within a standard error of training "
+        "(docs/bits.md)"
+    )
 
 
 def _lost(table: Table, weights: float) -> str:
@@ -226,73 +204,6 @@ def _lost(table: Table, weights: float) -> str:
         ]
         told += [f"{what} with {', '.join(found)}"] if found else []
     return f"weights of {weights} bits, delays rounded without retraining: {'; '.join(told)} bits"
-
-
-def _landscape(axes: Axes, table: Table) -> None:
-    """Draw accuracy over both bits, as trained."""
-    weights, delays = _all(table, "weights"), [*_all_bits(table), "full"]
-    grid = [
-        [table.row(weights=w, delays=d, how="trained")["accuracy"] for d in delays] for w in weights
-    ]
-    image = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis")
-    axes.figure.colorbar(image, ax=axes, label="accuracy")
-    axes.set_xticks(range(len(delays)), list(map(str, delays)))
-    axes.set_yticks(range(len(weights)), list(map(str, weights)))
-    axes.set_xlabel("bits of delays")
-    axes.set_ylabel("bits of weights")
-
-
-def _all_bits(table: Table) -> list[int]:
-    return [d for d in _all(table, "delays") if d != "full"]
-
-
-def _by_delay_bits(axes: Axes, table: Table) -> None:
-    """Draw accuracy by bits of delays, for full and for ternary weights."""
-    bits = _all_bits(table)
-    for k, (weights, how) in enumerate(
-        (w, how) for w in (32, 1.58) for how in ("rounded", "trained")
-    ):
-        rows = [table.row(weights=weights, delays=d, how=how) for d in bits]
-        at = [d + 0.12 * (k - 1.5) for d in bits]
-        label = f"{weights} bits, {how}"
-        draw_intervals(axes, at, rows, color=CYCLE[k], label=label, linewidth=1)
-    axes.set_xlabel("bits of delays")
-    axes.legend(loc="lower right", fontsize="small")
-
-
-def _front(axes: Axes, table: Table) -> None:
-    """Draw accuracy by size, and the points that nothing beats."""
-    rows = [row for row in table.rows if row["how"] != "random"]
-    axes.plot([r["mbit"] for r in rows], [r["accuracy"] for r in rows], ".", color=GREY)
-    best = front(table)
-    axes.plot([r["mbit"] for r in best], [r["accuracy"] for r in best], "o-", color=ORANGE)
-    random = table.where(how="random")
-    axes.plot([r["mbit"] for r in random], [r["accuracy"] for r in random], "x", color=BLUE,
-              label="random delays")  # fmt: skip
-    axes.set_xscale("log")
-    axes.minorticks_off()
-    low, high = axes.get_xlim()
-    ticks = [m * 10.0**k for k in range(-6, 6) for m in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xlabel("Mbit")
-    axes.legend(loc="lower right", fontsize="small")
-
-
-def _histograms(axes: Axes, table: Table, name: str) -> None:
-    """Draw the distribution of weights or delays at the two points that were chosen."""
-    for row, label, colour in zip(chosen(table), ("I", "II"), (BLUE, ORANGE), strict=True):
-        if row.get(name) is not None:
-            axes.stairs(row[name], _edges(row, name), label=label, color=colour)
-    axes.set_xlabel(_HISTOGRAMS[name])
-    axes.set_yticks([])
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize="small")
-
-
-def _edges(row: Row, name: str) -> Any:
-    low, high = (0.0, 1e3 * row["longest_delay"]) if name == "delays_histogram" else (-1.0, 1.0)
-    return np.linspace(low, high, BINS + 1)
 
 
 STUDY = Bits()
