@@ -79,9 +79,7 @@ class Curves(Study):
         none, said, lines = table.row(delays="none"), {}, [_reached(row) for row in table.rows]
         for row in table.rows:
             if row is not none:
-                worth = [
-                    difference(*pair) for pair in zip(*map(_by_epoch, (row, none)), strict=True)
-                ]
+                worth = list(map(difference, _by_epoch(row), _by_epoch(none)))
                 said[row["delays"]] = found = [comparison(one) for one in worth]
                 lines.append(
                     f"{row['delays']} beside none at equal epochs: after the first "
@@ -95,10 +93,7 @@ class Curves(Study):
         if lacking:
             told = " and ".join(f"{kind} delays ({said[kind][-1]})" for kind in lacking)
             return [*lines, f"differs: because after the last epoch {told} do not beat none"]
-        return [
-            *lines,
-            "as published: after the last epoch networks with delays beat those without",
-        ]
+        return [*lines, "as published: after the last epoch networks with delays are better"]
 
 
 def _by_epoch(row: Row) -> list[tuple[float, ...]]:
@@ -110,9 +105,9 @@ def _reached(row: Row) -> str:
     """Tell where a curve ends, and where its validation is best."""
     validated, tested = (row[name][-1] for name in _PARTS)
     return (
-        f"{row['delays']}: validated {validated:.1%}, tested {tested:.1%} after "
-        f"{len(row['test_accuracies'])} epochs; tested {row['accuracy_of_best']:.1%} after the best "
-        f"validated, on average number {row['best_epoch']:.1f}"
+        f"{row['delays']}: after {len(row['test_accuracies'])} epochs validated {validated:.1%}, "
+        f"tested {tested:.1%}; after the best validated one, on average number "
+        f"{row['best_epoch']:.1f}, tested {row['accuracy_of_best']:.1%}"
     )
 
 
