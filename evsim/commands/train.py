@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from os import fspath
 from threading import Timer
@@ -62,6 +62,7 @@ def run_training(
     log: str = "csv",
     quiet: bool = False,
     change: Change | None = None,
+    callbacks: Sequence[Callback] = (),
     **given: Any,
 ) -> tuple[Score, Trainer]:
     """Train a network, or go on with it, keep everything in a folder, and print how it goes.
@@ -88,6 +89,9 @@ def run_training(
     change : callable or None
         From a model with its first weights, `TrainOptions`, and a `Method` to those that are
         trained; for what no setting tells. A training that goes on must be given the same one.
+    callbacks : sequence of Callback
+        What else is done on the way. They come before the checkpoint is written: what they keep
+        of epochs may be one ahead of it, never behind.
     **given
         `TrainSettings` that are not the defaults.
 
@@ -118,7 +122,8 @@ def run_training(
             watch.show(quiet=True)
         run = RunFolder(folder)
         with run if first else nullcontext():
-            return _train(dataset, run, resume, overwrite, log, quiet or not first, change, given)
+            quiet = quiet or not first
+            return _train(dataset, run, resume, overwrite, log, quiet, change, callbacks, given)
 
 
 def _train(
@@ -129,6 +134,7 @@ def _train(
     log: str,
     quiet: bool,
     change: Change | None,
+    others: Sequence[Callback],
     given: dict[str, Any],
 ) -> tuple[Score, Trainer]:
     """Train in a folder that is locked."""
@@ -142,7 +148,7 @@ def _train(
         settings = checked(TrainSettings, with_defaults(asked), whole=False)
         if is_first():
             run.refuse_existing(overwrite, inputs_of(dataset))
-    callbacks = _callbacks(settings, run, log, quiet)
+    callbacks = [*others, *_callbacks(settings, run, log, quiet)]
     parts = open_parts(
         settings.dataset, settings.held_out, settings.validation, settings.recordings
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from evsim.plots.style import BLUE, SHORT
 from evsim.words import drawn
 
+from .statistics import spread
 from .tables import Row, cell
 
 if TYPE_CHECKING:
@@ -47,6 +48,27 @@ def draw_intervals(
             [max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)]]  # fmt: skip
     axes.errorbar([at for at, _ in kept], y, bars, **{"fmt": "o", "capsize": 3, **look})
     axes.set_ylabel(measure)
+
+
+def draw_curves(axes: Axes, curves: Sequence[Sequence[float]], **look: Any) -> None:
+    """Draw the mean of curves over epochs, with intervals of the mean as a band behind it.
+
+    Parameters
+    ----------
+    axes : Axes
+        Where to draw.
+    curves : sequence of sequence of float
+        One of each seed, all of one length; a single one has no band.
+    **look
+        Of ``Axes.plot``, such as ``label``.
+    """
+    found = [spread(values) for values in zip(*curves, strict=True)]
+    epochs = range(1, len(found) + 1)
+    (line,) = axes.plot(epochs, [one.mean for one in found], **look)
+    if len(curves) > 1:
+        low, high = [one.low for one in found], [one.high for one in found]
+        axes.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set_xlabel("epoch")
 
 
 def draw_rows(axes: Axes, rows: Sequence[Row], measure: str = "accuracy") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,6 +21,7 @@ from .drawing import draw_rows
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from ..training.callbacks import Callback
     from .tables import Table
 
 Point = dict[str, Any]  # settings by name: texts, numbers, true, false or None
@@ -46,6 +47,8 @@ class Study(ABC):
         What of a point's results is compared with its control. ``"accuracy"`` is right / n.
     more_is_better : bool
         Whether more of it is better.
+    of_seeds : tuple of str
+        What else is to stand in the table as each seed measured it, lists as well.
     minutes : int or None
         What all of it took with three seeds on two cores; None if nobody measured it.
     """
@@ -55,6 +58,7 @@ class Study(ABC):
     title: ClassVar[str]
     measure: ClassVar[str] = "accuracy"
     more_is_better: ClassVar[bool] = True
+    of_seeds: ClassVar[tuple[str, ...]] = ()
     minutes: ClassVar[int | None] = None
 
     @abstractmethod
@@ -177,7 +181,9 @@ class Work:
     needed: Finished | None
     tools: Tools
 
-    def train(self, change: Change | None = None, **settings: Any) -> Trained:
+    def train(
+        self, change: Change | None = None, callbacks: Sequence[Callback] = (), **settings: Any
+    ) -> Trained:
         """Train in the folder as ``evsim train`` does; a training that is there goes on.
 
         Parameters
@@ -185,6 +191,8 @@ class Work:
         change : callable or None
             From model, options and method to those that are trained, for what no setting tells:
             what is frozen, a penalty. See `evsim.commands.train.run_training`.
+        callbacks : sequence of Callback
+            What else is done on the way; a training that goes on is given new ones.
         **settings
             Of `evsim.train_options.TrainSettings` that are not the defaults, but for the data
             set and the seed.
@@ -204,6 +212,7 @@ class Work:
             threads=1,
             quiet=True,
             change=change,
+            callbacks=callbacks,
             **settings,
         )
         return Trained(self.folder, tested.right, tested.n, trainer)

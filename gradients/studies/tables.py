@@ -23,10 +23,10 @@ class Table:
     Columns of a row: the settings; ``seeds``, how many; of the measure that is compared, say
     ``accuracy``: its mean, ``accuracy_deviation``, ``accuracy_low`` and ``accuracy_high`` (of the
     mean, over seeds); ``accuracy_of_seeds``, a list; ``wilson_low`` and ``wilson_high`` (of one
-    network with the mean number
-    right) and ``n``, the recordings; whatever else was measured, as mean and ``..._deviation``,
-    lists of numbers entry by entry; then ``control_accuracy`` and ``difference`` with
-    ``difference_low``, ``difference_high`` and ``compared``, what they say. Without a value: None.
+    network with the mean number right) and ``n``, the recordings; whatever else was measured, as
+    mean and ``..._deviation``, lists of numbers entry by entry, with ``..._of_seeds`` if the study
+    asks for it; then ``control_accuracy`` and ``difference`` with ``difference_low``,
+    ``difference_high`` and ``compared``, what they say. Without a value: None.
 
     Attributes
     ----------

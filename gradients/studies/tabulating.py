@@ -75,6 +75,8 @@ def _others(study: Study, found: list[Measured]) -> Row:
     row: Row = {}
     for name in found[0]:
         values = [one.get(name) for one in found]
+        if name in study.of_seeds:
+            row[f"{name}_of_seeds"] = values
         if name in RESERVED or name == study.measure or any(one is None for one in values):
             continue
         if all(isinstance(one, list) for one in values):
