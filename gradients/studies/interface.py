@@ -88,8 +88,9 @@ class Study(ABC):
         Returns
         -------
         dict
-            ``right`` of ``n`` recordings, if there are decisions, and what is measured. Times
-            and memory end in ``_seconds`` and ``_mib``.
+            ``right`` of ``n`` recordings, if there are decisions, or ``accuracy``, the mean of
+            several networks; and what is measured. Times and memory end in ``_seconds`` and
+            ``_mib``.
         """
 
     def control(self, point: Point) -> Point | None:

@@ -45,9 +45,7 @@ def _of(point: Point, seeds: int, results: Results) -> list[Measured]:
 
 def _values(study: Study, found: list[Measured]) -> list[float] | None:
     """Return what is compared, of each seed; None where it was not measured."""
-    if study.measure == "accuracy":
-        if any("right" not in one for one in found):
-            return None
+    if study.measure == "accuracy" and all("right" in one for one in found):
         return [one["right"] / one["n"] for one in found]
     values = [one.get(study.measure) for one in found]
     return None if None in values else [float(value) for value in values]  # type: ignore[arg-type]

@@ -1,0 +1,171 @@
+"""Studies of delays that are removed, trained alone, or of other kinds."""
+
+import json
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from small_files import two_classes
+
+from evsim import Dense, Network, Population
+from evsim.commands.study import run_study_on
+from evsim.gradients.studies import find
+from evsim.gradients.studies.papers import pruning
+from evsim.gradients.studies.tables import Table, table_of
+
+NAMES = ("pruning",)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_point_has_its_control_and_what_it_needs(name, quick):
+    study = find(name)
+    keys = [json.dumps(point) for point in study.points(quick)]
+    assert len(set(keys)) == len(keys)
+    others = [[study.control(p), study.needs(p)] for p in study.points(quick)]
+    assert all(other is None or json.dumps(other) in keys for pair in others for other in pair)
+    assert sum(pair[0] is not None for pair in others) >= 4
+
+
+def small(study, tmp_path, n=40):
+    data = two_classes(tmp_path, n, 12)
+    run_study_on(study, str(data), str(tmp_path / "out"), quick=True, quiet=True, jobs=1)
+    assert (tmp_path / "out" / "figure.png").stat().st_size > 1000
+    return table_of((tmp_path / "out" / "table.csv").read_text())
+
+
+def drawn(study, table):
+    """Return the figure of a table, whose axes all tell what they show."""
+    figure = Figure()
+    study.figure(figure, table)
+    figure.canvas.draw()
+    assert all(axes.get_xlabel() or axes.get_xticklabels() for axes in figure.axes)
+    return figure
+
+
+# --- pruning
+
+
+def late_network():
+    """Return two projections: axonal delays of 1 to 3 ms, then synaptic ones of 10 to 60 ms."""
+    sizes = [
+        Population("in", "Input", 3),
+        Population("hidden", "LIF", 2, tau_mem=0.02),
+        Population("out", "LI", 3, tau_mem=0.02),
+    ]
+    return Network(sizes, [
+        Dense(pre="in", post="hidden", weight=np.ones((2, 3)), axonal_delay=[1e-3, 2e-3, 3e-3]),
+        Dense(
+            pre="hidden", post="out", weight=np.ones((3, 2)),
+            delay=1e-2 * np.arange(1.0, 7.0).reshape(3, 2),
+        ),
+    ])  # fmt: skip
+
+
+def test_what_is_removed_is_removed():
+    net = late_network()
+    which = np.zeros(9, dtype=bool)
+    which[[1, 3, 8]] = True  # the second input; the synapses of 10 and of 60 ms
+    first, second = pruning.removed(net, which, cut=False).projections.values()
+    assert first.axonal_delay.tolist() == [1e-3, 0, 3e-3] and (first.weight == 1).all()
+    np.testing.assert_allclose(second.delay, [[0, 0.02], [0.03, 0.04], [0.05, 0]])
+    first, second = pruning.removed(net, which, cut=True).projections.values()
+    assert first.weight.tolist() == [[1, 0, 1]] * 2
+    assert second.weight.tolist() == [[0, 1], [1, 1], [1, 0]]
+    assert first.axonal_delay.tolist() == [1e-3, 2e-3, 3e-3]
+    # two synapses of 2 ms, one of 10, one of 60, of twelve
+    assert pruning.moved(net, which) == pytest.approx((2 * 2e-3 + 0.01 + 0.06) / 12)
+
+
+def test_orders():
+    late, rng = np.array([0.3, 0.1, 0.2, 0.1]), np.random.default_rng(0)
+    assert pruning._order(late, pruning.SHORTEST, rng).tolist() == [1, 3, 2, 0]
+    assert pruning._order(late, pruning.LONGEST, rng).tolist() == [0, 2, 1, 3]
+    orders = {tuple(pruning._order(late, pruning.RANDOM, rng)) for _ in range(20)}
+    assert len(orders) > 5 and all(sorted(one) == [0, 1, 2, 3] for one in orders)
+
+
+class SomePruning(pruning.Pruning):
+    def points(self, quick):
+        kept = {"axonal": (0.0, 0.1, 1.0), "synaptic": (0.0,)}
+        return [one for one in super().points(False) if one["share"] in kept[one["delays"]]]
+
+    def figure(self, figure, table):
+        super().figure(figure, Table(table.where(delays="axonal")))
+
+    def verdict(self, table):
+        return super().verdict(Table(table.where(delays="axonal")))
+
+
+def test_pruning_of_a_small_file(tmp_path):
+    study = SomePruning()
+    table = small(study, tmp_path)
+    whole = table.row(delays="axonal", order="none")
+    # 32 units in each of two layers; 4 inputs, whose axons have no delays
+    assert whole["n_delays"] == 64
+    assert table.row(delays="synaptic", order="none")["n_delays"] == 4 * 32 + 32 * 32
+    part = {"delays": "axonal", "removed": pruning.DELAY}
+    short, long, any_ = (table.row(**part, order=o, share=0.1) for o in pruning.ORDERS)
+    assert short["n_removed"] == long["n_removed"] == any_["n_removed"] == 6
+    assert 0 <= short["moved"] < any_["moved"] < long["moved"]
+    assert len(any_["draws"]) == pruning.DRAWS >= 5
+    assert any_["accuracy"] == pytest.approx(np.mean(any_["draws"]))
+    assert any_["control_accuracy"] == whole["accuracy"]
+    assert short["control_accuracy"] == any_["accuracy"]
+    cut = {"delays": "axonal", "removed": pruning.CONNECTION}
+    silent = table.row(**cut, order=pruning.ALL)
+    test = two_classes_test(tmp_path)
+    assert silent["accuracy"] == np.mean(test.labels == 0), "nothing arrives: all are of class 0"
+    assert silent["moved"] == 0
+
+
+def two_classes_test(tmp_path):
+    from evsim.commands.parts import open_parts
+
+    return open_parts(str(tmp_path / "spikes.h5"), None, 0.1, None).test
+
+
+def pruning_table(longest, seeds=3):
+    """Return a table in which removing the longest leaves some accuracies of seeds."""
+    rows = []
+    for point in find("pruning").points(True):
+        of = longest if point["order"] == pruning.LONGEST else [0.80, 0.81, 0.79]
+        rows.append({
+            **point, "seeds": seeds, "accuracy_of_seeds": of[:seeds], "accuracy": of[0],
+            "n_delays": 64.0, "n_removed": 6.0, "moved": 0.1 * point["share"],
+        })  # fmt: skip
+    return Table(rows)
+
+
+def test_longest_delays_must_cost_more_than_shortest():
+    study = find("pruning")
+    table = pruning_table([0.60, 0.62, 0.58])
+    said = study.verdict(table)
+    # 20, 19 and 21 points less: t(0.975, 2) / sqrt(3) = 2.48414
+    line = "axonal, delay set to 0, mean over shares: longest first beside shortest first: "
+    assert f"{line}-20.0 (-22.5 to -17.5) points, worse" in said
+    assert said[-1].startswith("as published") and "2 of 2 ways" in said[-1]
+    assert any("10% (6)" in line and "10.0 ms earlier" in line for line in said)
+    figure = drawn(study, table)
+    assert [axes.get_xlabel() for axes in figure.axes][::2] == [
+        "removed [% of delays]", "arrivals moved by, mean [ms]"
+    ]  # fmt: skip
+    said = study.verdict(pruning_table([0.60, 0.99, 0.70]))
+    assert said[-1].startswith("differs: because removing the longest") and "0 of 2" in said[-1]
+    one = study.verdict(pruning_table([0.60], seeds=1))
+    assert one[-1] == "differs: because one seed has no interval"
+
+
+def test_arrivals_that_moved_as_far_are_compared():
+    table = pruning_table([0.60, 0.60, 0.60])
+    for row in table.rows:
+        # at random arrivals move half as far, and lose a point for each ms
+        if row["order"] in (pruning.RANDOM, pruning.ALL):
+            row["moved"] = 0.05 * row["share"]
+            row["accuracy_of_seeds"] = [0.8 - 10 * row["moved"]] * 3
+        elif row["order"] == "none":
+            row["accuracy_of_seeds"] = [0.8] * 3
+        elif row["order"] == pruning.LONGEST:
+            row["moved"] = 0.02
+    told = pruning._as_far(table, "axonal", pruning.LONGEST)
+    assert "until arrivals have moved as far: 0.0 (" in told and told.endswith("difference seen")
