@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from evsim import Network, simulate
+from evsim import Network, Simulator
 from evsim.arrays import FloatArray
 
 from .interface import Measured
@@ -31,10 +31,23 @@ def network_of(folder: Path) -> Network:
     return Network.load(path)
 
 
-def decided(net: Network, test: Any) -> Measured:
-    """Return how many recordings of a data set a network tells right by events: right of n."""
+def decided(net: Network, test: Any, until: float | None = None) -> Measured:
+    """Return how many recordings of a data set a network tells right by events: right of n.
+
+    Parameters
+    ----------
+    net : Network
+        With a readout.
+    test : data set
+        Labelled.
+    until : float or None
+        When it decides [s], by what its readout has made of all that arrived before; at the end
+        of the recordings if left out.
+    """
     spikes = test.spikes()
-    values = simulate(net, spikes, record=[], threads=1).output[net.output]
+    # Delays that are longer than what is heard are no doubt here.
+    simulator = Simulator(net, [], duration=until, threads=1, in_seconds=until is None)
+    values = simulator.run(spikes).output[net.output]
     return {"right": int((values.argmax(axis=1) == spikes.labels).sum()), "n": len(spikes)}
 
 
