@@ -71,6 +71,21 @@ def draw_curves(axes: Axes, curves: Sequence[Sequence[float]], **look: Any) -> N
     axes.set_xlabel("epoch")
 
 
+def plain_logarithms(axis: Any) -> None:
+    """Label a logarithmic axis with 1, 2, 5, 10, ... and no powers.
+
+    Parameters
+    ----------
+    axis : Axis
+        ``xaxis`` or ``yaxis`` of some axes.
+    """
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter("{x:g}")
+
+
 def draw_rows(axes: Axes, rows: Sequence[Row], measure: str = "accuracy") -> None:
     """Draw all rows side by side, each under its settings."""
     draw_intervals(axes, range(len(rows)), rows, measure, color=BLUE)

@@ -33,6 +33,7 @@ LAYERS = {
 }
 EPOCHS = {EXACT: (0, 1, 3, 10), LOOP: (0, 2, 8, 20), KERNEL: (0, 2, 8, 20)}
 _QUICK_EPOCHS = (0, 1, 4)
+COLOURS = (ORANGE, GREEN, BLUE)  # of epochs, the last one blue
 _WIDE = 4.0  # of histograms of weights [root mean squares]
 _LONG = 60  # of those of loops' delays [steps]
 _PUBLISHED = {
@@ -102,13 +103,16 @@ class Distributions(Study):
             rows = table.where(network=network, layer=layer)
             column[0].set_title(f"{network}\n{_short(layer)}", fontsize="small")
             for k, row in enumerate(rows):
-                _draw_shares(column[:2], row, _colour(k, len(rows)))
-            if rows[0].get("mean_ms") is None:
-                for axes in column[1:]:
-                    axes.axis("off")
-            else:
+                _draw_shares(column[:2], row, None if k == 0 else COLOURS[k - len(rows)])
+            column[0].set_ylim(0, 1.4 * max(max(row["weights_histogram"]) for row in rows))
+            column[0].legend(fontsize="x-small", title="epoch", title_fontsize="x-small", ncols=2)
+            if rows[0].get("mean_ms") is not None:
                 _draw_course(column[2], rows)
-            column[0].legend(fontsize="x-small", title="epoch", title_fontsize="x-small")
+        (alone,) = (k for k, (_, layer) in enumerate(layers) if layer.endswith("readout"))
+        for axes in panels[1:, alone]:
+            axes.axis("off")
+        shown = panels[2, 0].get_legend_handles_labels()
+        panels[2, alone].legend(*shown, title="delays of a layer", loc="center", fontsize="small")
         panels[0, 0].set_ylabel("share of weights")
         panels[1, 0].set_ylabel("share of delays")
         panels[2, 0].set_ylabel("delay [ms]")
@@ -225,19 +229,17 @@ def _moves(row: Row) -> str:
     )
 
 
-def _colour(k: int, n: int) -> str:
-    """Return a colour for an epoch, first values in grey."""
-    return (GREY, GREEN, ORANGE, BLUE)[k if k < n - 1 else 3]
-
-
-def _draw_shares(panels: Any, row: Row, colour: str) -> None:
-    """Draw histograms of weights and delays after an epoch."""
+def _draw_shares(panels: Any, row: Row, colour: str | None) -> None:
+    """Draw histograms of weights and delays after an epoch; without a colour as a background."""
+    look = {"color": colour, "fill": False}
+    if colour is None:
+        look = {"color": GREY, "fill": True}
     edges = np.linspace(-_WIDE, _WIDE, BINS + 1)
-    panels[0].stairs(row["weights_histogram"], edges, color=colour, label=f"{row['epoch']}")
+    panels[0].stairs(row["weights_histogram"], edges, label=f"{row['epoch']}", **look)
     panels[0].set_xlabel("weight / r. m. s.")
     if row.get("delays_histogram") is not None:
         edges = np.linspace(0.0, row["histogram_to_ms"], BINS + 1)
-        panels[1].stairs(row["delays_histogram"], edges, color=colour)
+        panels[1].stairs(row["delays_histogram"], edges, **look)
         panels[1].set_xlabel("delay [ms]")
 
 
@@ -246,7 +248,7 @@ def _draw_course(axes: Axes, rows: list[Row]) -> None:
     epochs = [row["epoch"] for row in rows]
     axes.fill_between(
         epochs, [row["smallest_ms"] for row in rows], [row["largest_ms"] for row in rows],
-        color=GREY, alpha=0.4, label="all",
+        color=GREY, alpha=0.4, label="smallest to largest",
     )  # fmt: skip
     means = [_over_seeds(row, "mean_ms") for row in rows]
     half = [0.0 if np.isnan(found.low) else found.high - found.mean for found in means]
@@ -255,7 +257,6 @@ def _draw_course(axes: Axes, rows: list[Row]) -> None:
     )
     draw_intervals(axes, epochs, rows, "deviation_ms", color=ORANGE, label="deviation", fmt="s-")
     axes.set(xlabel="epoch", ylabel="", ylim=(0, None))
-    axes.legend(fontsize="x-small")
 
 
 STUDY = Distributions()

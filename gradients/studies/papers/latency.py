@@ -13,7 +13,7 @@ import numpy as np
 from evsim.bits import network_bits
 from evsim.plots.style import CYCLE, GREY
 
-from ..drawing import draw_intervals
+from ..drawing import draw_intervals, plain_logarithms
 from ..exported import decided, network_of
 from ..interface import Measured, Point, Study, Work
 from ..statistics import comparison, difference, in_points
@@ -102,6 +102,7 @@ class Latency(Study):
                 label=_name(kind),
             )  # fmt: skip
         panels[-1].set(xscale="log", xlabel="weights and delays [Mbit]")
+        plain_logarithms(panels[-1].xaxis)
         panels[-1].set_title("decided at the end", fontsize="small")
         for axes in panels[1:]:
             axes.set_ylabel("")
@@ -158,7 +159,7 @@ def _by_time(axes: Axes, table: Table, units: int) -> None:
     """Draw accuracy by time, that at the end as a line of dots, and how long recordings last."""
     for k, kind in enumerate(KINDS):
         rows, end = _early(table, kind, units), table.row(delays=kind, units=units, time=END)
-        at = [row["at_ms"] for row in rows]
+        at = [row["at_ms"] * (1 + 0.015 * (k - 1)) for row in rows]
         draw_intervals(axes, at, rows, color=CYCLE[k], fmt="o-", label=_name(kind))
         axes.axhline(end["accuracy"], color=CYCLE[k], linestyle=":")
     axes.axvline(table.rows[0]["sounding_ms"], color=GREY, zorder=0)

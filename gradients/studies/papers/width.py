@@ -14,7 +14,7 @@ import numpy as np
 from evsim.bits import TERNARY, network_bits
 from evsim.plots.style import CYCLE, GREY
 
-from ..drawing import draw_intervals
+from ..drawing import draw_intervals, plain_logarithms
 from ..exported import delays_of, network_of
 from ..interface import Measured, Point, Study, Work
 from ..statistics import Spread, comparison, difference, in_points, spread_of
@@ -95,9 +95,10 @@ class Width(Study):
                     axes.errorbar(at, [one.mean for one in means], half, capsize=3, **drawn)
             upper[0].set_ylabel(f"{weights} weights: accuracy")
             upper[1].set_ylabel("mean delay [ms]")
-            upper[2].set_ylabel(f"delays that differ by {_STEP_MS:g} ms")
+            upper[2].set_ylabel(f"values of delays, to {_STEP_MS:g} ms")
             upper[1].set_ylim(bottom=0)
             upper[2].set_yscale("log")
+            plain_logarithms(upper[2].yaxis)
         for axes in panels[1]:
             axes.set_xscale("log", base=2)
             axes.set_xticks(units, [f"{n}" for n in units])
