@@ -194,6 +194,7 @@ def test_how_long_a_recording_sounds():
     silent = ([], [])
     assert latency.sounding(Part(([0.1, 0.3], [0, 1]), silent, ([0.2], [1]))) == pytest.approx(0.25)
     assert latency.sounding(Part(silent, silent)) == 0.5
+    assert latency.sounding(Part(([0.0], [1]))) == 0.5
 
 
 class FewTimes(latency.Latency):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from evsim.plots.style import BLUE, SHORT
 from evsim.words import drawn
 
-from .statistics import spread
+from .statistics import over_seeds, spread
 from .tables import Row, cell
 
 if TYPE_CHECKING:
@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 
 
 def interval_of(row: Row, measure: str = "accuracy") -> tuple[float, float] | None:
-    """Return the interval of a row: over seeds, or of a single network; None if there is none."""
+    """Return the interval of a row: over seeds, or of a single network; None if there is none.
+
+    Of what is not compared there is a deviation, and from it the interval over seeds.
+    """
     for low, high in ((f"{measure}_low", f"{measure}_high"), ("wilson_low", "wilson_high")):
         if row.get(low) is not None and (low != "wilson_low" or measure == "accuracy"):
             return row[low], row[high]
+    if row.get(measure) is not None and row.get(f"{measure}_deviation") is not None:
+        found = over_seeds(row, measure)
+        return found.low, found.high
     return None
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import NormalDist, mean, stdev
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 LEVEL = 0.95  # of all intervals
 
@@ -78,6 +78,18 @@ def spread_of(middle: float, deviation: float, n: int) -> Spread:
 
     half = float(stdtrit(n - 1, (1 + LEVEL) / 2)) * deviation / math.sqrt(n)
     return Spread(middle, deviation, middle - half, middle + half)
+
+
+def over_seeds(row: Mapping[str, Any], name: str) -> Spread:
+    """Return the same of what was measured besides, from a row of a table.
+
+    Examples
+    --------
+    >>> found = over_seeds({"mean_ms": 2.0, "mean_ms_deviation": 1.0, "seeds": 3}, "mean_ms")
+    >>> print(f"{found.low:.4f} to {found.high:.4f}")
+    -0.4841 to 4.4841
+    """
+    return spread_of(row[name], row[f"{name}_deviation"] or 0.0, row["seeds"])
 
 
 def deviation_interval(values: Sequence[float]) -> tuple[float, float]:

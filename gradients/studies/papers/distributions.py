@@ -13,7 +13,7 @@ from ..drawing import draw_intervals
 from ..exported import BINS, histogram
 from ..interface import Measured, Point, Study, Work
 from ..snapshots import Snapshots, network_after
-from ..statistics import Spread, comparison, difference, spread_of
+from ..statistics import Spread, comparison, difference, over_seeds
 from ..tables import Row, Table
 from ..trained_networks import common
 
@@ -31,7 +31,11 @@ LAYERS = {
     LOOP: ("hidden2->hidden2",),
     KERNEL: ("hidden2->hidden2", "hidden3->hidden3", "hidden4->hidden4"),
 }
-EPOCHS = {EXACT: (0, 1, 3, 10), LOOP: (0, 2, 8, 20), KERNEL: (0, 2, 8, 20)}
+EPOCHS: dict[str, tuple[int, ...]] = {
+    EXACT: (0, 1, 3, 10),
+    LOOP: (0, 2, 8, 20),
+    KERNEL: (0, 2, 8, 20),
+}
 _QUICK_EPOCHS = (0, 1, 4)
 COLOURS = (ORANGE, GREEN, BLUE)  # of epochs, the last one blue
 _WIDE = 4.0  # of histograms of weights [root mean squares]
@@ -101,7 +105,7 @@ class Distributions(Study):
         panels = figure.subplots(3, len(layers), squeeze=False)
         for column, (network, layer) in zip(panels.T, layers, strict=True):
             rows = table.where(network=network, layer=layer)
-            column[0].set_title(f"{network}\n{_short(layer)}", fontsize="small")
+            column[0].set_title(_named(network, layer), fontsize="small")
             for k, row in enumerate(rows):
                 _draw_shares(column[:2], row, None if k == 0 else COLOURS[k - len(rows)])
             column[0].set_ylim(0, 1.4 * max(max(row["weights_histogram"]) for row in rows))
@@ -130,7 +134,7 @@ class Distributions(Study):
             wider = difference(row["deviation_ms_of_seeds"], loop["deviation_ms_of_seeds"])
             found.append(comparison(wider))
             lines.append(
-                f"{_short(row['layer'])}: a kernel's delays are spread by "
+                f"{_named(KERNEL, row['layer'])}: delays are spread by "
                 f"{row['deviation_ms']:.1f} ms, those of a dense loop by "
                 f"{loop['deviation_ms']:.1f}, difference {_in_ms(wider)}: {found[-1]}"
             )
@@ -194,21 +198,16 @@ def _is_last(row: Row) -> bool:
     return row["epoch"] == row["epochs"] and row.get("mean_ms") is not None
 
 
-def _short(layer: str) -> str:
-    """Return a layer's name, shorter if it is a loop.
+def _named(network: str, layer: str) -> str:
+    """Return a layer's name.
 
     Examples
     --------
-    >>> _short("hidden2->hidden2"), _short("input->hidden1")
-    ('loop of hidden2', 'input to hidden1')
+    >>> _named("kernel", "hidden2->hidden2"), _named("exact", "input->hidden1")
+    ('kernel of hidden2', 'exact, input to hidden1')
     """
     pre, _, post = layer.partition("->")
-    return f"loop of {pre}" if pre == post else f"{pre} to {post}"
-
-
-def _over_seeds(row: Row, name: str) -> Spread:
-    """Return mean and interval of what is no measure."""
-    return spread_of(row[name], row[f"{name}_deviation"] or 0.0, row["seeds"])
+    return f"{network} of {pre}" if pre == post else f"{network}, {pre} to {post}"
 
 
 def _in_ms(found: Spread) -> str:
@@ -218,11 +217,11 @@ def _in_ms(found: Spread) -> str:
 
 def _moves(row: Row) -> str:
     """Tell delays of a layer after the last epoch, beside their first values."""
-    longer = _over_seeds(row, "longer_ms")
+    longer = over_seeds(row, "longer_ms")
     how = {"better": "longer", "worse": "shorter"}
     compared = comparison(longer)
     return (
-        f"{row['network']}, {_short(row['layer'])}: delays of {row['mean_ms']:.1f} ms, deviation "
+        f"{_named(row['network'], row['layer'])}: delays of {row['mean_ms']:.1f} ms, deviation "
         f"{row['deviation_ms']:.1f}, {row['smallest_ms']:.1f} to {row['largest_ms']:.1f}; moved by "
         f"{row['moved_ms']:.1f} ms each, their mean by {_in_ms(longer)}: "
         f"{how.get(compared, compared)}"
@@ -250,11 +249,7 @@ def _draw_course(axes: Axes, rows: list[Row]) -> None:
         epochs, [row["smallest_ms"] for row in rows], [row["largest_ms"] for row in rows],
         color=GREY, alpha=0.4, label="smallest to largest",
     )  # fmt: skip
-    means = [_over_seeds(row, "mean_ms") for row in rows]
-    half = [0.0 if np.isnan(found.low) else found.high - found.mean for found in means]
-    axes.errorbar(
-        epochs, [found.mean for found in means], half, fmt="o-", capsize=3, color=BLUE, label="mean"
-    )
+    draw_intervals(axes, epochs, rows, "mean_ms", color=BLUE, label="mean", fmt="o-")
     draw_intervals(axes, epochs, rows, "deviation_ms", color=ORANGE, label="deviation", fmt="s-")
     axes.set(xlabel="epoch", ylabel="", ylim=(0, None))
 

@@ -139,12 +139,12 @@ class Latency(Study):
 def sounding(part: Any) -> float:
     """Return the median time of the last spike of some recordings of a data set [s].
 
-    Recordings without any are left out; if there are no others it is the duration.
+    Recordings without any are left out; if nothing sounds it is the duration.
     """
     spikes = next(part.batches(_LOOKED_AT, shuffle=True, seed=0))
     begin, end = spikes.offsets[:-1], spikes.offsets[1:]
     last = [spikes.times[a:b].max() for a, b in zip(begin, end, strict=True) if b > a]
-    return float(np.median(last)) if last else float(part.duration)
+    return float(np.median(last or [0.0])) or float(part.duration)
 
 
 def _units(table: Table) -> list[int]:

@@ -17,7 +17,7 @@ from evsim.plots.style import CYCLE, GREY
 from ..drawing import draw_intervals, plain_logarithms
 from ..exported import delays_of, network_of
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, comparison, difference, in_points, spread_of
+from ..statistics import comparison, difference, in_points, over_seeds
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -87,12 +87,8 @@ class Width(Study):
                 at = [row["units"] * look["beside"] for row in rows]
                 drawn = {"color": look["color"], "fmt": look["fmt"], "label": _told(curve)}
                 draw_intervals(upper[0], at, rows, **drawn)
-                if curve[1] == "none":
-                    continue
-                for axes, name in zip(upper[1:], ("mean_ms", "distinct"), strict=True):
-                    means = [_over_seeds(row, name) for row in rows]
-                    half = [0 if np.isnan(one.low) else one.high - one.mean for one in means]
-                    axes.errorbar(at, [one.mean for one in means], half, capsize=3, **drawn)
+                draw_intervals(upper[1], at, rows, "mean_ms", **drawn)
+                draw_intervals(upper[2], at, rows, "distinct", **drawn)
             upper[0].set_ylabel(f"{weights} weights: accuracy")
             upper[1].set_ylabel("mean delay [ms]")
             upper[2].set_ylabel(f"values of delays, to {_STEP_MS:g} ms")
@@ -108,7 +104,8 @@ class Width(Study):
 
     def verdict(self, table: Table) -> list[str]:
         """Tell what units are worth, whether delays become shorter and more, what these do."""
-        lines, gained, shorter, learning = [], [], [], []
+        lines, gained, shorter = [], [], []
+        learning: list[str] = []
         for curve in curves():
             rows = _rows(table, curve)
             wide = _last_step(rows)
@@ -180,7 +177,7 @@ def _last_step(rows: list[Row]) -> tuple[Row, Row]:
 
 def _is_shorter(rows: list[Row]) -> str:
     """Say whether the interval of the widest network's mean delay lies below the narrowest's."""
-    few, many = (_over_seeds(row, "mean_ms") for row in (rows[0], rows[-1]))
+    few, many = (over_seeds(row, "mean_ms") for row in (rows[0], rows[-1]))
     if np.isnan(few.low):
         return "one seed"
     return "shorter" if many.high < few.low else "not seen to be shorter"
@@ -191,10 +188,6 @@ def _delays_told(rows: list[Row]) -> str:
     mean = ", ".join(f"{row['mean_ms']:.1f}" for row in rows)
     distinct = ", ".join(f"{row['distinct']:.0f}" for row in rows)
     return f"with {units} units mean delays of {mean} ms, {distinct} distinct"
-
-
-def _over_seeds(row: Row, name: str) -> Spread:
-    return spread_of(row[name], row[f"{name}_deviation"] or 0.0, row["seeds"])
 
 
 def _told(curve: Curve) -> str:
