@@ -28,7 +28,7 @@ WEIGHTS = ("full", "ternary")
 KINDS = ("axonal", "synaptic")
 _ENOUGH = 128  # units beyond which little is published to be gained
 _STEP_MS = 1.0  # delays within it count as one value
-_EPOCHS, _QUICK_EPOCHS = 6, 3
+_EPOCHS, _QUICK_EPOCHS = 5, 3
 Curve = tuple[str, str, bool]  # weights, delays, and whether these are learnt
 
 
