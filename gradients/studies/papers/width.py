@@ -14,7 +14,7 @@ import numpy as np
 from evsim.bits import TERNARY, network_bits
 from evsim.plots.style import CYCLE, GREY
 
-from ..drawing import draw_intervals, plain_logarithms
+from ..drawing import draw_intervals
 from ..exported import delays_of, network_of
 from ..interface import Measured, Point, Study, Work
 from ..statistics import comparison, difference, in_points, over_seeds
@@ -92,15 +92,14 @@ class Width(Study):
             upper[0].set_ylabel(f"{weights} weights: accuracy")
             upper[1].set_ylabel("mean delay [ms]")
             upper[2].set_ylabel(f"values of delays, to {_STEP_MS:g} ms")
-            upper[1].set_ylim(bottom=0)
-            upper[2].set_yscale("log")
-            plain_logarithms(upper[2].yaxis)
         for axes in panels[1]:
             axes.set_xscale("log", base=2)
             axes.set_xticks(units, [f"{n}" for n in units])
             axes.minorticks_off()
             axes.set_xlabel("hidden units")
         panels[0, 0].legend(fontsize="x-small")
+        for axes in panels[0, 1:]:
+            axes.set_ylim(bottom=0)  # of both rows
 
     def verdict(self, table: Table) -> list[str]:
         """Tell what units are worth, whether delays become shorter and more, what these do."""
