@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import TYPE_CHECKING
 
 from evsim.plots.style import BLUE, DARK, ORANGE
@@ -9,7 +10,7 @@ from evsim.plots.style import BLUE, DARK, ORANGE
 from ..drawing import draw_intervals
 from ..equal_size import as_wide, kept
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, comparison, difference, in_points
+from ..statistics import Spread, comparison, difference, in_points, spread
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ _WORTH = "points_per_thousand"
 _LOOK = {
     NONE: {"color": DARK, "fmt": "o--", "label": "no delays"},
     AXONAL: {"color": BLUE, "fmt": "o-", "label": "axonal delays"},
-    WIDENED: {"color": ORANGE, "fmt": "x", "label": "no delays, as many numbers"},
+    WIDENED: {"color": ORANGE, "fmt": "x", "label": "no delays, widened to as many numbers"},
 }
 # Where the difference comes from that is shared out over added numbers.
-_ADDED = {AXONAL: "delays", WIDENED: "weights of a unit", NONE: "weights, twice as wide"}
+_ADDED = {
+    AXONAL: "delays", WIDENED: "as many weights", NONE: "weights, to twice as many units"
+}  # fmt: skip
 
 
 class Gain(Study):
@@ -90,24 +93,10 @@ class Gain(Study):
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw accuracy against numbers kept, and what each added number brings."""
         left, right = figure.subplots(1, 2)
-        for delays, look in _LOOK.items():
-            rows = table.where(delays=delays)
-            draw_intervals(left, [row["numbers"] for row in rows], rows, **look)
-        _draw_units(left, table.where(delays=AXONAL))
-        left.set_xlabel("numbers kept")
-        left.legend(loc="lower right")
-        units = _units(table)
-        for k, (delays, added) in enumerate(_ADDED.items()):
-            rows = table.where(delays=delays)
-            at = [units.index(row["units"]) + 0.1 * (k - 1) for row in rows]
-            if delays == NONE:  # what twice as many units bring is theirs from which it starts
-                rows, at = rows[1:], at[:-1]
-            draw_intervals(right, at, rows, _WORTH, **{**_LOOK[delays], "label": added})
-        right.axhline(0, color=DARK, linewidth=0.6)
-        right.set_xticks(range(len(units)), list(map(str, units)))
-        right.set_xlabel("units of each hidden layer")
-        right.set_ylabel("points per 1,000 added numbers")
-        right.legend(loc="upper right")
+        _draw_accuracies(left, table)
+        _draw_worth(right, table)
+        for axes in (left, right):
+            axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
 
     def verdict(self, table: Table) -> list[str]:
         """Compare what a delay brings with what a weight does, at each number of units."""
@@ -149,27 +138,39 @@ def _units(table: Table) -> list[int]:
 
 def _told(row: Row) -> str:
     """Return points per thousand numbers with their interval, if there is one."""
-    return _per(Spread(*(row.get(name) for name in _COLUMNS)))  # type: ignore[arg-type]
-
-
-_COLUMNS = (_WORTH, f"{_WORTH}_deviation", f"{_WORTH}_low", f"{_WORTH}_high")
+    return _per(spread(row[f"{_WORTH}_of_seeds"]))
 
 
 def _per(found: Spread) -> str:
-    one_seed = found.low is None or found.low != found.low
-    return f"{found.mean:.3g}" + ("" if one_seed else f" ({found.low:.3g} to {found.high:.3g})")
+    interval = f" ({found.low:.3g} to {found.high:.3g})"
+    return f"{found.mean:.3g}{'' if isnan(found.low) else interval}"
 
 
-def _draw_units(axes: Axes, rows: list[Row]) -> None:
-    """Write hidden units above dots, and numbers kept on a scale of ratios."""
-    for row in rows:
-        axes.annotate(
-            f"2 x {row['units']}", (row["numbers"], row["accuracy"]), xytext=(-4, 5),
-            textcoords="offset points", ha="right", color=BLUE,
-        )  # fmt: skip
+def _draw_accuracies(axes: Axes, table: Table) -> None:
+    """Draw accuracies by numbers kept, those of equal numbers a little aside."""
+    for (delays, look), aside in zip(_LOOK.items(), (0.96, 1.0, 1.04), strict=True):
+        rows = table.where(delays=delays)
+        draw_intervals(axes, [aside * row["numbers"] for row in rows], rows, **look)
+    plain = table.where(delays=NONE)
     axes.set_xscale("log")
     axes.minorticks_off()
-    axes.margins(x=0.15)
+    names = [f"{row['numbers']:,.0f}\n2 x {row['units']}" for row in plain]
+    axes.set_xticks([row["numbers"] for row in plain], names)
+    axes.set_xlabel("numbers kept without delays, hidden units")
+
+
+def _draw_worth(axes: Axes, table: Table) -> None:
+    """Draw what an added number brings, where it is added."""
+    units = _units(table)
+    for k, (delays, added) in enumerate(_ADDED.items()):
+        rows = [row for row in table.where(delays=delays) if row.get(_WORTH) is not None]
+        before = 1 if delays == NONE else 0  # twice as many units are added to half as many
+        at = [units.index(row["units"]) - before + 0.1 * (k - 1) for row in rows]
+        draw_intervals(axes, at, rows, _WORTH, **{**_LOOK[delays], "label": added})
+    axes.axhline(0, color=DARK, linewidth=0.6)
+    axes.set_xticks(range(len(units)), [f"2 x {n}" for n in units])
+    axes.set_xlabel("hidden units")
+    axes.set_ylabel("points per 1,000 added numbers")
 
 
 STUDY = Gain()
