@@ -67,7 +67,7 @@ class WeightBits(Study):
             draw_intervals(axes, at, rows, color=colour, fmt=line, label=label)
         axes.set_xticks(range(len(bits)), [f"{b:g}" for b in bits])
         axes.set_xlabel("bits of a weight")
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
 
     def verdict(self, table: Table) -> list[str]:
         """Compare what more bits bring with what delays do, seed by seed."""
