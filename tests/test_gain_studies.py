@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 from small_files import two_classes
 
+from evsim import Network
 from evsim.commands.parts import open_parts
 from evsim.commands.study import run_study_on
 from evsim.commands.train import run_training
 from evsim.files import FileError
 from evsim.gradients.studies import find
+from evsim.gradients.studies.equal_size import kept
+from evsim.gradients.studies.exported import delays_of
+from evsim.gradients.studies.papers import gain, weight_bits
 from evsim.gradients.studies.tables import Table, table_of
 from evsim.gradients.studies.tested_epochs import TestedEpochs
 from evsim.plots.style import new_figure
 
-NAMES = ("curves",)
+NAMES = ("curves", "gain", "weight-bits")
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -122,3 +126,145 @@ def test_a_curve_that_was_cut_goes_on(tmp_path):
     file.write_text(json.dumps(whole[:2]))
     assert run("cut", TestedEpochs, resume=True)[0] == whole
     assert json.loads(file.read_text()) == whole
+
+
+# --- gain
+
+
+class SomeGain(gain.Gain):
+    def points(self, quick):
+        return super().points(quick)[:4]
+
+    def figure(self, figure, table):
+        figure.subplots()
+
+    def verdict(self, table):
+        return ["as published"]
+
+
+def test_gain_of_a_small_file(tmp_path):
+    table = small(SomeGain(), tmp_path)
+    none, late, wider, twice = table.rows
+    # 4 channels, 16 and 16 units, 2 classes: 4 + 16 delays, or as many weights of a 17th unit
+    assert none["numbers"] == 4 * 16 + 16 * 16 + 16 * 2
+    assert late["numbers"] == wider["numbers"] == none["numbers"] + 20
+    assert twice["numbers"] == 4 * 32 + 32 * 32 + 32 * 2
+    runs = tmp_path / "out" / "runs"
+    for row, size in ((late, (16, 16)), (wider, (17, 16))):
+        name = f"units=16,delays={row['delays'].replace(', ', ',,')},seed=0"
+        net = Network.load(runs / name / "network.h5")
+        assert tuple(net.populations[f"hidden{k}"].size for k in (1, 2)) == size
+        late_numbers = [one.size for one in delays_of(net).values()]
+        weights = sum(p.weights.size for p in net.projections.values())
+        assert weights + sum(late_numbers) == row["numbers"]
+    for row in (late, wider, twice):
+        points = 100 * (row["accuracy"] - none["accuracy"])
+        assert row["added"] == row["numbers"] - none["numbers"]
+        assert row["points_per_thousand"] == pytest.approx(1000 * points / row["added"])
+    assert none.get("points_per_thousand") is None
+
+
+@pytest.mark.parametrize(("n_inputs", "n_classes"), [(70, 10), (4, 2), (2, 35)])
+def test_a_unit_is_as_many_numbers_as_the_delays(n_inputs, n_classes):
+    for n in gain.UNITS:
+        late = kept(n_inputs, (n, n), n_classes, "axonal")
+        assert late == kept(n_inputs, (n + 1, n), n_classes)
+
+
+def gain_table(late):
+    rows = []
+    for units, delays, values, added in (
+        (16, "none", [0.60, 0.62, 0.58], None), (16, "axonal", late, 100),
+        (16, "none, widened", [0.61, 0.63, 0.59], 100), (32, "none", [0.70, 0.72, 0.68], 1000),
+        (32, "axonal", [0.80, 0.83, 0.77], 100), (32, "none, widened", [0.71, 0.73, 0.69], 100),
+    ):  # fmt: skip
+        row = {"units": units, "delays": delays, "accuracy_of_seeds": values, "added": added,
+               "seeds": 3, "accuracy": np.mean(values), "numbers": 1000 * units}  # fmt: skip
+        if added:
+            before = [0.60, 0.62, 0.58] if units == 16 or delays == "none" else [0.7, 0.72, 0.68]
+            worth = [1e5 * (a - b) / added for a, b in zip(values, before, strict=True)]
+            row |= {"points_per_thousand_of_seeds": worth, "points_per_thousand": np.mean(worth)}
+        rows.append(row)
+    return Table(rows)
+
+
+def test_a_delay_must_bring_more_than_a_weight_everywhere():
+    said = find("gain").verdict(gain_table([0.70, 0.73, 0.67]))
+    # 10, 11, 9 points by 100 delays, 1 by 100 weights; t(0.975, 2) / sqrt(3) = 2.48414
+    assert said[0] == (
+        "16 units: 100 delays bring 100 (75.2 to 125) points per 1,000 numbers, 100 weights 10 (10 "
+        "to 10); at equal numbers delays beside weights 9.0 (6.5 to 11.5) points, better"
+    )
+    assert said[2] == (
+        "16 to 32 units: 1,000 weights bring 10 (10 to 10) points per 1,000, a delay 90 (65.2 to "
+        "115) more, better"
+    )
+    assert said[-1].startswith("as published: in 3 of 3")
+    said = find("gain").verdict(gain_table([0.60, 0.73, 0.58]))
+    assert said[-1].startswith("differs: because only in 1 of 3")
+
+
+def test_gains_are_drawn_where_they_are_added():
+    figure = new_figure(8, 5, "")
+    find("gain").figure(figure, gain_table([0.70, 0.73, 0.67]))
+    left, right = figure.axes
+    assert [one.get_text() for one in left.get_xticklabels()] == [
+        "16,000\n2 x 16",
+        "32,000\n2 x 32",
+    ]
+    twice = next(c for c in right.containers if c.get_label().endswith("units"))
+    assert twice[0].get_xydata().tolist() == [[pytest.approx(0.1), pytest.approx(10.0)]]
+    figure.canvas.draw()
+
+
+# --- bits of weights
+
+
+class SomeWeightBits(weight_bits.WeightBits):
+    def points(self, quick):
+        return [p for p in super().points(quick) if p["bits"] in (2, 32)]
+
+
+def test_weight_bits_of_a_small_file(tmp_path):
+    table = small(SomeWeightBits(), tmp_path)
+    few, full, late, _ = table.rows
+    n_weights = 4 * 32 + 32 * 2
+    assert few["numbers"] == full["numbers"] == n_weights and late["numbers"] == n_weights + 4
+    assert few["mbit"] == pytest.approx(2 * n_weights / 1e6)
+    assert late["mbit"] == pytest.approx((2 * n_weights + 32 * 4) / 1e6)
+    net = Network.load(tmp_path / "out/runs/bits=2,delays=none,seed=0/network.h5")
+    assert all(len(np.unique(p.weights)) <= 4 for p in net.projections.values())
+    assert few["control_accuracy"] == late["accuracy"]
+
+
+def weight_bits_table(late):
+    rows = [
+        {"bits": bits, "delays": delays, "seeds": len(values), "accuracy_of_seeds": values,
+         "accuracy": np.mean(values)}
+        for delays, of in (("none", {2: 0.60, 8: 0.62, 32: 0.63}), ("axonal", late))
+        for bits, mean in of.items()
+        for values in [[mean, mean + 0.01, mean - 0.01]]
+    ]  # fmt: skip
+    return Table(rows)
+
+
+def test_bits_make_up_for_delays_or_not():
+    said = find("weight-bits").verdict(weight_bits_table({2: 0.80, 8: 0.85, 32: 0.86}))
+    assert said[0] == (
+        "2 bits: delays bring 20.0 (20.0 to 20.0) points, better; beside 32 bits without 17.0 "
+        "(17.0 to 17.0), better; 32 bits without delays bring 3.0 (3.0 to 3.0)"
+    )
+    assert said[3].startswith("delays bring 17.0 (17.0 to 17.0) points more to weights of 2 bits")
+    assert said[-1].startswith("as published") and "2 of 2 kinds" in said[-1]
+    said = find("weight-bits").verdict(weight_bits_table({2: 0.62, 8: 0.85, 32: 0.86}))
+    assert said[-1].startswith("differs: because only with delays 1 of 2")
+
+
+def test_bits_are_drawn():
+    figure = new_figure(8, 5, "")
+    find("weight-bits").figure(figure, weight_bits_table({2: 0.80, 8: 0.85, 32: 0.86}))
+    (axes,) = figure.axes
+    assert [one.get_text() for one in axes.get_xticklabels()] == ["2", "8", "32"]
+    drawn = [c[0].get_ydata().tolist() for c in axes.containers]
+    assert drawn == [pytest.approx([0.60, 0.62, 0.63]), pytest.approx([0.80, 0.85, 0.86])]
+    figure.canvas.draw()

@@ -48,7 +48,8 @@ class Study(ABC):
     more_is_better : bool
         Whether more of it is better.
     of_seeds : tuple of str
-        What else is to stand in the table as each seed measured it, lists as well.
+        What else is to stand in the table as each seed measured it, lists as well; numbers with
+        an interval of their mean.
     minutes : int or None
         What all of it took with three seeds on two cores; None if nobody measured it.
     """

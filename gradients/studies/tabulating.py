@@ -81,7 +81,8 @@ def _others(study: Study, found: list[Measured]) -> Row:
             if len({len(one) for one in values}) == 1:  # type: ignore[arg-type]
                 row[name] = [mean(entries) for entries in zip(*values, strict=True)]
         elif not any(isinstance(one, str) for one in values):
-            row |= dict(zip(_named(name)[:2], spread(values), strict=False))  # type: ignore[arg-type]
+            columns = _named(name) if name in study.of_seeds else _named(name)[:2]
+            row |= dict(zip(columns, spread(values), strict=False))  # type: ignore[arg-type]
         elif len(set(values)) == 1:
             row[name] = values[0]
     return row
