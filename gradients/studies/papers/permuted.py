@@ -29,7 +29,6 @@ KEPT, PERMUTED = "kept", "permuted"
 _DRAWS, _QUICK_DRAWS = 3, 2
 _LAYER, _NEXT = "hidden2", "readout"  # the layer with the loop, and the one behind it
 _REACH = 0.125  # of near inputs, as a share of the units before
-_BATCH = 64
 
 
 class Permuted(Study):
@@ -231,17 +230,15 @@ def _afterwards(point: Point, work: Work, order: torch.Tensor) -> Measured:
     """Return decisions of a trained network in another order, beside those in its own."""
     assert work.needed is not None
     parts, state = work.parts(), kept_by(work.needed.folder)
-    models = []
-    for one in (state, reordered(state, order)):
-        model, _ = on_grid(
-            METHODS[point["loop"]], parts, _hidden(work), common("delrec", False)["dt"]
-        )
+    own, models = _settings(point, work), []
+    for parameters in (state, reordered(state, order)):
+        model, _ = on_grid(own["method"], parts, own["hidden"], own["dt"])
         _leave_out(model, point)
-        model.load_state_dict(one)
+        model.load_state_dict(parameters)
         models.append(model)
     # In batches of the training: how long a batch is depends on its recordings.
     tested = score(models[1], parts.test, own["batch"])
-    one, other = (_values(model.double(), parts.test) for model in models)
+    one, other = (_values(model.double(), parts.test, own["batch"]) for model in models)
     return {
         "right": tested.right, "n": tested.n,
         "largest_difference": float((one - other).abs().max()),
@@ -250,10 +247,10 @@ def _afterwards(point: Point, work: Work, order: torch.Tensor) -> Measured:
 
 
 @torch.no_grad()
-def _values(model: Any, test: Any) -> torch.Tensor:
+def _values(model: Any, test: Any, batch: int) -> torch.Tensor:
     """Return the values of all classes, [recording, class]."""
     with used(model):
-        return torch.cat([model(batch) for batch in test.batches(_BATCH)])
+        return torch.cat([model(spikes) for spikes in test.batches(batch)])
 
 
 def _cases(table: Table, loop: str) -> list[tuple[str, str]]:
