@@ -16,7 +16,15 @@ from ..methods.by_values import valued
 from ..methods.recipe import Recipe
 from .interface import Trained
 
-_FILE = "parameters.pt"
+FILE = "parameters.pt"
+# So small that a study of many trainings takes half an hour; more batches make up for it.
+_USUAL: dict[str, Any] = {"hidden": (64, 64), "epochs": 15, "recordings": 800, "batch": 32}
+_QUICK: dict[str, Any] = {"hidden": (32, 32), "epochs": 5, "recordings": 300, "batch": 16}
+
+
+def sizes_of(quick: bool) -> dict[str, Any]:
+    """Return units, epochs, recordings and batch of trainings that are many."""
+    return dict(_QUICK if quick else _USUAL)
 
 
 def on_grid(
@@ -49,7 +57,7 @@ def on_grid(
 
 def keep(trained: Trained) -> None:
     """Keep the parameters of a training's best epoch in its folder."""
-    with WholeFile(trained.folder / _FILE, overwrite=True) as path:
+    with WholeFile(trained.folder / FILE, overwrite=True) as path:
         torch.save(trained.trainer.model.state_dict(), path)
 
 
@@ -61,9 +69,9 @@ def kept_by(folder: Path) -> dict[str, torch.Tensor]:
     ValueError
         If they are gone.
     """
-    if not (folder / _FILE).exists():
+    if not (folder / FILE).exists():
         raise ValueError(
-            f"{folder / _FILE} is gone; take the line of that point out of points.jsonl, too"
+            f"{folder / FILE} is gone; take the line of that point out of points.jsonl, too"
         )
-    found: dict[str, torch.Tensor] = torch.load(folder / _FILE)
+    found: dict[str, torch.Tensor] = torch.load(folder / FILE)
     return found

@@ -9,9 +9,11 @@ import torch
 
 from evsim.plots.style import BLUE, ORANGE
 
+from ...delays import keep_delays
+from ...training.start import spiking_layers
 from ...training.trainer import score, used
 from ..drawing import draw_intervals
-from ..grid_networks import keep, kept_by, on_grid
+from ..grid_networks import keep, kept_by, on_grid, sizes_of
 from ..interface import Change, Measured, Point, Study, Work
 from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
@@ -26,7 +28,7 @@ METHODS = {"kernel": "conv-delrec", "matrix": "delrec"}
 ALL, NEAR = "all", "near"
 START, AFTER, ON = "from the start", "afterwards", "trained on"
 KEPT, PERMUTED = "kept", "permuted"
-_DRAWS, _QUICK_DRAWS = 3, 2
+_DRAWS, _QUICK_DRAWS = 3, 1  # what is not trained again has all of them
 _LAYER, _NEXT = "hidden2", "readout"  # the layer with the loop, and the one behind it
 _REACH = 0.125  # of near inputs, as a share of the units before
 
@@ -53,13 +55,13 @@ class Permuted(Study):
 
     def points(self, quick: bool) -> list[Point]:
         """Return networks as they are, then their permutations."""
-        draws = range(1, 1 + (_QUICK_DRAWS if quick else _DRAWS))
         cases = [(ALL, START), (ALL, AFTER), (ALL, ON), (NEAR, START), (NEAR, AFTER)]
         found = []
         for loop in METHODS:
             for inputs, when in cases:
                 found += [] if when == AFTER else [_point(loop, inputs, when)]
-                found += [_point(loop, inputs, when, draw) for draw in draws]
+                n = _QUICK_DRAWS if quick and when != AFTER else _DRAWS
+                found += [_point(loop, inputs, when, draw) for draw in range(1, n + 1)]
         return found
 
     def compute(self, point: Point, work: Work) -> Measured:
@@ -186,22 +188,13 @@ def _point(loop: str, inputs: str, when: str, draw: int = 0) -> Point:
     return {"loop": loop, "inputs": inputs, "when": when, "order": order, "draw": draw}
 
 
-def _hidden(work: Work) -> tuple[int, int]:
-    units = 32 if work.quick else 64
-    return units, units
-
-
 def _settings(point: Point, work: Work) -> dict[str, Any]:
-    epochs, recordings, batch = (5, 300, 16) if work.quick else (15, 800, 32)
-    return {
-        **common(METHODS[point["loop"]], work.quick), "hidden": _hidden(work),
-        "epochs": epochs, "recordings": recordings, "batch": batch,
-    }  # fmt: skip
+    return {**common(METHODS[point["loop"]], work.quick), **sizes_of(work.quick)}
 
 
 def _order(point: Point, work: Work) -> torch.Tensor:
     """Return which unit comes to each place."""
-    n = _hidden(work)[1]
+    n = sizes_of(work.quick)["hidden"][1]
     if point["order"] == KEPT:
         return torch.arange(n)
     return torch.as_tensor(work.generator().permutation(n))
@@ -249,6 +242,8 @@ def _afterwards(point: Point, work: Work, order: torch.Tensor) -> Measured:
 @torch.no_grad()
 def _values(model: Any, test: Any, batch: int) -> torch.Tensor:
     """Return the values of all classes, [recording, class]."""
+    for layer in spiking_layers(model):
+        keep_delays(layer)  # the longest was rounded up, perhaps, in fewer digits
     with used(model):
         return torch.cat([model(spikes) for spikes in test.batches(batch)])
 

@@ -15,7 +15,7 @@ from ...methods.by_values import valued_method
 from ...training.start import spiking_layers
 from ...training.trainer import Diverged
 from ..drawing import draw_intervals
-from ..grid_networks import on_grid
+from ..grid_networks import on_grid, sizes_of
 from ..interface import Change, Measured, Point, Study, Trained, Work
 from ..statistics import comparison, difference, in_points, spread_of
 from ..tables import Row, Table
@@ -180,12 +180,11 @@ def _record(settings: Settings, work: Work) -> Record:
 
 
 def _train(settings: Settings, work: Work, seed: int) -> Trained:
-    units, epochs, recordings, batch = (32, 5, 300, 16) if work.quick else (64, 15, 800, 32)
-    hidden = units, units
+    sizes = sizes_of(work.quick)
     return work.train(
-        _changed(settings, work.parts(), hidden), seed=seed, method="conv-delrec", hidden=hidden,
-        dt=_DT, epochs=epochs, recordings=recordings, batch=batch, validation=_VALIDATION,
-        lr=settings["lr"], delay_lr=settings["delay_lr"] * _DT,
+        _changed(settings, work.parts(), sizes["hidden"]), seed=seed, method="conv-delrec",
+        dt=_DT, validation=_VALIDATION, lr=settings["lr"], delay_lr=settings["delay_lr"] * _DT,
+        **sizes,
     )  # fmt: skip
 
 
