@@ -53,7 +53,11 @@ def spike_penalty(model: nn.Module, strength: float, dt: float) -> Callable[[nn.
 
     for layer in spiking_layers(model):
         layer.register_forward_hook(remember)
-    return lambda model: strength / 2 * sum(sent[one] for one in spiking_layers(model)) / len(sent)
+
+    def penalty(model: nn.Module) -> Tensor:
+        return strength / 2 * torch.stack([sent[one] for one in spiking_layers(model)]).mean()
+
+    return penalty
 
 
 class Thinned:

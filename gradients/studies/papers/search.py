@@ -71,7 +71,7 @@ class Search(Study):
 
     name = "search"
     paper = "D: Table II"
-    title = "whether a search finds better settings than the published ones and than draws"
+    title = "whether a search beats published settings and draws"
 
     def points(self, quick: bool) -> list[Point]:
         """Return trials of each search in their order, then what is tested."""
@@ -193,7 +193,8 @@ def _changed(settings: Settings, parts: Any, hidden: tuple[int, int]) -> Change:
 
     def change(model: Any, options: Any, method: Any) -> tuple[Any, Any, Any]:
         made, recipe = on_grid("conv-delrec", parts, hidden, _DT, tau=settings["tau"])
-        for layer in spiking_layers(made):
+        layers: list[Any] = list(spiking_layers(made))
+        for layer in layers:
             layer.dropout = settings["dropout"]
             if layer.recurrent is not None:
                 layer.recurrent_dropout = settings["recurrent_dropout"]
@@ -230,6 +231,7 @@ def _draw_trials(axes: Axes, rows: list[Row], color: str) -> None:
     axes.errorbar(
         np.add(at, shift), means, bars, fmt="o", capsize=3, color=color, label=rows[0]["settings"]
     )
+    axes.set_xticks(at)
     axes.step(at, [row["best_validation"] for row in rows], where="mid", color=color)
 
 

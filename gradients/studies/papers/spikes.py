@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 TRAINED, DELETED = "trained", "deleted at random"
 # Of the penalty. The grid's small steps, with the surrogate's gradient, need more of it.
-STRENGTHS = {"delrec": (10.0, 30.0, 100.0, 300.0, 1000.0), "exact": (1.0, 3.0, 10.0, 30.0, 100.0)}
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    "delrec": (10.0, 30.0, 100.0, 300.0, 1000.0),
+    "exact": (1.0, 3.0, 10.0, 30.0, 100.0),
+}
 NETWORKS = tuple(STRENGTHS)
 _QUICK = slice(2, None, 2)  # of them
 _DT = 5e-3  # digits are half as long as recordings of SHD [s]
@@ -95,11 +98,12 @@ class SpikesOfNetworks(Study):
             axes.set_xlabel("hidden spikes of a recording")
             axes.set_xlim(left=0)
         several[1].set_ylabel("")
-        several[0].legend(fontsize="small", loc="lower right")
+        several[0].legend(fontsize="small", loc="lower left")
 
     def verdict(self, table: Table) -> list[str]:
         """Tell what each penalty saves and costs, and what deleting as many costs more."""
-        lines, saved = [], {}
+        lines: list[str] = []
+        saved: dict[str, float] = {}
         for row in table.where(spikes=TRAINED):
             if not row["strength"]:
                 continue
