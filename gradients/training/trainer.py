@@ -54,6 +54,10 @@ class Recordings(Protocol):
         """Return labelled recordings, several at a time."""
 
 
+class Diverged(ValueError):
+    """A training whose numbers are no longer finite."""
+
+
 @dataclass(frozen=True)
 class Score:
     """How well a model does on some recordings: mean loss, and counts."""
@@ -407,8 +411,8 @@ def _sound(callbacks: Sequence[Callback]) -> list[Callback]:
     return list(callbacks)
 
 
-def _divergence(epoch: int) -> ValueError:
-    return ValueError(
+def _divergence(epoch: int) -> Diverged:
+    return Diverged(
         f"epoch {epoch}: the training diverged, its numbers are no longer finite; take smaller "
         "step sizes (lr, delay_lr)"
     )
