@@ -10,10 +10,11 @@ from small_files import two_classes
 from evsim import Dense, Network, Population
 from evsim.commands.study import run_study_on
 from evsim.gradients.studies import find
-from evsim.gradients.studies.papers import pruning
+from evsim.gradients.studies.exported import delays_of
+from evsim.gradients.studies.papers import frozen, pruning
 from evsim.gradients.studies.tables import Table, table_of
 
-NAMES = ("pruning",)
+NAMES = ("frozen", "pruning")
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -169,3 +170,118 @@ def test_arrivals_that_moved_as_far_are_compared():
             row["moved"] = 0.02
     told = pruning._as_far(table, "axonal", pruning.LONGEST)
     assert "until arrivals have moved as far: 0.0 (" in told and told.endswith("difference seen")
+
+
+# --- frozen
+
+
+class SomeFrozen(frozen.Frozen):
+    def points(self, quick):
+        after = {0: (frozen.NOTHING, frozen.DELAYS), 1: frozen.AFTER[:-1]}
+        return [frozen._point(e, a) for e in (1, 0) for a in after[e]]
+
+    def figure(self, figure, table):
+        figure.subplots().plot([row["accuracy"] for row in table.rows])
+
+    def verdict(self, table):
+        return ["as published"]
+
+    def control(self, point):
+        return super().control(point) if point["epochs"] else None
+
+
+def test_frozen_of_a_small_file(tmp_path):
+    table = small(SomeFrozen(), tmp_path, 24)
+    runs = tmp_path / "out" / "runs"
+
+    def of(epochs, after, name="network.h5"):
+        return Network.load(runs / f"epochs={epochs},after={after.replace(' ', ',')},seed=0" / name)
+
+    for epochs, after, learnt in (
+        (0, frozen.DELAYS, False), (1, frozen.DELAYS, False), (1, frozen.BOTH, True),
+        (1, frozen.READOUT, True), (1, frozen.ON_RANDOM, True),
+    ):  # fmt: skip
+        before = of(1, "nothing", "network.h5" if epochs else "initial.h5")
+        assert not delays_of(before)
+        net = of(epochs, after)
+        pairs = zip(before.projections.values(), net.projections.values(), strict=True)
+        same = [np.array_equal(one.weight, other.weight) for one, other in pairs]
+        assert same == [True, True, not learnt], after
+        late = np.concatenate(list(delays_of(net).values()))
+        assert len(late) == 64 and (late.max() > 0) == (after != frozen.READOUT)
+        row, whole = (table.row(epochs=epochs, after=a) for a in (after, frozen.NOTHING))
+        assert row["accuracy_before"] == whole["accuracy"]
+    several = table.row(epochs=1, after=frozen.DRAWN)
+    assert len(several["draws"]) == frozen.DRAWS >= 5
+    assert several["accuracy"] == pytest.approx(np.mean(several["draws"]))
+
+
+def test_what_was_to_stay_and_has_not_is_told():
+    net = late_network()
+    first, second = net.projections.values()
+    changed = first.weight.copy()
+    changed[1, 2] = np.nextafter(1.0, 2.0)
+    other = Network(
+        net.populations.values(),
+        [Dense(pre="in", post="hidden", weight=changed, axonal_delay=first.axonal_delay), second],
+    )
+    frozen.refuse_changed(net, other, ["hidden->out"], "weight")
+    frozen.refuse_changed(net, other, ["in->hidden"], "axonal_delay")
+    with pytest.raises(ValueError, match="in->hidden.*weight was to stay.* 1 of 6 numbers"):
+        frozen.refuse_changed(net, other, net.projections, "weight")
+
+
+class OneFrozen(SomeFrozen):
+    def points(self, quick):
+        return [frozen._point(1, after) for after in (frozen.NOTHING, frozen.READOUT)]
+
+
+def test_a_training_that_moves_what_is_frozen_fails(tmp_path, monkeypatch):
+    give = frozen.give_axons_delays
+
+    def moving(model, longest):
+        give(model, longest)
+
+        def move(*_):
+            model[0].weight.data.mul_(1 + 1e-6)
+
+        model.register_forward_hook(move)
+
+    monkeypatch.setattr(frozen, "give_axons_delays", moving)
+    with pytest.raises(ValueError, match="'input->hidden1': weight was to stay as it is, but"):
+        small(OneFrozen(), tmp_path, 24)
+
+
+def test_drawn_delays_are_behind_hidden_units_only():
+    rng = np.random.default_rng(0)
+    first, second = frozen.late(late_network(), rng, 0.1).projections.values()
+    assert first.axonal_delay.tolist() == [1e-3, 2e-3, 3e-3]
+    assert second.axonal_delay.shape == (2,) and (second.axonal_delay < 0.1).all()
+
+
+def frozen_table(alone, seeds=3):
+    """Return a table in which delays alone lead to some accuracies of seeds."""
+    rows = []
+    for point in find("frozen").points(True):
+        of = {frozen.NOTHING: [0.60, 0.62, 0.58], frozen.DELAYS: alone}.get(
+            point["after"], [0.5, 0.5, 0.5]
+        )
+        rows.append(
+            {**point, "seeds": seeds, "accuracy_of_seeds": of[:seeds], "accuracy": np.mean(of)}
+        )
+    return Table(rows)
+
+
+def test_delays_alone_must_improve_frozen_weights():
+    study = find("frozen")
+    table = frozen_table([0.70, 0.73, 0.67])
+    said = study.verdict(table)
+    # 10, 11 and 9 points: t(0.975, 2) / sqrt(3) = 2.48414
+    assert "1 epoch, delays before: 10.0 (7.5 to 12.5) points, better" in said
+    assert said[-1].startswith("as published") and "at random in 2 of 2" in said[-1]
+    left, right = drawn(study, table).axes
+    assert right.get_ylabel() == "gained after [points]" and left.get_ylabel() == "accuracy"
+    said = study.verdict(frozen_table([0.60, 0.70, 0.55]))
+    assert said[-1].startswith("differs: because delays alone are seen") and "0 of 2" in said[-1]
+    one = study.verdict(frozen_table([0.9], seeds=1))
+    assert one[-1] == "differs: because one seed has no interval"

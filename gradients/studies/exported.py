@@ -17,15 +17,15 @@ from .interface import Measured
 BINS = 16
 
 
-def network_of(folder: Path) -> Network:
-    """Return the network that a training left in its run folder.
+def network_of(folder: Path, name: str = "network.h5") -> Network:
+    """Return the network that a training left in its run folder, or began with.
 
     Raises
     ------
     ValueError
         If it is gone.
     """
-    path = folder / "network.h5"
+    path = folder / name
     if not path.exists():
         raise ValueError(f"{path} is gone; take the line of that point out of points.jsonl, too")
     return Network.load(path)
