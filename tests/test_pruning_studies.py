@@ -11,10 +11,10 @@ from evsim import Dense, Network, Population
 from evsim.commands.study import run_study_on
 from evsim.gradients.studies import find
 from evsim.gradients.studies.exported import delays_of
-from evsim.gradients.studies.papers import frozen, pruning
+from evsim.gradients.studies.papers import frozen, kinds, pruning
 from evsim.gradients.studies.tables import Table, table_of
 
-NAMES = ("frozen", "pruning")
+NAMES = ("frozen", "kinds", "pruning")
 
 
 @pytest.mark.parametrize("quick", [False, True])
@@ -40,7 +40,8 @@ def drawn(study, table):
     figure = Figure()
     study.figure(figure, table)
     figure.canvas.draw()
-    assert all(axes.get_xlabel() or axes.get_xticklabels() for axes in figure.axes)
+    last = [axes for axes in figure.axes if axes.get_subplotspec().is_last_row()]
+    assert all(axes.get_xlabel() or axes.get_xticklabels() for axes in last)
     return figure
 
 
@@ -284,4 +285,75 @@ def test_delays_alone_must_improve_frozen_weights():
     said = study.verdict(frozen_table([0.60, 0.70, 0.55]))
     assert said[-1].startswith("differs: because delays alone are seen") and "0 of 2" in said[-1]
     one = study.verdict(frozen_table([0.9], seeds=1))
+    assert one[-1] == "differs: because one seed has no interval"
+
+
+# --- kinds
+
+
+class SomeKinds(kinds.Kinds):
+    def points(self, quick):
+        found = [(kinds.NUMBERS, kinds.MASKED), (kinds.BITS, kinds.SYNAPTIC)]
+        return [kinds._point(equal, kind, kinds.RANDOM) for equal, kind in found]
+
+    def control(self, point):
+        return None
+
+    def figure(self, figure, table):
+        figure.subplots().plot([row["accuracy"] for row in table.rows])
+
+    def verdict(self, table):
+        return ["as published"]
+
+
+def test_kinds_of_a_small_file(tmp_path):
+    masked, few = small(SomeKinds(), tmp_path, 24).rows
+    # 32 axonal units keep 4 * 32 + 4 + 32 * 2 = 196; half of 4 synapses each are 32 * 2 * 2 + 64
+    assert (masked["units"], masked["numbers"], masked["delay_numbers"]) == (32, 192, 64)
+    # 8 bits of 196 numbers; ten numbers a unit of 4 bits
+    assert few["units"] == 39 and few["mbit"] == pytest.approx(39 * 10 * 4 / 1e6)
+    runs = tmp_path / "out" / "runs"
+    for folder in runs.iterdir():
+        first, then = (delays_of(Network.load(folder / n)) for n in ("initial.h5", "network.h5"))
+        assert all((first[name] == then[name]).all() for name in first) and first
+
+
+def test_sizes_are_as_near_as_whole_units_come():
+    # with 70 inputs and 10 classes: 5,190 numbers; 80 a unit, and one more, or 70 more
+    found = [kinds.sizes(kinds.NUMBERS, kind, 64, 70, 10) for kind in kinds.KINDS]
+    assert [units for units, _ in found] == [65, 64, 64, 35, 64]
+    assert found[-1][1] == pytest.approx(1 - (5190 - 640) / 2 / 4480)
+    assert kinds.sizes(kinds.UNITS, kinds.SYNAPTIC, 64, 70, 10) == (64, 0.0)
+    assert kinds.sizes(kinds.BITS, kinds.SYNAPTIC, 64, 70, 10) == (69, 0.0)  # 10,380 / 150
+
+
+def kinds_table(more, seeds=3, better=(kinds.SYNAPTIC, kinds.DENDRITIC)):
+    """Return a table in which some kinds of learnt delays have some accuracies of seeds."""
+    rows = []
+    for point in find("kinds").points(False):
+        learnt = point["delays"] in better and point["how"] == kinds.LEARNT
+        of = more if learnt else [0.80, 0.81, 0.79]
+        rows.append({
+            **point, "seeds": seeds, "accuracy_of_seeds": of[:seeds], "accuracy": of[0],
+            "units": 64.0, "numbers": 5190.0, "delay_numbers": 70.0, "mbit": 0.166,
+        })  # fmt: skip
+    return Table(rows)
+
+
+def test_other_kinds_must_beat_axonal_delays_at_equal_size():
+    study = find("kinds")
+    table = kinds_table([0.90, 0.92, 0.88])
+    said = study.verdict(table)
+    # 10, 11 and 9 points: t(0.975, 2) / sqrt(3) = 2.48414
+    line = "equal numbers: synaptic, learnt beside axonal ones: "
+    assert f"{line}10.0 (7.5 to 12.5) points, better" in said
+    assert said[-1].startswith("as published") and "4 of 4 comparisons" in said[-1]
+    assert len(drawn(study, table).axes) == 6
+    said = study.verdict(kinds_table([0.90, 0.92, 0.88], better=(kinds.SYNAPTIC,)))
+    assert said[-1].endswith("2 of 4 comparisons at equal size, synaptic at equal numbers, "
+                             "synaptic at equal bits")  # fmt: skip
+    assert said[-1].startswith("differs")
+    said = study.verdict(kinds_table([0.70, 0.92, 0.88]))
+    assert said[-1].startswith("differs: because other kinds") and "0 of 4" in said[-1]
+    one = study.verdict(kinds_table([0.9], seeds=1))
     assert one[-1] == "differs: because one seed has no interval"
