@@ -39,7 +39,7 @@ class Kinds(Study):
 
     name = "kinds"
     paper = "A: outlook"
-    title = "whether delays of synapses or of dendrites are worth more than axonal ones"
+    title = "which kind of delays is worth most at equal size"
 
     def points(self, quick: bool) -> list[Point]:
         """Return what is equal x kinds of delays x whether they are learnt."""
