@@ -14,7 +14,7 @@ from ..equal_size import as_wide, kept
 from ..exported import network_of
 from ..first_spiking import answering_first, decided_first
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, difference, in_points
+from ..statistics import beside
 from ..tables import Row, Table
 from ..trained_networks import step_of
 
@@ -116,12 +116,9 @@ class Coding(Study):
             f"no rows: {FIRST} by the {RULE} and by the {LOCAL}, which send the error of a "
             "readout's voltage; a network that answers by first spikes has no readout",
         ]
-        for row in table.rows:
-            control = self.control(_settings(row))
-            if control is not None:
-                lines.append(_beside(table, row, control)[0])
         worth = []
         for row in table.where(delays="learnt"):
+            lines.append(_beside(table, row, _settings(row) | {"delays": "none"})[0])
             if row["coding"] == FIRST:
                 lines.append(_beside(table, row, _settings(row) | {"coding": RATES})[0])
             elif row["learning"] != EXACT:
@@ -190,14 +187,13 @@ def _told(row: Row) -> str:
 def _beside(table: Table, row: Row, control: Point) -> tuple[str, str]:
     """Return a line on a row beside another, and what the difference says."""
     other = table.row(**control)
-    found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-    compared = comparison(found)
+    found, compared = beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
     changed = ", ".join(
         _layers(value) if name == "layers" else f"{value}{' delays' * (name == 'delays')}"
         for name, value in control.items()
         if value != row[name]
     )
-    return f"{_told(row)} beside {changed}: {in_points(found)} points, {compared}", compared
+    return f"{_told(row)} beside {changed}: {found}", compared
 
 
 def _numbers(table: Table) -> str:

@@ -16,7 +16,7 @@ from ...methods.by_values import valued, valued_method
 from ..drawing import draw_intervals
 from ..equal_size import as_wide, kept, kept_by_delrec
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, difference, in_points
+from ..statistics import beside
 from ..tables import Row, Table
 from ..trained_networks import step_of
 
@@ -30,7 +30,8 @@ _UNITS, _QUICK_UNITS = 42, 20  # of the loop on the grid, as published
 _FIRST = (10.0, 30.0)  # first delays, as those of loops [steps]
 _GRID: dict[str, Any] = {"epochs": 12, "recordings": 2000, "batch": 64}
 _EVENTS: dict[str, Any] = {"epochs": 8, "recordings": 1500, "patience": 0}
-_QUICK = {"epochs": 3, "recordings": 400}
+_QUICK_GRID: dict[str, Any] = {"epochs": 6, "recordings": 500, "batch": 32}
+_QUICK_EVENTS: dict[str, Any] = {"epochs": 3, "recordings": 500, "patience": 0}
 # On SHD; 256 units in a layer whatever is late, so these are not of equal size.
 _PUBLISHED = {
     LOOP: "93.39 % (SHD, 173,844 numbers)", FORWARD: "93.77 % (SHD, DCLS, 0.22 million numbers)",
@@ -61,30 +62,28 @@ class EqualSize(Study):
 
     def compute(self, point: Point, work: Work) -> Measured:
         """Train a network, and count its numbers."""
-        train, late = work.parts().train, point["late"]
-        n_inputs, n_classes, duration = train.size, len(train.class_names), train.duration
+        train = work.parts().train
+        n_inputs, n_classes = train.size, len(train.class_names)
         units = _QUICK_UNITS if work.quick else _UNITS
-        units = width(units, n_inputs, n_classes, point["on"], late)
-        learn = point["delays"] == "learnt"
+        units = width(units, n_inputs, n_classes, point["on"], point["late"])
+        late, learn = point["late"], point["delays"] == "learnt"
         asked: dict[str, Any] = {
-            "hidden": (units, units),
-            "delay": "none" if late == NOTHING else "axonal",
-            "recurrent": "dense" if late in (LOOP, BOTH) else "none",
-        }
-        change: Any = None
+            "hidden": (units, units), "recurrent": "dense" if late in (LOOP, BOTH) else "none"
+        }  # fmt: skip
         if point["on"] == GRID:
-            dt, sizes = step_of(duration), (n_inputs, units, units, n_classes)
-            asked |= {"method": "delrec", "preset": _PRESET, "dt": dt, "validation": 0.1, **_GRID}
-            if late in (FORWARD, BOTH):
-                change = partial(_late_forward, sizes, dt, duration, learn, late == FORWARD)
-            if late == FORWARD:
-                asked["delay"] = "none"  # that of a loop
+            dt, sizes = step_of(train.duration), (n_inputs, units, units, n_classes)
+            asked |= {"method": "delrec", "preset": _PRESET, "dt": dt, "validation": 0.1}
+            asked |= _QUICK_GRID if work.quick else _GRID
+            asked["delay"] = "axonal" if late in (LOOP, BOTH) else "none"  # of loops
+            forward = partial(_late_forward, sizes, dt, train.duration, learn, late == FORWARD)
+            change = forward if late in (FORWARD, BOTH) else None
         else:
-            asked |= _EVENTS
+            asked |= _QUICK_EVENTS if work.quick else _EVENTS
+            asked["delay"] = "none" if late == NOTHING else "axonal"
             change = _at_once if late == LOOP else None
         if asked["delay"] != "none":
             asked["learn_delays"] = learn
-        trained = work.train(change, **{**asked, **(_QUICK if work.quick else {})})
+        trained = work.train(change, **asked)
         numbers = _numbers(trained.trainer.model, point)
         return {"right": trained.right, "n": trained.n, "units": units, "numbers": numbers}
 
@@ -127,10 +126,6 @@ class EqualSize(Study):
             f"{_told(row)}: {row['units']:g} units a layer, {row['numbers']:,.0f} numbers"
             for row in table.rows
         ]
-        for row in table.rows:
-            control = self.control({name: row[name] for name in ("on", "late", "delays")})
-            if control is not None:
-                lines.append(_beside(row, table.row(**control))[0])
         apart = []
         for on in (GRID, EVENTS):
             learnt = {late: table.row(on=on, late=late, delays="learnt") for late in LATE[1:]}
@@ -227,9 +222,8 @@ def _told(row: Row) -> str:
 
 def _beside(row: Row, other: Row) -> tuple[str, str]:
     """Return a line on a row beside another, and what the difference says."""
-    found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-    compared = comparison(found)
-    return f"{_told(row)} beside {_told(other)}: {in_points(found)} points, {compared}", compared
+    found, compared = beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
+    return f"{_told(row)} beside {_told(other)}: {found}", compared
 
 
 STUDY = EqualSize()
