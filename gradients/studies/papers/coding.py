@@ -107,7 +107,8 @@ class Coding(Study):
             axes.set_xticks(range(len(WAYS)), names, rotation=90, fontsize="small")
             if axes is not several[0]:
                 axes.set_ylabel("")
-        several[0].legend(fontsize="x-small")
+        named = several[0].get_legend_handles_labels()
+        figure.legend(*named, loc="outside lower center", ncols=3, fontsize="small")
 
     def verdict(self, table: Table) -> list[str]:
         """Tell what depth, coding, ways to learn and delays are worth, at equal numbers."""

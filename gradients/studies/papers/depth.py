@@ -99,15 +99,18 @@ class Depth(Study):
             axes.set_title(loop, fontsize="small")
             axes.set_xticks(sorted({row["layers"] for row in table.rows}))
             axes.set_xlabel("hidden layers")
-        several[0].legend(fontsize="x-small")
-        for loop, mark in zip(LOOPS, "os", strict=True):
-            for n in sorted({row["layers"] for row in table.rows}):
-                rows = [r for r in table.where(loop=loop, layers=n) if r["network"] != RANDOM]
-                look = {"color": CYCLE[n - 2], "fmt": mark, "label": f"{loop}, {n} layers"}
-                draw_intervals(several[2], [row["numbers"] for row in rows], rows, **look)
-        several[2].legend(fontsize="x-small")
+        for k, (loop, mark) in enumerate(zip(LOOPS, "sD", strict=True)):
+            rows = [row for row in table.where(loop=loop) if row["network"] != RANDOM]
+            at, look = [row["numbers"] for row in rows], {"color": CYCLE[3 + k], "fmt": mark}
+            draw_intervals(several[2], at, rows, **look, label=f"{loop}, learnt delays, layers")
+            for x, row in zip(at, rows, strict=True):
+                place = (x, row["accuracy"])
+                several[2].annotate(row["layers"], place, (4, 3), textcoords="offset points")
+        labelled = [several[i].get_legend_handles_labels() for i in (0, 2)]
+        handles, labels = ([*a, *b] for a, b in zip(*labelled, strict=True))
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize="small")
         several[2].set_xlabel("numbers kept")
-        several[2].set_title("learnt delays", fontsize="small")
+        several[2].set_title("both, by size", fontsize="small")
         for axes in several[1:]:
             axes.set_ylabel("")
 

@@ -15,7 +15,7 @@ from ...dense import Delay, FromSpikes
 from ...methods.by_values import valued, valued_method
 from ..drawing import draw_intervals
 from ..equal_size import as_wide, kept, kept_by_delrec
-from ..interface import Measured, Point, Study, Work
+from ..interface import Change, Measured, Point, Study, Work
 from ..statistics import beside
 from ..tables import Row, Table
 from ..trained_networks import step_of
@@ -76,7 +76,7 @@ class EqualSize(Study):
             asked |= _QUICK_GRID if work.quick else _GRID
             asked["delay"] = "axonal" if late in (LOOP, BOTH) else "none"  # of loops
             forward = partial(_late_forward, sizes, dt, train.duration, learn, late == FORWARD)
-            change = forward if late in (FORWARD, BOTH) else None
+            change: Change | None = forward if late in (FORWARD, BOTH) else None
         else:
             asked |= _QUICK_EVENTS if work.quick else _EVENTS
             asked["delay"] = "none" if late == NOTHING else "axonal"
@@ -103,7 +103,8 @@ class EqualSize(Study):
     def figure(self, figure: Figure, table: Table) -> None:
         """Draw accuracies, a panel for the grid and one for events."""
         figure.set_size_inches(8, 4.5)
-        for axes, on in zip(figure.subplots(1, 2, sharey=True), (GRID, EVENTS), strict=True):
+        both = figure.subplots(1, 2, sharey=True)
+        for axes, on in zip(both, (GRID, EVENTS), strict=True):
             for k, delays in enumerate(("none", "random", "learnt")):
                 rows = table.where(on=on, delays=delays)
                 off = 0.0 if delays == "none" else 0.12 * (2 * k - 3)
@@ -115,10 +116,9 @@ class EqualSize(Study):
             axes.set_title(f"{_by(on)}, {kept_numbers}", fontsize="small")
             axes.set_xticks(range(len(LATE)), LATE)
             axes.set_xlabel("what is late")
-            if on == EVENTS:
-                axes.set_ylabel("")
-            else:
-                axes.legend(fontsize="small")
+        both[1].set_ylabel("")
+        named = both[0].get_legend_handles_labels()
+        figure.legend(*named, loc="outside lower center", ncols=3, fontsize="small")
 
     def verdict(self, table: Table) -> list[str]:
         """Compare what is late, at equal numbers."""
