@@ -76,7 +76,7 @@ class Coding(Study):
             hidden=units if point["layers"] == 1 else (units,) * point["layers"],
             epochs=epochs, recordings=recordings, patience=0,
             **_delays(point["delays"], duration), **_METHODS[point["learning"]],
-            **({"dt": step_of(duration)} if point["learning"] == RULE else {}),
+            **_step(point["learning"], duration),
         )  # fmt: skip
         found: Measured = {"right": trained.right, "n": trained.n}
         if first:
@@ -160,6 +160,10 @@ def _delays(delays: str, duration: float) -> dict[str, Any]:
         return {"delay": "none"}
     longest = min(_LONGEST, duration / 4)
     return {"delay": "axonal", "max_delay": longest, "learn_delays": delays == "learnt"}
+
+
+def _step(learning: str, duration: float) -> dict[str, Any]:
+    return {"dt": step_of(duration)} if learning == RULE else {}
 
 
 def _first(training: Any, seed: int, model: Any, options: Any, method: Any) -> Any:
