@@ -100,8 +100,7 @@ class Coding(Study):
             for k, delays in enumerate(DELAYS):
                 rows = table.where(layers=n, delays=delays)
                 at = [WAYS.index((row["coding"], row["learning"])) + 0.15 * (k - 1) for row in rows]
-                label = "no delays" if delays == "none" else f"{delays} delays"
-                draw_intervals(axes, at, rows, color=CYCLE[k], label=label)
+                draw_intervals(axes, at, rows, color=CYCLE[k], label=_late(delays))
             axes.set_title(_layers(n), fontsize="small")
             names = [f"{coding},\n{learning}" for coding, learning in WAYS]
             axes.set_xticks(range(len(WAYS)), names, rotation=90, fontsize="small")
@@ -184,20 +183,21 @@ def _layers(n: int) -> str:
     return f"{n} hidden layer{'s' if n > 1 else ''}"
 
 
+def _late(delays: str) -> str:
+    return "no delays" if delays == "none" else f"{delays} delays"
+
+
 def _told(row: Row) -> str:
-    delays = "no delays" if row["delays"] == "none" else f"{row['delays']} delays"
-    return f"{_layers(row['layers'])}, {row['coding']}, {row['learning']}, {delays}"
+    late = _late(row["delays"])
+    return f"{_layers(row['layers'])}, {row['coding']}, {row['learning']}, {late}"
 
 
 def _beside(table: Table, row: Row, control: Point) -> tuple[str, str]:
     """Return a line on a row beside another, and what the difference says."""
     other = table.row(**control)
     found, compared = beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-    changed = ", ".join(
-        _layers(value) if name == "layers" else f"{value}{' delays' * (name == 'delays')}"
-        for name, value in control.items()
-        if value != row[name]
-    )
+    words = {**control, "layers": _layers(control["layers"]), "delays": _late(control["delays"])}
+    changed = ", ".join(words[name] for name, value in control.items() if value != row[name])
     return f"{_told(row)} beside {changed}: {found}", compared
 
 
