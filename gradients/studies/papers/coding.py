@@ -32,7 +32,7 @@ _METHODS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 _LAYERS, _QUICK_LAYERS = (1, 2, 3), (1, 2)
 # Fewer recordings than there are, so that all networks are trained in half an hour.
-_UNITS, _EPOCHS, _RECORDINGS = 48, 8, 800
+_UNITS, _EPOCHS, _RECORDINGS = 48, 6, 800
 _QUICK_UNITS, _QUICK_EPOCHS, _QUICK_RECORDINGS = 24, 3, 300
 _LONGEST = 0.125  # [s], 25 steps of 5 ms
 _TAU0 = 5e-3  # of first spikes [s]; with 20 ms outputs of digits fall silent

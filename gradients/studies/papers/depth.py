@@ -22,7 +22,7 @@ LOOPS = {DENSE: "delrec", KERNEL: "conv-delrec"}
 LEARNT, RANDOM, EQUAL = "learnt delays", "random delays", "learnt delays, as many numbers"
 NETWORKS = (LEARNT, RANDOM, EQUAL)
 _UNITS, _QUICK_UNITS = 48, 24
-_FULL = {"epochs": 12, "recordings": 2000}
+_FULL = {"epochs": 10, "recordings": 2000}
 _QUICK = {"epochs": 6, "recordings": 600, "batch": 32}  # smaller ones take more steps
 # Paper D, Table III, SHD, with 256 units in a layer.
 _PUBLISHED = {
