@@ -102,7 +102,9 @@ class Depth(Study):
         for k, (loop, mark) in enumerate(zip(LOOPS, "sD", strict=True)):
             rows = [row for row in table.where(loop=loop) if row["network"] != RANDOM]
             at, look = [row["numbers"] for row in rows], {"color": CYCLE[3 + k], "fmt": mark}
-            draw_intervals(several[2], at, rows, **look, label=f"{loop}, learnt delays, layers")
+            draw_intervals(
+                several[2], at, rows, **look, label=f"{loop}, learnt delays, with its layers"
+            )
             for x, row in zip(at, rows, strict=True):
                 place = (x, row["accuracy"])
                 several[2].annotate(row["layers"], place, (4, 3), textcoords="offset points")

@@ -13,6 +13,7 @@ from evsim.plots.style import CYCLE
 
 from ...dense import Delay, FromSpikes
 from ...methods.by_values import valued, valued_method
+from ...training.start import fit_weights
 from ..drawing import draw_intervals
 from ..equal_size import as_wide, kept, kept_by_delrec
 from ..interface import Change, Measured, Point, Study, Work
@@ -27,6 +28,7 @@ GRID, EVENTS = "grid", "events"
 NOTHING, FORWARD, LOOP, BOTH = LATE = ("nothing", "forward", "loop", "both")
 _PRESET = "delrec-shd-small"
 _UNITS, _QUICK_UNITS = 42, 20  # of the loop on the grid, as published
+_FIT = 256  # recordings that first weights are fitted to
 _FIRST = (10.0, 30.0)  # first delays, as those of loops [steps]
 _GRID: dict[str, Any] = {"epochs": 12, "recordings": 2000, "batch": 64}
 _EVENTS: dict[str, Any] = {"epochs": 8, "recordings": 1500, "patience": 0}
@@ -80,7 +82,7 @@ class EqualSize(Study):
         else:
             asked |= _QUICK_EVENTS if work.quick else _EVENTS
             asked["delay"] = "none" if late == NOTHING else "axonal"
-            change = _at_once if late == LOOP else None
+            change = partial(_at_once, train, work.seed) if late == LOOP else None
         if asked["delay"] != "none":
             asked["learn_delays"] = learn
         trained = work.train(change, **asked)
@@ -194,12 +196,13 @@ def _late_forward(
     return changed, options, method
 
 
-def _at_once(model: Any, options: Any, method: Any) -> Any:
-    """Let nothing that goes forward be late: delays stay at 0."""
+def _at_once(training: Any, seed: int, model: Any, options: Any, method: Any) -> Any:
+    """Let nothing that goes forward be late: delays stay at 0, and first weights fit that."""
     for layer in model:
         if getattr(layer, "delay", None) is not None:
             nn.init.zeros_(layer.delay)
             layer.delay.requires_grad_(False)
+    fit_weights(model, next(training.batches(_FIT, shuffle=True, seed=seed)))
     return model, options, method
 
 
