@@ -174,7 +174,7 @@ def test_depth_of_a_small_file(tmp_path):
     assert dense["numbers"] == kept_by_delrec(4, [24, 24], 2, "dense")
     n = int(kernel["units"])
     assert kernel["numbers"] == kept_by_delrec(4, [n] * 3, 2, "conv")
-    assert kernel["loop_numbers"] == 2 * (3 + n)
+    assert kernel["loop_numbers"] == 2 * (3 + n) and 0 <= kernel["train_accuracy"] <= 1
     before, after = runs(tmp_path, "random")
     delays = [net.projections["hidden2->hidden2"].axonal_delay for net in (before, after)]
     assert (delays[0] == delays[1]).all() and delays[0].std() > 0
@@ -219,7 +219,8 @@ def crafted(study, accuracies, seeds=3, **more):
         rows.append({
             **point, "seeds": seeds, "accuracy": mean, "accuracy_of_seeds": values,
             "accuracy_low": mean - 0.02, "accuracy_high": mean + 0.02, "units": 40.0,
-            "numbers": 4000.0, "loop_numbers": 100.0, "undecided": 0.05, **more,
+            "numbers": 4000.0, "loop_numbers": 100.0, "undecided": 0.05,
+            "train_accuracy": 0.8, **more,
         })  # fmt: skip
     return Table(rows)
 

@@ -22,8 +22,9 @@ LOOPS = {DENSE: "delrec", KERNEL: "conv-delrec"}
 LEARNT, RANDOM, EQUAL = "learnt delays", "random delays", "learnt delays, as many numbers"
 NETWORKS = (LEARNT, RANDOM, EQUAL)
 _UNITS, _QUICK_UNITS = 48, 24
-_FULL = {"epochs": 10, "recordings": 2000}
-_QUICK = {"epochs": 6, "recordings": 600, "batch": 32}  # smaller ones take more steps
+# Small batches make more steps in the same time, which deep networks need.
+_FULL = {"epochs": 10, "recordings": 2000, "batch": 32}
+_QUICK = {"epochs": 6, "recordings": 600, "batch": 32}
 # Paper D, Table III, SHD, with 256 units in a layer.
 _PUBLISHED = {
     (DENSE, 2): "91.72 %", (DENSE, 4): "90.41 %", (KERNEL, 2): "89.32 %", (KERNEL, 4): "91.51 %",
@@ -71,6 +72,7 @@ class Depth(Study):
         return {
             "right": trained.right, "n": trained.n, "units": units,
             "numbers": sum(p.numel() for p in parameters.values()), "loop_numbers": sum(loops),
+            "train_accuracy": trained.trainer.history[-1]["train_accuracy"],
         }  # fmt: skip
 
     def control(self, point: Point) -> Point | None:
@@ -102,9 +104,7 @@ class Depth(Study):
         for k, (loop, mark) in enumerate(zip(LOOPS, "sD", strict=True)):
             rows = [row for row in table.where(loop=loop) if row["network"] != RANDOM]
             at, look = [row["numbers"] for row in rows], {"color": CYCLE[3 + k], "fmt": mark}
-            draw_intervals(
-                several[2], at, rows, **look, label=f"{loop}, learnt delays, with its layers"
-            )
+            draw_intervals(several[2], at, rows, **look, label=f"{loop}, with its layers")
             for x, row in zip(at, rows, strict=True):
                 place = (x, row["accuracy"])
                 several[2].annotate(row["layers"], place, (4, 3), textcoords="offset points")
@@ -120,7 +120,8 @@ class Depth(Study):
         """Tell what layers and kernels are worth, as they are and at equal numbers."""
         lines = [
             f"{_told(row)}: {row['units']:g} units a layer, {row['numbers']:,.0f} numbers, "
-            f"{row['loop_numbers']:,.0f} in loops"
+            f"{row['loop_numbers']:,.0f} in loops; {row['train_accuracy']:.0%} right in the last "
+            "epoch of training"
             for row in table.rows
         ]
         worth = {}
