@@ -32,6 +32,7 @@ class FirstSpikes(nn.Sequential):
 
     Examples
     --------
+    >>> import torch
     >>> _ = torch.manual_seed(0)
     >>> layer = CubaLIF(1, 2, 20e-3, 10e-3)
     >>> _ = nn.init.constant_(layer.weight, 9.0)

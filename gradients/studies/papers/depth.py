@@ -148,7 +148,7 @@ def width(units: int, n_inputs: int, n_classes: int, layers: int, loop: str) -> 
     Examples
     --------
     >>> width(48, 70, 10, 2, DENSE), width(48, 70, 10, 2, KERNEL), width(48, 70, 10, 4, DENSE)
-    (48, 61, 29)
+    (48, 60, 31)
     """
     numbers = kept_by_delrec(n_inputs, [units] * 2, n_classes, "dense")
     kind = "dense" if loop == DENSE else "conv"

@@ -159,7 +159,7 @@ def width(units: int, n_inputs: int, n_classes: int, on: str, late: str) -> int:
     Examples
     --------
     >>> [width(42, 140, 20, GRID, late) for late in LATE]
-    [51, 51, 42, 42]
+    [49, 49, 42, 42]
     >>> [width(42, 70, 10, EVENTS, late) for late in LATE]
     [52, 52, 36, 36]
     """
