@@ -62,3 +62,43 @@ def as_wide(numbers: int, count: Callable[[int], int]) -> int:
         middle = (low + high) // 2
         low, high = (middle, high) if count(middle) < numbers else (low, middle)
     return min((low, high), key=lambda n: abs(count(n) - numbers))
+
+
+def kept_by_delrec(
+    n_inputs: int,
+    hidden: Sequence[int],
+    n_classes: int,
+    loop: str = "none",
+    forward: bool = False,
+    plain: bool = False,
+) -> int:
+    """Return how many numbers a network of DelRec keeps, those of loops from the second layer on.
+
+    Parameters
+    ----------
+    n_inputs, n_classes : int
+        Sizes.
+    hidden : sequence of int
+        Units of the hidden layers.
+    loop : {"none", "dense", "conv"}
+        A matrix or a kernel of three weights, each with a delay per unit.
+    forward : bool
+        Whether the spikes of the first hidden layer are late, too, those of each unit alike.
+    plain : bool
+        Whether there are neither biases nor batch norms.
+
+    Examples
+    --------
+    >>> kept_by_delrec(140, [256] * 4, 20, "dense"), kept_by_delrec(140, [256] * 4, 20, "conv")
+    (438036, 241437)
+    >>> kept_by_delrec(140, [42, 42], 20, "dense", plain=True)
+    10290
+    """
+    total = sum(before * n for before, n in zip([n_inputs, *hidden], hidden, strict=False))
+    total += hidden[-1] * n_classes
+    if loop != "none":
+        looped = hidden[1:] or hidden
+        total += sum((n * n if loop == "dense" else 3) + n for n in looped)
+    if forward:
+        total += hidden[0]
+    return total if plain else total + 3 * sum(hidden) + n_classes

@@ -168,3 +168,21 @@ def in_points(found: Spread) -> str:
     """
     interval = f" ({100 * found.low:.1f} to {100 * found.high:.1f})"
     return f"{100 * found.mean:.1f}{'' if math.isnan(found.low) else interval}"
+
+
+def beside(values: Sequence[float], control: Sequence[float]) -> tuple[str, str]:
+    """Return how accuracies of seeds differ from a control, in words, and what it says.
+
+    Parameters
+    ----------
+    values, control : sequence of float
+        Of the same seeds, in the same order.
+
+    Examples
+    --------
+    >>> beside([0.71, 0.72, 0.73], [0.70, 0.70, 0.70])
+    ('2.0 (-0.5 to 4.5) points, no difference seen', 'no difference seen')
+    """
+    found = difference(values, control)
+    compared = comparison(found)
+    return f"{in_points(found)} points, {compared}", compared

@@ -25,6 +25,7 @@ _GRID: dict[str, Any] = {"dt": 5e-3, "epochs": 20}
 # are right after these.
 _STEPS: dict[str, Any] = {"lr": 5e-3, "delay_lr": 5e-2 * _GRID["dt"]}
 _EXACT: dict[str, Any] = {"epochs": 10, "patience": 0}
+_LEAST_STEPS, _MOST_STEPS = 20, 2000  # of a recording
 _QUICK_EPOCHS = 4
 _ALONE = 20  # recordings, one at a time
 _BATCH = 64
@@ -40,6 +41,19 @@ def common(method: str, quick: bool) -> dict[str, Any]:
         **(_STEPS if method == "conv-delrec" else {}),
         **({"epochs": _QUICK_EPOCHS} if quick else {}),
     }  # fmt: skip
+
+
+def step_of(duration: float) -> float:
+    """Return the step of a grid for recordings of a duration [s], 5 ms unless they are short.
+
+    Or so long that there were thousands of steps.
+
+    Examples
+    --------
+    >>> step_of(2.3), step_of(0.02)
+    (0.005, 0.001)
+    """
+    return min(max(float(_GRID["dt"]), duration / _MOST_STEPS), duration / _LEAST_STEPS)
 
 
 def measured(trained: Trained, work: Work, late: bool = True) -> Measured:
