@@ -78,10 +78,13 @@ def in_ms(found: Spread) -> str:
 
 
 def draw_delays(axes: Axes, layer: int, rows: Sequence[Row], labels: Sequence[str]) -> None:
-    """Draw the histograms of a layer's delays, those of each row in another colour."""
+    """Draw the histograms of a layer's delays, each in another colour, up to the last that is."""
+    last = 0.0
     for row, label, colour in zip(rows, labels, COLOURS[: len(rows)], strict=True):
         edges = np.linspace(0.0, 1e3 * row["longest_delay"], BINS + 1)
         axes.stairs(row[f"delays_{layer}"], edges, label=label, color=colour)
+        last = max(last, edges[1 + np.flatnonzero(row[f"delays_{layer}"])[-1]])
+    axes.set_xlim(0.0, 1.05 * last)
     axes.set_xlabel(f"delays of layer {layer} [ms]")
     axes.set_ylabel("share of delays")
 

@@ -42,7 +42,7 @@ class Ladder(Study):
 
     name = "ladder"
     paper = "A: Fig 4"
-    title = "how small a network gets with delays, few bits, a penalty and longer time constants"
+    title = "how small a network gets, one thing after the other"
 
     def points(self, quick: bool) -> list[Point]:
         """Return the rungs, the last one with random delays, and with each rung left out."""
