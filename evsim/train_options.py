@@ -30,7 +30,8 @@ LACKING = {
     "full_readout": False, "fit": "unit", "method": "exact", "dt": None, "preset": None,
     "device": "cpu", "learn_delays": True, "first_delay": None,
     "readout": None, "recordings": None, "validation": 0.1, "sparse": 0.0, "exact": False,
-    "feedback": None, "every": None, "width": None,
+    "feedback": None, "every": None, "width": None, "tau_mem": None, "tau_syn": None,
+    "learn_tau": False,
 }  # fmt: skip
 _LONGEST_DELAY = 1e6  # [s]
 _LAST_SEED = 2**63 - 1
@@ -178,6 +179,10 @@ class TrainSettings(Struct, frozen=True):
         part.
     sparse : float
         Share of the synapses of hidden layers, loops included, that is left out.
+    tau_mem, tau_syn : float or None
+        Time constants of hidden layers [s]; see `evsim.train_rules.TIMES` for who has which.
+    learn_tau : bool
+        Whether they are trained, see `evsim.gradients.training.time_constants`.
     method : str
         How gradients are found: "exact", of events; others on a time grid, with the settings of
         a network of `evsim.gradients.methods`, which are the defaults then; see
@@ -287,6 +292,33 @@ class TrainSettings(Struct, frozen=True):
             group=NETWORK,
         ),
     ] = 0.0
+    tau_mem: Annotated[
+        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
+        _told(
+            "Time constant of the voltage of hidden units [s], with exact and three-factor.",
+            "S",
+            default="0.02",
+            group=NETWORK,
+        ),
+    ] = None
+    tau_syn: Annotated[
+        Annotated[float, Meta(gt=0, le=_LONGEST_DELAY)] | None,
+        _told(
+            "Time constant of the current of hidden units [s], with exact; with slayer the time "
+            "to the peak of all kernels.",
+            "S",
+            default="0.01; a step with slayer",
+            group=NETWORK,
+        ),
+    ] = None
+    learn_tau: Annotated[
+        bool,
+        _told(
+            "Train the time constants of hidden layers, too, with exact; a layer's units share "
+            "them.",
+            group=NETWORK,
+        ),
+    ] = False
     readout: Annotated[
         Reading | None,
         _told(

@@ -22,6 +22,8 @@ ALONE: dict[str, dict[str, tuple[str, ...]]] = {  # what a method has none else 
     "three-factor": {"delay": ("synaptic", "axonal", "none")},
 }
 _SPARSE = ("exact", "three-factor")
+TIMES = ("tau_mem", "tau_syn", "learn_tau")
+_TIMES_OF = {"exact": TIMES, "three-factor": ("tau_mem",), "slayer": ("tau_syn",)}  # to choose
 
 
 def method_of(preset: str) -> str:
@@ -48,6 +50,7 @@ def refuse_misfits(s: Settings) -> None:
         name = "first_delay" if s.learn_delays else "learn_delays"
         raise ValueError(f"{name} is about delays, and there are none: delay = none")
     _refuse_of_rules(s)
+    _refuse_times(s)
     if s.by_events:
         _refuse_grid(s)
     _refuse_others(s)
@@ -67,6 +70,19 @@ def _refuse_grid(s: Settings) -> None:
         )
     if s.width is not None:
         raise ValueError(f"width = {s.width:g}, but exact traces have none: leave it out")
+
+
+def _refuse_times(s: Settings) -> None:
+    """Refuse time constants that networks of the method have not, or not to choose."""
+    known = TIMES[:2] if s.exact else _TIMES_OF.get(s.method, ())
+    for name in TIMES:
+        value = getattr(s, name)
+        if value not in (None, False) and name not in known:
+            others = " or ".join(one for one, names in _TIMES_OF.items() if name in names)
+            raise ValueError(
+                f"{name} = {value}, but {s.method} has none to choose: leave it out, or give "
+                f"method = {others}"
+            )
 
 
 def _refuse_of_rules(s: Settings) -> None:

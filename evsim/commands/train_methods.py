@@ -175,18 +175,21 @@ def _exact(s: TrainSettings, parts: Parts, new: bool) -> Made:
     from evsim.gradients.methods.by_errors import leave_out
     from evsim.gradients.training.method import EXACT
     from evsim.gradients.training.start import delay_model, fit_weights
+    from evsim.gradients.training.time_constants import time_learning
 
     duration = parts.train.duration
     model = delay_model(
         parts.train.size, s.layers, len(parts.train.class_names), s.delay, s.recurrent,
-        s.longest_delay(duration), tau_output=min(_TAU_OUTPUT, duration / 4),
+        s.longest_delay(duration), tau_output=min(_TAU_OUTPUT, duration / 4), **_times(s),
+        learn=("tau_mem", "tau_syn") if s.learn_tau else (),
     )  # fmt: skip
     _begin_delays(s, model)
     leave_out(model, s.sparse, s.seed)
     if new:
         batch = next(parts.train.batches(_FIT, shuffle=True, seed=s.seed))
         fit_weights(model, batch, per_unit=s.fit == "unit")
-    method = EXACT if s.method == "exact" else _rule(s, model)
+    own = time_learning(EXACT) if s.learn_tau else EXACT
+    method = own if s.method == "exact" else _rule(s, model)
     return model, TrainOptions(s.epochs, s.batch, s.seed, s.lr, s.delay_lr), method
 
 
@@ -197,7 +200,8 @@ def _by_rule(s: TrainSettings, parts: Parts, new: bool) -> Made:
     assert s.dt is not None
     duration = parts.train.duration
     sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
-    model = integrating(sizes, s.dt, s.longest_delay(duration), s.delay, s.recurrent)
+    longest = s.longest_delay(duration)
+    model = integrating(sizes, s.dt, longest, s.delay, s.recurrent, **_times(s))
     _begin_delays(s, model)
     leave_out(model, s.sparse, s.seed)
     if new:
@@ -219,7 +223,7 @@ def _slayer(s: TrainSettings, parts: Parts, new: bool) -> Made:
 
     assert s.dt is not None
     sizes = (parts.train.size, *s.layers, len(parts.train.class_names))
-    model = counting(sizes, s.dt, s.longest_delay(parts.train.duration))
+    model = counting(sizes, s.dt, s.longest_delay(parts.train.duration), **_times(s))
     _begin_delays(s, model)
     factors = {}
     if new:
@@ -266,6 +270,12 @@ def _valued(s: TrainSettings, parts: Parts) -> Made:
     if plain or not s.learn_delays:
         recipe = replace(recipe, sigma=0.0)  # spread for the sake of learning only
     return model, _as_published(s), valued_method(recipe)
+
+
+def _times(s: TrainSettings) -> dict[str, float]:
+    """Return the time constants that were asked for [s]."""
+    given = {"tau_mem": s.tau_mem, "tau_syn": s.tau_syn}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _as_published(s: TrainSettings) -> TrainOptions:

@@ -84,7 +84,9 @@ def slayer(v: Tensor) -> Tensor:
     return 0.2 * exponential(v, 1.0)
 
 
-def axonal(sizes: Sequence[int], dt: float, max_delay: float) -> nn.Sequential:
+def axonal(
+    sizes: Sequence[int], dt: float, max_delay: float, tau_syn: float | None = None
+) -> nn.Sequential:
     """Return layers of `evsim.gradients.dense.SRM`, the spikes of hidden ones delayed.
 
     Parameters
@@ -95,6 +97,8 @@ def axonal(sizes: Sequence[int], dt: float, max_delay: float) -> nn.Sequential:
         Length of a step [s].
     max_delay : float
         Longest delay [s].
+    tau_syn : float or None
+        Time to the peak of synaptic kernels [s]; a step, as published, if left out.
 
     Returns
     -------
@@ -108,10 +112,11 @@ def axonal(sizes: Sequence[int], dt: float, max_delay: float) -> nn.Sequential:
     above the threshold. First delays are U(0, 1) steps.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
+    tau_syn = _TAU_SYN * dt if tau_syn is None else tau_syn
     for i, (n_before, n) in enumerate(zip(sizes, sizes[1:], strict=False)):
         late = {"delay": "axonal", "max_delay": max_delay} if i else {}
         layer = dense.SRM(
-            n_before, n, _TAU_SYN * dt, _TAU_R * dt, _THRESHOLD, **late,
+            n_before, n, tau_syn, _TAU_R * dt, _THRESHOLD, **late,
             dt=dt, delays="floor", surrogate=slayer, refire=True,
         )  # fmt: skip
         if not layer.weight.is_meta:

@@ -20,15 +20,19 @@ from .firing import SPAN, mean_count, scale_weights
 from .recipe import one_each
 
 
-def counting(sizes: Sequence[int], dt: float, max_delay: float) -> Counting:
+def counting(
+    sizes: Sequence[int], dt: float, max_delay: float, tau_syn: float | None = None
+) -> Counting:
     """Return the network ``axonal-shd``, from `Spikes` to a count per class.
 
     Parameters
     ----------
     sizes, dt, max_delay
         As for `evsim.gradients.methods.build`.
+    tau_syn : float or None
+        See `evsim.gradients.methods.axonal.axonal`.
     """
-    layers = OrderedDict(axonal(sizes, dt, max_delay).named_children())
+    layers = OrderedDict(axonal(sizes, dt, max_delay, tau_syn).named_children())
     return Counting(layers, binary=AXONAL_SHD.binary)
 
 

@@ -69,6 +69,7 @@ def integrating(
     max_delay: float,
     delay: str = "synaptic",
     recurrent: str = "none",
+    tau_mem: float = _TAU_MEM,
 ) -> FromSpikes:
     """Return hidden layers of `LIF` and a leaky integrator, from `Spikes` to a value per class.
 
@@ -84,6 +85,8 @@ def integrating(
         Of the input of every hidden layer, and of its loop, rounded to steps.
     recurrent : {"none", "dense", "conv"}
         The loop of every hidden layer; it takes a step, or its delay.
+    tau_mem : float
+        Time constant of hidden layers [s].
 
     Returns
     -------
@@ -108,7 +111,7 @@ def integrating(
     several = len(sizes) > 3
     for i, (n_before, n) in enumerate(zip(sizes, sizes[1:-1], strict=False)):
         name = f"hidden{i + 1}" if several else "hidden"
-        layers[name] = LIF(n_before, n, _TAU_MEM, dt=dt, **late)
+        layers[name] = LIF(n_before, n, tau_mem, dt=dt, **late)
     layers["readout"] = LI(sizes[-2], sizes[-1], _TAU_READOUT, dt=dt, output="integral")
     longest = 0.0 if delay == "none" else max_delay
     wait = longest * (len(sizes) - 2) + _TAIL * _TAU_READOUT

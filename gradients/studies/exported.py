@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from evsim import Network, Simulator
 from evsim.arrays import FloatArray
 
+from ..training.trainer import used
 from .interface import Measured
 
 BINS = 16
+_BATCH = 64
 
 
 def network_of(folder: Path, name: str = "network.h5") -> Network:
@@ -64,6 +67,74 @@ def delays_of(net: Network) -> dict[str, FloatArray]:
         elif one.axonal_delay is not None and one.axonal_delay.ndim:
             found[one.name] = one.axonal_delay
     return found
+
+
+def delays_by_layer(net: Network, longest: float) -> Measured:
+    """Return how the delays of each layer are spread, by names that end in the layer's number.
+
+    Parameters
+    ----------
+    net : Network
+        With delays that are learnt, or drawn and kept.
+    longest : float
+        That delays may have [s].
+
+    Returns
+    -------
+    dict
+        For layer 1, whose delays are those of inputs, 2, ...: ``mean_delay_1``,
+        ``deviation_of_delays_1``, ``late_delay_1`` (the 95th percentile) [s], ``long_share_1`` (of
+        delays longer than a third of the longest), ``delays_1`` (a histogram, 0 to the longest).
+    """
+    found: Measured = {}
+    for k, delay in enumerate(delays_of(net).values(), 1):
+        found |= {
+            f"mean_delay_{k}": float(delay.mean()),
+            f"deviation_of_delays_{k}": float(delay.std()),
+            f"late_delay_{k}": float(np.quantile(delay, 0.95)),
+            f"long_share_{k}": float((delay > longest / 3).mean()),
+            f"delays_{k}": histogram(delay, 0.0, longest),
+        }
+    return found
+
+
+def refuse_moved(folder: Path) -> None:
+    """Refuse a network whose delays are not those that its training began with."""
+    last = delays_of(network_of(folder))
+    for name, delay in delays_of(Network.load(folder / "initial.h5")).items():
+        if not np.array_equal(delay, last[name]):
+            raise ValueError(f"{folder}: delays of {name} that were to stay as they are have moved")
+
+
+def agreement(net: Network, model: Any, test: Any) -> Measured:
+    """Return how often a network run by events decides as the layers it was exported from.
+
+    Parameters
+    ----------
+    net : Network
+        Of the model.
+    model : Sequential
+        Layers of events.
+    test : data set
+        Recordings.
+
+    Returns
+    -------
+    dict
+        ``decisions_that_agree`` and ``right_by_events``, of all recordings; ``spikes`` of a
+        recording, of all but inputs.
+    """
+    inner = [p.name for p in net.populations.values() if p.spiking and p.name != net.input]
+    simulator, equal, right, fired = Simulator(net, inner, threads=1), 0, 0, 0
+    for batch in test.batches(_BATCH):
+        result = simulator.run(batch)
+        by_events = result.output[net.output].argmax(axis=1)
+        fired += sum(len(result.spikes[name].times) for name in inner)
+        with torch.no_grad(), used(model):
+            equal += int((model(batch).argmax(dim=1).numpy() == by_events).sum())
+        right += int((by_events == batch.labels).sum())
+    found = {"decisions_that_agree": equal, "right_by_events": right}
+    return {**found, "spikes": fired / len(test)}
 
 
 def with_delays(net: Network, change: Callable[[FloatArray], FloatArray]) -> Network:

@@ -15,6 +15,7 @@ from evsim.train_options import TrainOptions
 from ..cross_check.by_events import by_events
 from ..methods.by_values import valued, valued_method
 from ..training.trainer import Trainer, used
+from .exported import agreement
 from .interface import Measured, Trained, Work
 from .measuring import in_turn, peak_mib
 
@@ -148,19 +149,6 @@ def _on_grid(net: Network, model: Any, test: Any, dt: float) -> Measured:
 
 def _exact(net: Network, model: Any, test: Any) -> Measured:
     """Compare layers of events with the engine that runs their network."""
-    inner = [p.name for p in net.populations.values() if p.spiking and p.name != net.input]
-    simulator, n = Simulator(net, inner, threads=1), 0
-    equal = right = fired = 0
-    for batch in test.batches(_BATCH):
-        result = simulator.run(batch)
-        decided = result.output[net.output].argmax(axis=1)
-        with torch.no_grad(), used(model):
-            equal += int((model(batch).argmax(dim=1).numpy() == decided).sum())
-        right += int((decided == batch.labels).sum())
-        fired += sum(len(result.spikes[name].times) for name in inner)
-        n += len(batch)
-    return {
-        "decisions_that_agree": equal, "right_by_events": right,
-        "decisions_that_agree_of_network": equal,
-        "spikes": fired / n, "spikes_by_events": fired / n,
-    }  # fmt: skip
+    found = agreement(net, model, test)
+    own = {"decisions_that_agree_of_network": "decisions_that_agree", "spikes_by_events": "spikes"}
+    return {**found, **{name: found[other] for name, other in own.items()}}

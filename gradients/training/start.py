@@ -41,6 +41,7 @@ def delay_model(
     tau_mem: float = 20e-3,
     tau_syn: float = 10e-3,
     tau_output: float = 0.2,
+    learn: Sequence[str] = (),
 ) -> nn.Sequential:
     """Return hidden layers of `CubaLIF`, one or several, and a `CubaLI` readout.
 
@@ -64,6 +65,9 @@ def delay_model(
         Time constants of hidden layers [s]; the readout has half of them.
     tau_output : float
         [s].
+    learn : sequence of str
+        Parameters of hidden units to train besides weights and delays, such as ``"tau_mem"``; a
+        layer's units share them.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def delay_model(
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for i, (n_before, n) in enumerate(zip([n_inputs, *sizes], sizes, strict=False)):
         name = f"hidden{i + 1}" if len(sizes) > 1 else "hidden"
-        layers[name] = CubaLIF(n_before, n, tau_mem, tau_syn, **late, **loop)
+        layers[name] = CubaLIF(n_before, n, tau_mem, tau_syn, **late, **loop, learn=learn)
     layers["readout"] = CubaLI(
         sizes[-1], n_classes, tau_mem / 2, tau_syn / 2, output="integral", tau_output=tau_output
     )
