@@ -1,6 +1,7 @@
 """Studies of papers: their points, what they compute, and what they say of a table."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,22 @@ from small_files import two_classes
 from evsim import Dense, Network, Population
 from evsim.commands.study import run_study_on
 from evsim.gradients.layers import LI
-from evsim.gradients.studies import bits_drawn, find
+from evsim.gradients.studies import bits_drawn, find, studies
 from evsim.gradients.studies.papers import bits, precision, precision_why
 from evsim.gradients.studies.tables import Table, table_of
 
 NAMES = ("bits", "growth", "precision", "precision-why", "rules")
+
+
+def test_all_studies_of_the_papers_are_there_and_on_their_page():
+    wanted = """
+        curves gain bits weight-bits precision pruning tau penalty ladder distributions frozen width
+        kinds three-factor rules latency coding growth buffer methods equal-size spikes depth search
+        ablation permuted
+    """.split()
+    assert {one.name for one in studies()} >= set(wanted) and len(wanted) == 26
+    page = (Path(__file__).parent.parent / "docs" / "papers.md").read_text()
+    assert [name for name in wanted if f"`evsim study {name} " not in page] == []
 
 
 @pytest.mark.parametrize("quick", [False, True])

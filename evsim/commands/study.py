@@ -14,7 +14,10 @@ from evsim.commands.train import run_training
 if TYPE_CHECKING:
     from evsim.gradients.studies import Study
 
-_MINUTES = "Minutes are of three seeds on two cores; with --quick it is under ten on one."
+_MINUTES = (
+    "Minutes are of three seeds on two cores, ~ where they are estimated from some trainings; with "
+    "--quick it is under ten on one."
+)
 
 
 def named(name: str) -> Study:
@@ -32,7 +35,7 @@ def listed() -> str:
 
     rows = [("name", "minutes", "paper: figure or table: what it shows")]
     for one in studies():
-        minutes = "?" if one.minutes is None else f"{one.minutes}"
+        minutes = "?" if one.minutes is None else f"{'' if one.measured else '~'}{one.minutes}"
         rows.append((one.name, minutes, f"{one.paper}: {one.title}"))
     wide = max(len(name) for name, *_ in rows)
     lines = [f"{name:{wide}}  {minutes:>7}  {what}" for name, minutes, what in rows]

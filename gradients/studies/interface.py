@@ -51,7 +51,9 @@ class Study(ABC):
         What else is to stand in the table as each seed measured it, lists as well; numbers with
         an interval of their mean.
     minutes : int or None
-        What all of it took with three seeds on two cores; None if nobody measured it.
+        What all of it takes with three seeds on two cores; None if nobody knows.
+    measured : bool
+        Whether it took these minutes; else they are estimated from some of its trainings.
     """
 
     name: ClassVar[str]
@@ -61,6 +63,7 @@ class Study(ABC):
     more_is_better: ClassVar[bool] = True
     of_seeds: ClassVar[tuple[str, ...]] = ()
     minutes: ClassVar[int | None] = None
+    measured: ClassVar[bool] = True
 
     @abstractmethod
     def points(self, quick: bool) -> list[Point]:

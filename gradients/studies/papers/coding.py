@@ -52,6 +52,8 @@ class Coding(Study):
     name = "coding"
     paper = "B: outlook"
     title = "whether more layers, or first spikes, make learning at the synapse better"
+    minutes = 25
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return layers x ways to answer and to learn x delays."""

@@ -30,6 +30,8 @@ class Curves(Study):
     name = "curves"
     paper = "A: Fig 1b"
     title = "how fast and how far networks with delays learn, epoch by epoch"
+    minutes = 12
+    measured = False
     of_seeds = tuple(_PARTS)
 
     def points(self, quick: bool) -> list[Point]:

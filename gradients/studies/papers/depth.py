@@ -41,6 +41,8 @@ class Depth(Study):
     name = "depth"
     paper = "D: Table III, 2 to 4 layers"
     title = "what more hidden layers are worth to loops with a matrix or a kernel"
+    minutes = 35
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return layers x loops x widths and delays."""

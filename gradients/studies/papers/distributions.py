@@ -54,6 +54,8 @@ class Distributions(Study):
     name = "distributions"
     paper = "A: Suppl Fig 1; D: Table IV"
     title = "how weights and delays are spread while a network is trained"
+    minutes = 10
+    measured = False
     measure = "deviation_ms"
 
     def points(self, quick: bool) -> list[Point]:

@@ -52,6 +52,8 @@ class EqualSize(Study):
     name = "equal-size"
     paper = "C: program, equal numbers"
     title = "what is better late at equal numbers: what goes forward, loops, both"
+    minutes = 22
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return what is late, learnt and drawn, on the grid and by events."""

@@ -51,6 +51,8 @@ class Frozen(Study):
     name = "frozen"
     paper = "A: Suppl Fig 2"
     title = "what delays can do for weights that stay as they are"
+    minutes = 30
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return epochs of weights x what is done after they are frozen."""

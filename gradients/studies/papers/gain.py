@@ -42,6 +42,8 @@ class Gain(Study):
     name = "gain"
     paper = "A: Fig 1c"
     title = "what an added number brings, a delay or a weight"
+    minutes = 12
+    measured = False
     of_seeds = (_WORTH,)
 
     def points(self, quick: bool) -> list[Point]:

@@ -40,6 +40,8 @@ class Kinds(Study):
     name = "kinds"
     paper = "A: outlook"
     title = "which kind of delays is worth most at equal size"
+    minutes = 22
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return what is equal x kinds of delays x whether they are learnt."""

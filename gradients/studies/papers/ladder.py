@@ -43,6 +43,8 @@ class Ladder(Study):
     name = "ladder"
     paper = "A: Fig 4"
     title = "how small a network gets, one thing after the other"
+    minutes = 8
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return the rungs, the last one with random delays, and with each rung left out."""

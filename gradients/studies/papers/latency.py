@@ -41,6 +41,8 @@ class Latency(Study):
     name = "latency"
     paper = "B: size and latency"
     title = "how early networks with delays decide, and how large they are"
+    minutes = 12
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return times for each network, the end of the recordings last."""

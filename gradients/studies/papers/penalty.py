@@ -44,6 +44,8 @@ class Penalty(Study):
     name = "penalty"
     paper = "A: Fig 3c"
     title = "whether a penalty makes delays short that are not needed"
+    minutes = 5
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return strengths x how the delays became short."""

@@ -52,6 +52,8 @@ class Permuted(Study):
     name = "permuted"
     paper = "D, premise of a kernel"
     title = "what the order of the units is worth to a kernel"
+    minutes = 25
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return networks as they are, then their permutations."""

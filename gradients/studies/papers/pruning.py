@@ -47,6 +47,8 @@ class Pruning(Study):
     name = "pruning"
     paper = "A: Fig 3a, Suppl Fig 6"
     title = "whether the longest delays matter most"
+    minutes = 10
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return the network, then what is taken away, how much of it, and in which order."""
@@ -121,9 +123,8 @@ class Pruning(Study):
                 axes.set_title(f"{delays}, {what}", fontsize="medium")
             _by_movement(several[2], table, delays)
             several[2].set_title(f"{delays}, {DELAY}", fontsize="medium")
-            top = max(axes.get_ylim()[1] for axes in several)
             for axes in several:
-                axes.set_ylim(0, top)
+                axes.set_ylim(0, 1.05)  # intervals of few seeds may go beyond what there is
             for axes in several[1:]:
                 axes.set_ylabel("")
         grid[0][1].legend(loc="upper right", fontsize="small")

@@ -72,6 +72,8 @@ class Search(Study):
     name = "search"
     paper = "D: Table II"
     title = "whether a search beats published settings and draws"
+    minutes = 30
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return trials of each search in their order, then what is tested."""

@@ -45,6 +45,8 @@ class SpikesOfNetworks(Study):
     name = "spikes"
     paper = "C, program"
     title = "whether a penalty on spikes saves more of them than deleting does"
+    minutes = 20
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return strengths of the penalty, then the same numbers of spikes by deleting."""

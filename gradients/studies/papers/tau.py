@@ -39,6 +39,8 @@ class Tau(Study):
     name = "tau"
     paper = "A: Fig 3b, Suppl Fig 7"
     title = "whether longer time constants take the place of long delays"
+    minutes = 8
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return time constants x learnt and random delays."""

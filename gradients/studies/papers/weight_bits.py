@@ -27,6 +27,8 @@ class WeightBits(Study):
     name = "weight-bits"
     paper = "A: Suppl Fig 3"
     title = "whether more bits of weights make up for delays"
+    minutes = 13
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return bits x delays."""

@@ -38,6 +38,8 @@ class Width(Study):
     name = "width"
     paper = "A: Suppl Fig 4"
     title = "what more hidden units are worth, and which delays they learn"
+    minutes = 40
+    measured = False
 
     def points(self, quick: bool) -> list[Point]:
         """Return units from few to many, of each kind of network."""
