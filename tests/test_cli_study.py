@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from in_process import run
 
+from evsim import Spikes, save_spikes
 from evsim.gradients.studies import papers, studies
 from evsim.gradients.studies.study_folder import StudyFolder
 from evsim.gradients.studies.tables import cell, table_of
@@ -99,6 +101,28 @@ def test_a_study_goes_on_with_the_same_options_only(tmp_path):
     (tmp_path / "anew").mkdir()
     assert study(tmp_path / "anew", "--quick", "--seeds", "3").returncode == 0
     assert told(tmp_path / "anew") == grown
+
+
+def test_data_that_nothing_can_be_trained_with_are_refused_before_any_point(tmp_path):
+    for n, classes, told in (
+        (0, 3, "no recordings to train"),
+        (3, 3, "to validate"),
+        (30, 1, "one class"),
+    ):
+        pairs = [([0.01, 0.1], [0, 1])] * n
+        spikes = Spikes.from_recordings(pairs, size=2, duration=0.2, labels=np.arange(n) % classes)
+        save_spikes(tmp_path / "few.h5", spikes, overwrite=True)
+        line = refused(study(tmp_path, "--quick", data="few.h5"))
+        assert told in line and "points" not in line
+        assert not (tmp_path / "out").exists()
+
+
+def test_what_can_not_be_written_is_not_laid_upon_the_points(tmp_path):
+    assert study(tmp_path, "--quick").returncode == 0
+    (tmp_path / "out" / "report.txt").unlink()
+    (tmp_path / "out" / "report.txt").mkdir()
+    line = refused(study(tmp_path, "--quick", "--resume"))
+    assert "report.txt: is a folder" in line and "points.jsonl" not in line
 
 
 def test_other_versions_are_told(tmp_path):

@@ -223,6 +223,7 @@ def test_a_broken_last_line_is_dropped(tmp_path):
         ('{"point": {"a": 3}, "seed": 0}', "no point of this study"),
         ('{"point": {"a": 1}, "seed": -1}', "seed must be"),
         ('{"point": {"a": 1}, "seed": 0, "right": 3, "n": 2}', "right = 3"),
+        ('{"point": {"a": 1}, "seed": 0, "x": 1' + "0" * 400 + "}", "must be finite numbers"),
         ('{"point": {"a": 2}, "seed": 0}', "twice"),
     ],
 )

@@ -12,7 +12,7 @@ import numpy as np
 from evsim.arrays import FloatArray
 from evsim.files import FileError
 from evsim.train_options import NAMED, PIXELS
-from evsim.words import count
+from evsim.words import LINE, count, plain
 
 if TYPE_CHECKING:
     from evsim.datasets import Dataset, SpikeFileData
@@ -136,6 +136,42 @@ def _open_parts(dataset: str, held_out: str | None, validation: float) -> Parts:
     else:
         train, test = _hold_out(whole, held_out)
     return Parts(*train.split(validation, _PART_SEED), test)
+
+
+def refuse_unlearnable(dataset: str, parts: Parts, share: str = "") -> None:
+    """Refuse parts without recordings, and a single class.
+
+    Parameters
+    ----------
+    dataset : str
+        As it was asked for.
+    parts : Parts
+        Of it.
+    share : str
+        What else may help if there are none to train or validate with.
+
+    Raises
+    ------
+    ValueError
+        Says which part.
+    """
+    for name, part in (
+        ("train", parts.train),
+        ("validate", parts.validation),
+        ("test", parts.test),
+    ):
+        if not len(part):
+            raise ValueError(
+                f"{dataset}: has no recordings to {name} with; give more of each class"
+                f"{'' if name == 'test' else share}"
+            )
+    labels = parts.train.labels
+    if (labels == labels[0]).all():
+        only = plain(parts.train.class_names[labels[0]], LINE)
+        raise ValueError(
+            f"{dataset}: all recordings to train with are of one class, {only}; a training "
+            "needs two at least"
+        )
 
 
 def inputs_of(dataset: str) -> list[Path]:

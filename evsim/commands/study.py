@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from evsim.commands.extras import need_torch
-from evsim.commands.parts import open_parts
+from evsim.commands.parts import open_parts, refuse_unlearnable
 from evsim.commands.train import run_training
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def run_study_on(study: Study, data: str, folder: str, quiet: bool = False, **as
     from evsim.gradients.studies import Tools
     from evsim.gradients.studies.runner import run_study
 
-    open_parts(data)  # refuses now what every point would refuse
+    refuse_unlearnable(data, open_parts(data))  # now what every point would refuse
     say = _silent if quiet else _say
     report = run_study(study, data, folder, Tools(run_training, open_parts), say=say, **asked)
     say(f"\n{report}")

@@ -19,7 +19,7 @@ from msgspec.structs import asdict
 from evsim.budget import Budget
 from evsim.commands.augmentation import ways_to_vary
 from evsim.commands.extras import need_torch
-from evsim.commands.parts import Parts, inputs_of, open_parts
+from evsim.commands.parts import Parts, inputs_of, open_parts, refuse_unlearnable
 from evsim.commands.train_methods import fitted, make, with_defaults
 from evsim.commands.train_report import full_precision, report_lines
 from evsim.compiling import watch
@@ -273,23 +273,7 @@ def _refuse_untrainable(s: TrainSettings, parts: Parts) -> None:
             f"max_delay = {late:g}: is shorter than a step, dt = {s.dt:g}, so that no delay "
             "can be learnt; give a longer one, or a shorter step"
         )
-    for name, part in (
-        ("train", parts.train),
-        ("validate", parts.validation),
-        ("test", parts.test),
-    ):
-        if not len(part):
-            share = "" if name == "test" else f", or another validation than {s.validation:g}"
-            raise ValueError(
-                f"{s.dataset}: has no recordings to {name} with; give more of each class{share}"
-            )
-    labels = parts.train.labels
-    if (labels == labels[0]).all():
-        only = plain(parts.train.class_names[labels[0]], LINE)
-        raise ValueError(
-            f"{s.dataset}: all recordings to train with are of one class, {only}; a training "
-            "needs two at least"
-        )
+    refuse_unlearnable(s.dataset, parts, f", or another validation than {s.validation:g}")
 
 
 def _units(s: TrainSettings) -> str:

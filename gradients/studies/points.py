@@ -152,7 +152,10 @@ def refuse_unsound(measured: Measured) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return type(value) in (bool, int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    try:
+        return type(value) in (bool, int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:  # a whole number beyond every float, in a file that was changed
+        return False
 
 
 def as_plain(measured: Measured) -> Measured:

@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from evsim.cluster import explained, need_dask
+from evsim.files import FileError
 from evsim.plots.style import new_figure, save_figure, styled
 from evsim.terminal import on_terminal
 from evsim.threads import useful_threads
@@ -105,6 +106,8 @@ def run_study(
             results = dict(file.results)
         try:
             return _finish(study, options, home, points, results)
+        except FileError:  # a full disk, say: no fault of the lines
+            raise
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise ValueError(one_line(
                 f"{home.name}/points.jsonl: its lines make no table of {study.name} "
