@@ -15,6 +15,7 @@ from in_process import run
 
 from evsim import Spikes, save_spikes
 from evsim.gradients.studies import papers, studies
+from evsim.gradients.studies.reporting import cited
 from evsim.gradients.studies.study_folder import StudyFolder
 from evsim.gradients.studies.tables import cell, table_of
 
@@ -53,6 +54,14 @@ def test_studies_are_listed(tmp_path):
         "?",
         "Z: Fig 1: whether larger urns hold more marbles",
     ]
+
+
+def test_papers_are_told_by_name_where_studies_tell_letters(tmp_path):
+    lines = run(tmp_path, "study", "--list").stdout.splitlines()
+    for one in studies():
+        assert one.name == "tiny" or cited(one), one.paper
+        for letter in cited(one):
+            assert f"{letter}: {papers.PAPERS[letter]}" in lines
 
 
 def test_every_study_of_a_paper_tells_its_minutes():

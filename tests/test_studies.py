@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import evsim
+from evsim.commands.parts import open_parts
 from evsim.commands.study import run_study_on
 from evsim.commands.train import run_training
 from evsim.files import FileError
 from evsim.gradients import studies
-from evsim.gradients.studies import Study, papers
+from evsim.gradients.studies import Study, Tools, Work, papers
 from evsim.gradients.studies.points import PointsFile
 from evsim.gradients.studies.statistics import comparison, difference, spread, wilson
 from evsim.gradients.studies.study_folder import StudyFolder
@@ -308,6 +309,51 @@ def test_a_study_does_not_go_on_with_other_recordings(tiny, tmp_path):
         run(tiny, tmp_path / "out", str(tmp_path / "spikes.h5"), resume=True)
 
 
+def test_nor_with_as_many_others(tiny, tmp_path):
+    data, out = tmp_path / "spikes.h5", tmp_path / "out"
+
+    def make(seed, labels):
+        rng = np.random.default_rng(seed)
+        parts = [(0.2 * rng.random(30), rng.integers(0, 6, 30)) for _ in range(60)]
+        evsim.save_spikes(data, evsim.Spikes.from_recordings(parts, 6, 0.2, labels), overwrite=True)
+
+    labels = np.arange(60) % 2
+    make(0, labels)
+    run(tiny, out, str(data), seeds=1)
+    for seed, others in ((1, labels), (0, 1 - labels)):
+        make(seed, others)
+        with pytest.raises(ValueError, match="other spikes or labels of .*spikes.h5"):
+            run(tiny, out, str(data), resume=True)
+    make(0, labels)
+    before = (out / "table.csv").read_bytes()
+    run(tiny, out, str(data), resume=True)
+    options = json.loads((out / "options.json").read_text())
+    del options["digest"]  # as older folders have it
+    (out / "options.json").write_text(json.dumps(options))
+    run(tiny, out, str(data), resume=True)
+    assert (out / "table.csv").read_bytes() == before
+
+
+def test_a_run_folder_that_lost_a_file_is_told_what_to_do_with(tmp_path):
+    data, out = tmp_path / "spikes.h5", tmp_path / "out"
+    rng = np.random.default_rng(0)
+    parts = [(0.2 * rng.random(30), rng.integers(0, 6, 30)) for _ in range(60)]
+    evsim.save_spikes(data, evsim.Spikes.from_recordings(parts, 6, 0.2, np.arange(60) % 2))
+    (out / "runs" / "hidden=4,seed=0").mkdir(parents=True)
+    (out / "runs" / "hidden=4,seed=0" / "options.json").write_text("{}")
+    work = Work(
+        {"hidden": 4},
+        0,
+        out / "runs" / "hidden=4,seed=0",
+        str(data),
+        True,
+        None,
+        Tools(run_training, open_parts),
+    )
+    error = compute(Trains(), work).error
+    assert "remove this folder" in error and error.count("\n") == 0
+
+
 def test_a_run_folder_has_a_name_for_every_system(tmp_path):
     home = StudyFolder(tmp_path)
     points = [{"a": 1.5, "b": "x"}, {"a": "x/../y"}, {"a": "X"}, {"a": "x"}, {"a": "z" * 300}]
@@ -319,8 +365,6 @@ def test_a_run_folder_has_a_name_for_every_system(tmp_path):
 
 def test_a_study_of_a_test_is_computed_by_compute_alone(tiny, tmp_path):
     """What workers return can be sent, errors too."""
-    from evsim.gradients.studies import Work
-
     work = Work({"urn": "large", "share": 0.5}, 0, tmp_path, "digits", True, None, None)
     assert compute(tiny, work).measured["n"] == 20
     failed = compute(Odd({"x": math.inf}), work)

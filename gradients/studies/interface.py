@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from evsim.files import FileError
+
 from .drawing import draw_rows
 
 if TYPE_CHECKING:
@@ -210,16 +212,24 @@ class Work:
         self.folder.parent.mkdir(exist_ok=True)
         resume = (self.folder / "checkpoint.pt").exists()
         settings = {"seed": self.seed, **settings}
-        tested, trainer = self.tools.train(
-            self.data,
-            str(self.folder),
-            resume=resume,
-            threads=1,
-            quiet=True,
-            change=change,
-            callbacks=callbacks,
-            **settings,
-        )
+        try:
+            tested, trainer = self.tools.train(
+                self.data,
+                str(self.folder),
+                resume=resume,
+                threads=1,
+                quiet=True,
+                change=change,
+                callbacks=callbacks,
+                **settings,
+            )
+        except (FileError, FileExistsError) as error:
+            if "--overwrite" in str(error):  # which studies do not have
+                raise FileError(
+                    f"{self.folder}: can't go on; remove this folder, and it is trained anew "
+                    f"({error})"
+                ) from error
+            raise
         return Trained(self.folder, tested.right, tested.n, trainer)
 
     def parts(self) -> Any:

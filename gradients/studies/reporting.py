@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import Any
 
 from evsim.words import count
 
 from .interface import Point, Study, told
+from .papers import PAPERS
 from .study_folder import StudyOptions
 from .tables import Row, Table
 
@@ -35,6 +37,7 @@ def report_text(
         lines[0] = f"QUICK, fewer epochs, recordings and points than meant. {lines[0]}"
     words = ["evsim", "study", study.name, options.data, "-o", folder]
     words += ["--seeds", str(options.seeds)] + ["--quick"] * options.quick
+    lines += [f"paper {letter}: {PAPERS[letter]}" for letter in cited(study)]
     lines += [
         f"command: {shlex.join(words)}",
         f"made with {', '.join(f'{name} {v}' for name, v in options.versions.items())}",
@@ -46,6 +49,12 @@ def report_text(
         lines += _row(study, point, row)
     lines += ["", *study.verdict(table)]
     return "\n".join(lines) + "\n"
+
+
+def cited(study: Study) -> list[str]:
+    """Return the letters of the papers that a study names; see `papers.PAPERS`."""
+    named = re.findall(r"(?:^|; )([A-Z])[:,]", study.paper)
+    return [letter for letter in named if letter in PAPERS]
 
 
 def _row(study: Study, point: Point, row: Row) -> list[str]:

@@ -27,7 +27,7 @@ from evsim.words import LINE, count, one_line, plain
 from .interface import Finished, Point, Study, Tools, Work, key_of, told
 from .points import PointsFile, shown
 from .reporting import report_text
-from .study_folder import StudyFolder, StudyOptions
+from .study_folder import StudyFolder, StudyOptions, digest_of
 from .tables import table_of
 from .tabulating import refuse_unsound_points, tabulated
 from .workers import Outcome, compute, workers
@@ -98,7 +98,8 @@ def run_study(
     n_workers = useful_threads(jobs)
     with StudyFolder(folder, resume) as home:
         start = home.resume if resume else home.begin
-        options = start(study.name, data, seeds, quick, str(tools.parts(data)))
+        parts = tools.parts(data)
+        options = start(study.name, data, seeds, quick, str(parts), digest_of(parts))
         with PointsFile(home.path / "points.jsonl", points) as file:
             with workers(n_workers, dask, home.path) as (pool, at_once):
                 run = _Run(study, options, home, tools, points, file, say)

@@ -9,7 +9,7 @@ import re
 import warnings
 from os import PathLike
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -28,6 +28,7 @@ from .interface import Point, key_of, told
 SEEDS, QUICK_SEEDS = 3, 1  # unless told
 _OPTIONS = "options.json"
 _LONGEST = 100  # characters of a run folder's name
+_LOOKED_AT = 64  # recordings of each part that are compared when a study goes on
 _Text = Annotated[str, Meta(max_length=4096)]
 Seeds = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -41,6 +42,7 @@ class StudyOptions(msgspec.Struct, frozen=True):
     quick: bool
     versions: dict[str, str]
     recordings: _Text = ""  # of the data, in words
+    digest: _Text = ""  # of the data, see `digest_of`; none in older folders
 
 
 class StudyFolder:
@@ -93,7 +95,7 @@ class StudyFolder:
             self._lock = -1
 
     def begin(
-        self, study: str, data: str, seeds: int | None, quick: bool, recordings: str
+        self, study: str, data: str, seeds: int | None, quick: bool, recordings: str, digest: str
     ) -> StudyOptions:
         """Start a study in an empty folder; write what it was asked for.
 
@@ -107,6 +109,8 @@ class StudyFolder:
             Whether it is one.
         recordings : str
             What the data holds, in words.
+        digest : str
+            Of the data, see `digest_of`.
 
         Raises
         ------
@@ -127,19 +131,20 @@ class StudyFolder:
                 "quick": quick,
                 "versions": versions(),
                 "recordings": recordings,
+                "digest": digest,
             },  # fmt: skip
         )
         self._write_options(options)
         return options
 
     def resume(
-        self, study: str, data: str, seeds: int | None, quick: bool, recordings: str
+        self, study: str, data: str, seeds: int | None, quick: bool, recordings: str, digest: str
     ) -> StudyOptions:
         """Return the options of a study that goes on, with more seeds perhaps.
 
         Parameters
         ----------
-        study, data, seeds, quick, recordings
+        study, data, seeds, quick, recordings, digest
             As for `begin`; seeds that are left out stay as they are.
 
         Raises
@@ -161,6 +166,11 @@ class StudyFolder:
             raise ValueError(
                 f"{self.name}: was begun with other recordings of {data} ({was.recordings}; now "
                 f"{recordings}); put the data back, or choose another folder"
+            )
+        if digest != was.digest != "":
+            raise ValueError(
+                f"{self.name}: was begun with other spikes or labels of {data}, though as many; "
+                "put the data back, or choose another folder"
             )
         if seeds is not None and seeds < was.seeds:
             raise ValueError(
@@ -212,6 +222,25 @@ class StudyFolder:
                 f"{path}: {reason(error)}; put the file back as it was, or start anew in another "
                 "folder"
             ) from error
+
+
+def digest_of(parts: Any) -> str:
+    """Return a digest of all labels of a data set, and of some recordings of each part.
+
+    Parameters
+    ----------
+    parts : Parts
+        ``train``, ``validation`` and ``test``. Recordings are evenly spaced: to read all of a
+        large set takes long, and one that was made anew differs in all of them.
+    """
+    digest = hashlib.sha256()
+    for part in (parts.train, parts.validation, parts.test):
+        digest.update(part.labels.tobytes())
+        some = np.unique(np.linspace(0, len(part) - 1, _LOOKED_AT).astype(int))
+        for spikes in part[some].batches(_LOOKED_AT):
+            for array in (spikes.times, spikes.units, spikes.offsets):
+                digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
