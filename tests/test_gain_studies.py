@@ -81,6 +81,7 @@ def test_curves_are_compared_after_every_epoch():
     assert said[-1].startswith("differs: because after the last epoch synaptic delays (no diff")
     said = find("curves").verdict(curves_table(none=none[:1], axonal=better[:1]))
     assert said[-1] == "differs: because one seed has no interval"
+    assert said[2].endswith("after the last 10.0 points, one seed")  # no count of epochs
 
 
 def test_curves_are_drawn_with_bands():

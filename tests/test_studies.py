@@ -15,6 +15,7 @@ from evsim.commands.train import run_training
 from evsim.files import FileError
 from evsim.gradients import studies
 from evsim.gradients.studies import Study, Tools, Work, papers
+from evsim.gradients.studies.exported import network_of
 from evsim.gradients.studies.points import PointsFile
 from evsim.gradients.studies.statistics import comparison, difference, spread, wilson
 from evsim.gradients.studies.study_folder import StudyFolder
@@ -352,6 +353,14 @@ def test_a_run_folder_that_lost_a_file_is_told_what_to_do_with(tmp_path):
     )
     error = compute(Trains(), work).error
     assert "remove this folder" in error and error.count("\n") == 0
+
+
+def test_a_network_that_is_damaged_is_told_with_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="is gone; take the line"):
+        network_of(tmp_path)
+    (tmp_path / "network.h5").write_bytes(b"none")
+    with pytest.raises(FileError, match="network.h5: .*; remove its folder and take the line"):
+        network_of(tmp_path)
 
 
 def test_a_run_folder_has_a_name_for_every_system(tmp_path):

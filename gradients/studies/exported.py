@@ -12,6 +12,7 @@ import torch
 
 from evsim import Network, Simulator
 from evsim.arrays import FloatArray
+from evsim.files import FileError
 
 from ..training.trainer import used
 from .interface import Measured
@@ -26,12 +27,18 @@ def network_of(folder: Path, name: str = "network.h5") -> Network:
     Raises
     ------
     ValueError
-        If it is gone.
+        If it is gone, or damaged; says what to do.
     """
     path = folder / name
     if not path.exists():
         raise ValueError(f"{path} is gone; take the line of that point out of points.jsonl, too")
-    return Network.load(path)
+    try:
+        return Network.load(path)
+    except FileError as error:
+        raise FileError(
+            f"{error}; remove its folder and take the line of that point out of points.jsonl, and "
+            "it is trained anew"
+        ) from error
 
 
 def decided(net: Network, test: Any, until: float | None = None) -> Measured:

@@ -83,12 +83,17 @@ class Curves(Study):
             if row is not none:
                 worth = list(map(difference, _by_epoch(row), _by_epoch(none)))
                 said[row["delays"]] = found = [comparison(one) for one in worth]
-                lines.append(
+                line = (
                     f"{row['delays']} beside none at equal epochs: after the first "
                     f"{in_points(worth[0])} points, after the last {in_points(worth[-1])} points, "
-                    f"{found[-1]}; better after {found.count('better')} of {len(found)} epochs, "
-                    f"worse after {found.count('worse')}"
+                    f"{found[-1]}"
                 )
+                if row["seeds"] > 1:  # of one seed no epoch says anything
+                    line += (
+                        f"; better after {found.count('better')} of {len(found)} epochs, "
+                        f"worse after {found.count('worse')}"
+                    )
+                lines.append(line)
         if none["seeds"] == 1:
             return [*lines, "differs: because one seed has no interval"]
         lacking = [kind for kind, found in said.items() if found[-1] != "better"]
