@@ -40,7 +40,7 @@ def listed() -> str:
         rows.append((one.name, minutes, f"{one.paper}: {one.title}"))
     wide = max(len(name) for name, *_ in rows)
     lines = [f"{name:{wide}}  {minutes:>7}  {what}" for name, minutes, what in rows]
-    return "\n".join([*lines, "", *(f"{k}: {paper}" for k, paper in PAPERS.items()), _MINUTES])
+    return "\n".join([*lines, "", *(f"{k}: {paper}" for k, paper in PAPERS.items()), "", _MINUTES])
 
 
 def run_study_on(study: Study, data: str, folder: str, quiet: bool = False, **asked: Any) -> None:
