@@ -270,12 +270,14 @@ def duration(seconds: float) -> str:
 
 
 def _need_extras(dask: str | None) -> None:
+    try:
+        import matplotlib  # noqa: F401
+        import scipy.special  # noqa: F401
+    except ModuleNotFoundError as error:
+        lacking = (error.name or "").partition(".")[0]
+        raise ModuleNotFoundError(
+            f"studies need {lacking}; install it with: pip install evsim[study]"
+        ) from error
     styled()
     if dask is not None:
         need_dask()
-    try:
-        import scipy.special  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "studies need scipy; install it with: pip install evsim[study]"
-        ) from error
