@@ -135,6 +135,7 @@ def pruning_table(longest, seeds=3):
         rows.append({
             **point, "seeds": seeds, "accuracy_of_seeds": of[:seeds], "accuracy": of[0],
             "n_delays": 64.0, "n_removed": 6.0, "moved": 0.1 * point["share"],
+            "moved_of_seeds": [0.1 * point["share"]] * seeds,
         })  # fmt: skip
     return Table(rows)
 
@@ -163,12 +164,14 @@ def test_arrivals_that_moved_as_far_are_compared():
     for row in table.rows:
         # at random arrivals move half as far, and lose a point for each ms
         if row["order"] in (pruning.RANDOM, pruning.ALL):
-            row["moved"] = 0.05 * row["share"]
-            row["accuracy_of_seeds"] = [0.8 - 10 * row["moved"]] * 3
+            # ... of seeds whose delays are shorter or longer
+            row["moved_of_seeds"] = [f * 0.05 * row["share"] for f in (1, 0.6, 1.4)]
+            row["accuracy_of_seeds"] = [0.8 - 10 * moved for moved in row["moved_of_seeds"]]
         elif row["order"] == "none":
             row["accuracy_of_seeds"] = [0.8] * 3
         elif row["order"] == pruning.LONGEST:
-            row["moved"] = 0.02
+            row["moved_of_seeds"] = [0.02, 0.012, 0.024]
+            row["accuracy_of_seeds"] = [0.6, 0.68, 0.56]
     told = pruning._as_far(table, "axonal", pruning.LONGEST)
     assert "until arrivals have moved as far: 0.0 (" in told and told.endswith("difference seen")
 

@@ -49,6 +49,7 @@ class Pruning(Study):
     title = "whether the longest delays matter most"
     minutes = 10
     measured = False
+    of_seeds = ("draws", "moved")
 
     def points(self, quick: bool) -> list[Point]:
         """Return the network, then what is taken away, how much of it, and in which order."""
@@ -264,18 +265,19 @@ def _over_shares(table: Table, delays: str, what: str, order: str) -> list[float
 def _as_far(table: Table, delays: str, order: str) -> str:
     """Tell what an order costs beside so many delays at random that arrivals move as far.
 
-    Accuracies at random are taken between two shares on a straight line.
+    Of each seed, accuracies at random are taken between two shares on a straight line.
     """
     rows = _curve(table, delays, DELAY, order)
     drawn = [
         table.row(delays=delays, order="none"), *_curve(table, delays, DELAY, RANDOM),
         *_curve(table, delays, DELAY, ALL),
     ]  # fmt: skip
-    far, known = [row["moved"] for row in rows], [row["moved"] for row in drawn]
-    beside = [
-        float(np.interp(far, known, accuracies).mean())
-        for accuracies in zip(*(row["accuracy_of_seeds"] for row in drawn), strict=True)
-    ]
+    beside = []
+    for k in range(table.rows[0]["seeds"]):
+        far = [row["moved_of_seeds"][k] for row in rows]
+        # Of few delays that are drawn, more may happen to move less.
+        known = sorted((row["moved_of_seeds"][k], row["accuracy_of_seeds"][k]) for row in drawn)
+        beside.append(float(np.interp(far, *zip(*known, strict=True)).mean()))
     found = difference(_over_shares(table, delays, DELAY, order), beside)
     return (
         f"{delays}, {DELAY}, mean over shares: {order} beside {RANDOM} until arrivals have moved "
