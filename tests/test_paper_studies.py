@@ -48,12 +48,14 @@ def test_every_point_has_its_control_and_what_it_needs(name, quick):
 def row(weights, delays, how, accuracy, mbit, **more):
     usual = {"seeds": 3, "accuracy_deviation": 0.01, "delay_fraction": 0.5, "compared": "worse"}
     own = {"weights": weights, "delays": delays, "how": how, "accuracy": accuracy, "mbit": mbit}
+    own["accuracy_of_seeds"] = [accuracy, accuracy + 0.01, accuracy - 0.01]
     return {**usual, **own, "difference": -0.1, "longest_delay": 0.3, **more}
 
 
 def bits_table(cheap):
     return Table([
-        row(32, "full", "trained", 0.95, 0.166), row(32, "full", "random", 0.99, 0.166),
+        row(32, "full", "trained", 0.95, 0.166, accuracy_of_seeds=[0.94, 0.96, 0.95]),
+        row(32, "full", "random", 0.99, 0.166),
         row(8, "full", "trained", 0.94, 0.043), row(8, 3, "trained", 0.949, 0.041),
         row(8, 3, "rounded", 0.93, 0.041), row(1.58, 3, "trained", cheap, 0.0083),
         row(32, 6, "rounded", 0.96, 0.164),
@@ -75,8 +77,28 @@ def test_the_cheapest_within_a_standard_error_and_the_best():
     )
 
 
+def test_few_bits_that_are_worse_seed_by_seed_are_not_as_published():
+    table = bits_table(0.9443)  # within 0.01 / sqrt(3), but in every seed as much below
+    cheap, _ = bits_drawn.chosen(table)
+    assert cheap["weights"] == 1.58
+    cheap["accuracy_of_seeds"] = [0.934, 0.955, 0.944]
+    said = find("bits").verdict(table)
+    # 0.6, 0.5 and 0.6 points less: t(0.975, 2) / sqrt(3) = 2.48414
+    assert "-0.6 (-0.7 to -0.4) points, worse" in said[-4]
+    assert said[-1].startswith("differs: because 20.0 times") and "seed by seed" in said[-1]
+
+
+def test_published_figures_stand_beside_a_point():
+    study = find("bits")
+    told = {study.published(p): p["how"] for p in study.points(False) if study.published(p)}
+    assert [one[:4] for one in told] == ["abou", "94.0"] and set(told.values()) == {"rounded"}
+
+
 def test_one_seed_says_nothing():
-    table = Table([{**r, "seeds": 1, "compared": "one seed"} for r in bits_table(0.95).rows])
+    table = Table([
+        {**r, "seeds": 1, "compared": "one seed", "accuracy_of_seeds": r["accuracy_of_seeds"][:1]}
+        for r in bits_table(0.95).rows
+    ])  # fmt: skip
     assert find("bits").verdict(table)[-1] == "differs: because one seed has no interval"
 
 
