@@ -10,7 +10,7 @@ import numpy as np
 from evsim.bits import FULL
 from evsim.plots.style import BLUE, CYCLE, DARK, GREY, ORANGE
 
-from .drawing import draw_intervals
+from .drawing import draw_intervals, plain_logarithms
 from .exported import BINS
 from .tables import Row, Table
 
@@ -110,11 +110,7 @@ def _front(axes: Axes, table: Table) -> None:
     axes.plot([r["mbit"] for r in random], [r["accuracy"] for r in random], "x", color=BLUE,
               label="random delays")  # fmt: skip
     axes.set_xscale("log")
-    axes.minorticks_off()
-    low, high = axes.get_xlim()
-    ticks = [m * 10.0**k for k in range(-6, 6) for m in (1, 2, 5)]
-    ticks = [tick for tick in ticks if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    plain_logarithms(axes.xaxis)
     axes.set_xlabel("Mbit")
     axes.legend(loc="lower right", fontsize="small")
 

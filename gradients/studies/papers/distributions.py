@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evsim.plots.style import BLUE, GREEN, GREY, ORANGE
-from evsim.train_options import TrainSettings
 
+from ..axons import longest_delay
 from ..drawing import draw_intervals
 from ..exported import BINS, histogram
 from ..interface import Measured, Point, Study, Work
@@ -80,7 +80,7 @@ class Distributions(Study):
             network_after(folder, epoch).projections[point["layer"]]
             for epoch in (0, point["epoch"])
         )
-        longest = TrainSettings(work.data).longest_delay(duration)
+        longest = longest_delay(work)
         if "dt" in settings:
             longest = min(_LONG * settings["dt"], duration)
         return {**found, **of_weights(now), **of_delays(first, now, longest)}
