@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_files import two_classes
 
 import evsim
 from evsim.commands.parts import open_parts
@@ -296,6 +297,18 @@ def test_trainings_are_run_folders_that_go_on(tmp_path, monkeypatch):
     run_training(str(data), str(tmp_path / "alone"), quiet=True, hidden=8, batch=16, epochs=2)
     nets = [tmp_path / "whole" / "runs" / "hidden=8,seed=0", tmp_path / "alone"]
     assert evsim.Network.load(nets[0] / "network.h5") == evsim.Network.load(nets[1] / "network.h5")
+
+
+def test_what_is_random_after_a_training_does_not_depend_on_folders_beside_it(tmp_path):
+    data, asked = two_classes(tmp_path, 40, 12), {"hidden": 4, "epochs": 1, "quiet": True}
+    states = []
+    for name in ("alone", "beside"):
+        (tmp_path / name).mkdir()
+        if name == "beside":
+            run_training(str(data), str(tmp_path / name / "full"), **asked)
+        run_training(str(data), str(tmp_path / name / "few"), weight_bits=2, **asked)
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
 
 
 def test_a_study_does_not_go_on_with_other_recordings(tiny, tmp_path):

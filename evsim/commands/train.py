@@ -167,7 +167,9 @@ def _train(
     trainer.run()
     tested = trainer.score(parts.test)
     if is_first():
-        full = full_precision(run, settings, parts, trainer.model)
+        # What nobody reads isn't looked for: a study has hundreds of folders beside this one, and
+        # others are at work there.
+        full = None if quiet else full_precision(run, settings, parts, trainer.model)
         for line in report_lines(trainer, tested, run, parts, full, settings.dt):
             say(line)
     return tested, trainer
