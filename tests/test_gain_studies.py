@@ -93,6 +93,7 @@ def test_curves_are_drawn_with_bands():
     # 0.6 -+ 12.7062 * 0.1 after the first epoch, nothing after the second
     heights = tested.collections[0].get_paths()[0].vertices[:, 1]
     assert heights.max() == pytest.approx(0.6 + 1.27062, abs=1e-5)
+    assert tested.get_ylim() == figure.axes[0].get_ylim() == (-0.02, 1.02)
     figure.canvas.draw()
 
 

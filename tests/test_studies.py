@@ -16,12 +16,14 @@ from evsim.commands.train import run_training
 from evsim.files import FileError
 from evsim.gradients import studies
 from evsim.gradients.studies import Study, Tools, Work, papers
+from evsim.gradients.studies.drawing import draw_intervals
 from evsim.gradients.studies.exported import network_of
 from evsim.gradients.studies.points import PointsFile
 from evsim.gradients.studies.statistics import comparison, difference, spread, wilson
 from evsim.gradients.studies.study_folder import StudyFolder
 from evsim.gradients.studies.tables import cell, table_of, value
 from evsim.gradients.studies.workers import compute
+from evsim.plots.style import new_figure
 
 SMALL = Path(__file__).parent / "small_studies"
 
@@ -172,6 +174,15 @@ def test_points_that_make_no_table_are_refused(points, needed, told, tmp_path):
 def test_what_was_not_measured_stays_empty(tmp_path):
     table = run(Odd({"a_text": "x", "none": None, "many": [1, 2]}), tmp_path / "out", seeds=2)
     assert table.rows == [{"a": 1, "seeds": 2, "a_text": "x", "many": [1, 2]}]
+
+
+def test_bars_of_accuracies_end_where_these_do():
+    row = {"accuracy": 0.9, "accuracy_low": -0.3, "accuracy_high": 2.1}
+    axes = new_figure(4, 3, "").subplots()
+    draw_intervals(axes, [0], [row])
+    draw_intervals(axes, [0], [{"spikes": 0.9, "spikes_low": -0.3, "spikes_high": 2.1}], "spikes")
+    ends = [one.lines[2][0].get_segments()[0][:, 1].tolist() for one in axes.containers]
+    assert ends == [pytest.approx([0.0, 1.0]), pytest.approx([-0.3, 2.1])]
 
 
 # --- what is random

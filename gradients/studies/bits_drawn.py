@@ -68,7 +68,9 @@ def _map(axes: Axes, table: Table, measure: str, label: str, factor: float, scal
     delays: list[int | str] = [*bits_of_delays(table), "full"]
     grid = [[factor * _best_known(table, w, d)[measure] for d in delays] for w in weights]
     image = axes.imshow(grid, origin="lower", aspect="auto", cmap="viridis", alpha=0.8, norm=scale)
-    axes.figure.colorbar(image, ax=axes, label=label, orientation="horizontal")
+    bar = axes.figure.colorbar(image, ax=axes, label=label, orientation="horizontal")
+    if scale == "log":
+        plain_logarithms(bar.ax.xaxis)
     between = np.geomspace if scale == "log" else np.linspace
     levels = between(np.min(grid), np.max(grid), 8)[1:-1]
     if np.ptp(grid) > 0:
@@ -105,7 +107,8 @@ def _front(axes: Axes, table: Table) -> None:
     rows = [row for row in table.rows if row["how"] != "random"]
     axes.plot([r["mbit"] for r in rows], [r["accuracy"] for r in rows], ".", color=GREY)
     best = front(table)
-    axes.plot([r["mbit"] for r in best], [r["accuracy"] for r in best], "o-", color=ORANGE)
+    axes.plot([r["mbit"] for r in best], [r["accuracy"] for r in best], "o-", color=ORANGE,
+              label="front")  # fmt: skip
     random = table.where(how="random")
     axes.plot([r["mbit"] for r in random], [r["accuracy"] for r in random], "x", color=BLUE,
               label="random delays")  # fmt: skip

@@ -32,7 +32,7 @@ def interval_of(row: Row, measure: str = "accuracy") -> tuple[float, float] | No
 def draw_intervals(
     axes: Axes, x: Sequence[float], rows: Sequence[Row], measure: str = "accuracy", **look: Any
 ) -> None:
-    """Draw rows as dots at some places, with their intervals as bars.
+    """Draw rows as dots at some places, with their intervals as bars, of accuracies from 0 to 1.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ def draw_intervals(
     kept = [(at, row) for at, row in zip(x, rows, strict=True) if row.get(measure) is not None]
     y = [row[measure] for _, row in kept]
     ends = [interval_of(row, measure) or (row[measure], row[measure]) for _, row in kept]
+    if measure == "accuracy":  # with two seeds bars may be ten times as long as there is room
+        ends = [(max(0.0, low), min(1.0, high)) for low, high in ends]
     bars = [[max(0.0, v - low) for v, (low, _) in zip(y, ends, strict=True)],
             [max(0.0, high - v) for v, (_, high) in zip(y, ends, strict=True)]]  # fmt: skip
     axes.errorbar([at for at, _ in kept], y, bars, **{"fmt": "o", "capsize": 3, **look})

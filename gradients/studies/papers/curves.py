@@ -74,6 +74,8 @@ class Curves(Study):
                 )  # fmt: skip
             axes.set_ylabel(label)
             axes.xaxis.get_major_locator().set_params(integer=True)
+        low, high = axes.get_ylim()  # with two seeds bands are far beyond what can be
+        axes.set_ylim(max(-0.02, low), min(1.02, high))  # of both
         axes.legend(loc="lower right")
 
     def verdict(self, table: Table) -> list[str]:
