@@ -64,6 +64,8 @@ def test_only_an_interval_without_zero_makes_a_statement():
     assert comparison(difference([0.6, 0.4, 0.8], control)) == "no difference seen"
     assert comparison(difference(control, control)) == "no difference seen"
     assert comparison(difference([0.9], [0.1])) == "one seed"
+    rounded = [0.1 + 0.2, 0.1 + 0.2]  # 0.30000000000000004
+    assert comparison(difference(rounded, [0.3, 0.3])) == "no difference seen"
 
 
 # --- the table

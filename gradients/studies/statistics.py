@@ -8,6 +8,7 @@ from statistics import NormalDist, mean, stdev
 from typing import Any, NamedTuple
 
 LEVEL = 0.95  # of all intervals
+_ROUNDING = 1e-12  # of a number; seed by seed the same, it would look like a sure difference
 
 
 class Spread(NamedTuple):
@@ -126,9 +127,10 @@ def difference(values: Sequence[float], control: Sequence[float]) -> Spread:
     Parameters
     ----------
     values, control : sequence of float
-        Of the same seeds, in the same order.
+        Of the same seeds, in the same order. Those that differ by rounding alone are equal.
     """
-    return spread([one - other for one, other in zip(values, control, strict=True)])
+    pairs = zip(values, control, strict=True)
+    return spread([0.0 if math.isclose(a, b, rel_tol=_ROUNDING) else a - b for a, b in pairs])
 
 
 def comparison(found: Spread, more_is_better: bool = True) -> str:

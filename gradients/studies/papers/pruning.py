@@ -277,7 +277,8 @@ def _as_far(table: Table, delays: str, order: str) -> str:
         far = [row["moved_of_seeds"][k] for row in rows]
         # Of few delays that are drawn, more may happen to move less.
         known = sorted((row["moved_of_seeds"][k], row["accuracy_of_seeds"][k]) for row in drawn)
-        beside.append(float(np.interp(far, *zip(*known, strict=True)).mean()))
+        moves, accuracies = ([one[i] for one in known] for i in (0, 1))
+        beside.append(mean(np.interp(far, moves, accuracies).tolist()))
     found = difference(_over_shares(table, delays, DELAY, order), beside)
     return (
         f"{delays}, {DELAY}, mean over shares: {order} beside {RANDOM} until arrivals have moved "
