@@ -286,6 +286,14 @@ def test_differences_are_paired_by_seed():
     assert any(line.startswith("no rows: first spikes by the rule") for line in said)
 
 
+def test_layers_are_compared_at_equal_numbers_too():
+    study = find("depth")
+    said = study.verdict(crafted(study, {(4, depth.KERNEL, depth.EQUAL): UP}))
+    four = f"4 layers, kernel, {depth.EQUAL} beside "
+    for other in ("2 layers, kernel", "4 layers, dense loop"):
+        assert f"{four}{other}, {depth.EQUAL}: 10.0 (10.0 to 10.0) points, better" in said
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_figures_are_of_the_table_alone(name):
     study, figure = find(name), Figure()
