@@ -63,11 +63,9 @@ class Depth(Study):
             units = width(units, train.size, len(train.class_names), n, loop)
         method, dt = LOOPS[loop], step_of(train.duration)
         asked = {
-            **common(method, work.quick), **(_QUICK if work.quick else _FULL),
-            "hidden": (units,) * n, "dt": dt, "learn_delays": point["network"] != RANDOM,
+            **common(method, work.quick, dt), **(_QUICK if work.quick else _FULL),
+            "hidden": (units,) * n, "learn_delays": point["network"] != RANDOM,
         }  # fmt: skip
-        if "delay_lr" in asked:  # it is of steps of another length
-            asked["delay_lr"] *= dt / common(method, work.quick)["dt"]
         trained = work.train(**asked)
         parameters = dict(trained.trainer.model.named_parameters())
         loops = [p.numel() for name, p in parameters.items() if ".recurrent_" in name]

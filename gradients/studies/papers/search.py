@@ -19,6 +19,7 @@ from ..grid_networks import on_grid, sizes_of
 from ..interface import Change, Measured, Point, Study, Trained, Work
 from ..statistics import comparison, difference, in_points, spread_of
 from ..tables import Row, Table
+from ..trained_networks import step_of
 from ..trials import Range, Record, Settings, best_of, need_optuna, one_more
 
 if TYPE_CHECKING:
@@ -54,7 +55,6 @@ _REPORTED = {
 }
 _TRIALS, _QUICK_TRIALS = 14, 4
 _FIRST, _QUICK_FIRST = 5, 2  # trials that Optuna draws at random, too
-_DT = 5e-3  # digits are half as long as recordings of SHD [s]
 _VALIDATION = 0.2  # as published, where the data have no part for it
 _ANEW = 1000  # is added to a seed: the best settings get other first weights
 
@@ -182,19 +182,20 @@ def _record(settings: Settings, work: Work) -> Record:
 
 
 def _train(settings: Settings, work: Work, seed: int) -> Trained:
-    sizes = sizes_of(work.quick)
+    sizes, parts = sizes_of(work.quick), work.parts()
+    dt = step_of(parts.train.duration)
     return work.train(
-        _changed(settings, work.parts(), sizes["hidden"]), seed=seed, method="conv-delrec",
-        dt=_DT, validation=_VALIDATION, lr=settings["lr"], delay_lr=settings["delay_lr"] * _DT,
+        _changed(settings, parts, sizes["hidden"], dt), seed=seed, method="conv-delrec",
+        dt=dt, validation=_VALIDATION, lr=settings["lr"], delay_lr=settings["delay_lr"] * dt,
         **sizes,
     )  # fmt: skip
 
 
-def _changed(settings: Settings, parts: Any, hidden: tuple[int, int]) -> Change:
+def _changed(settings: Settings, parts: Any, hidden: tuple[int, int], dt: float) -> Change:
     """Return what gives a network settings that are no options of ``evsim train``."""
 
     def change(model: Any, options: Any, method: Any) -> tuple[Any, Any, Any]:
-        made, recipe = on_grid("conv-delrec", parts, hidden, _DT, tau=settings["tau"])
+        made, recipe = on_grid("conv-delrec", parts, hidden, dt, tau=settings["tau"])
         layers: list[Any] = list(spiking_layers(made))
         for layer in layers:
             layer.dropout = settings["dropout"]
