@@ -211,12 +211,13 @@ def search_table(own, seeds=3):
     return Table(rows)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_trials_and_what_is_tested_are_drawn(seeds):
     figure = new_figure(8, 5, "")
     find("search").figure(figure, search_table([0.7] * seeds, seeds))
     left, right = figure.axes
     assert [len(line.get_xdata()) for line in left.lines[:1]] == [2]
+    assert -0.05 < left.get_ylim()[0] < 0.6 < left.get_ylim()[1] < 1.05
     assert [text.get_text() for text in left.get_legend().get_texts()] == list(search.SEARCHES)
     assert len(right.get_xticklabels()) == 4
 
@@ -356,6 +357,15 @@ def spikes_table(punished, deleted, seeds=3):
             rows.append({"network": network, "strength": strength, "spikes": kind, "seeds": seeds,
                          "accuracy_of_seeds": values, "sent": sent})  # fmt: skip
     return Table(rows)
+
+
+def test_all_spikes_are_in_the_picture():
+    figure, table = new_figure(8, 5, ""), spikes_table([0.7], [0.5], 1)
+    for row in table.rows:
+        row |= {"accuracy": row["accuracy_of_seeds"][0], "sent": row["sent"] + 3000}
+    find("spikes").figure(figure, table)
+    assert [axes.get_xlim()[0] for axes in figure.axes] == [0, 0]
+    assert all(axes.get_xlim()[1] > 3450 for axes in figure.axes), "of 3,400"
 
 
 def test_a_penalty_must_cost_nothing_where_deleting_does():

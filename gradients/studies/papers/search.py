@@ -6,8 +6,6 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evsim.merit import merit
 from evsim.plots.style import BLUE, CYCLE
 
@@ -17,7 +15,7 @@ from ...training.trainer import Diverged
 from ..drawing import draw_intervals
 from ..grid_networks import on_grid, sizes_of
 from ..interface import Change, Measured, Point, Study, Trained, Work
-from ..statistics import comparison, difference, in_points, spread_of
+from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
 from ..trained_networks import step_of
 from ..trials import Range, Record, Settings, best_of, need_optuna, one_more
@@ -119,6 +117,8 @@ class Search(Study):
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
         for search, color in zip(SEARCHES, CYCLE, strict=False):
             _draw_trials(left, [r for r in table.where(settings=search) if _is_trial(r)], color)
+        low, high = left.get_ylim()
+        left.set_ylim(max(low, -0.03), min(high, 1.03))  # intervals of two seeds are far wider
         left.set_xlabel("trial")
         left.set_ylabel("validation accuracy; line: best so far")
         left.legend()
@@ -224,16 +224,9 @@ def _is_trial(row: Row) -> bool:
 def _draw_trials(axes: Axes, rows: list[Row], color: str) -> None:
     """Draw the validation of a search's trials, means over seeds, and of the best so far."""
     at = [row["trial"] for row in rows]
-    means = [row["validation"] for row in rows]
-    ends = [
-        spread_of(row["validation"], row["validation_deviation"] or 0.0, row["seeds"])
-        for row in rows
-    ]
-    bars = np.nan_to_num([one.high - one.mean for one in ends])
     shift = 0.12 if color == CYCLE[0] else -0.12
-    axes.errorbar(
-        np.add(at, shift), means, bars, fmt="o", capsize=3, color=color, label=rows[0]["settings"]
-    )
+    places = [k + shift for k in at]
+    draw_intervals(axes, places, rows, "validation", color=color, label=rows[0]["settings"])
     axes.set_xticks(at)
     axes.step(at, [row["best_validation"] for row in rows], where="mid", color=color)
 

@@ -99,7 +99,8 @@ class SpikesOfNetworks(Study):
                 )
             axes.set_title(network)
             axes.set_xlabel("hidden spikes of a recording")
-            axes.set_xlim(left=0)
+            most = max(row["sent"] for row in table.where(network=network))
+            axes.set_xlim(0, 1.05 * most or 1.0)
         several[1].set_ylabel("")
         several[0].legend(fontsize="small", loc="lower left")
 
