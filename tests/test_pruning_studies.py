@@ -351,7 +351,10 @@ def test_other_kinds_must_beat_axonal_delays_at_equal_size():
     line = "equal numbers: synaptic, learnt beside axonal ones: "
     assert f"{line}10.0 (7.5 to 12.5) points, better" in said
     assert said[-1].startswith("as published") and "4 of 4 comparisons" in said[-1]
-    assert len(drawn(study, table).axes) == 6
+    figure = drawn(study, table)
+    assert len(figure.axes) == 6
+    named = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert named == ["no delays", "random delays", "learnt delays"]
     said = study.verdict(kinds_table([0.90, 0.92, 0.88], better=(kinds.SYNAPTIC,)))
     assert said[-1].endswith("2 of 4 comparisons at equal size, synaptic at equal numbers, "
                              "synaptic at equal bits")  # fmt: skip

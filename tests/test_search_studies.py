@@ -36,12 +36,39 @@ def test_every_point_has_its_control_and_what_it_needs(name, quick):
 SHORT = {"hidden": (8, 8), "epochs": 2, "recordings": 60, "batch": 32}
 
 
-def small(study, folder, duration=0.1, **more):
+def small(study, folder, duration=0.1, n=60, **more):
     data = folder / "spikes.h5"
-    data = data if data.exists() else two_classes(folder, 60, 30, duration)
+    data = data if data.exists() else two_classes(folder, n, 30, duration)
     run_study_on(study, str(data), str(folder / "out"), quick=True, quiet=True, jobs=1, **more)
     assert (folder / "out" / "figure.png").stat().st_size > 10_000
     return table_of((folder / "out" / "table.csv").read_text())
+
+
+class OfRecordings:
+    """A point's work with recordings of a duration; what is to be trained is kept."""
+
+    quick, seed = True, 0
+
+    def __init__(self, folder, duration):
+        self.data, self.asked = str(two_classes(folder, duration=duration)), {}
+
+    def parts(self, recordings=None):
+        return open_parts(self.data, recordings=recordings)
+
+    def train(self, *_, **asked):
+        self.asked = asked
+
+
+def test_short_recordings_have_shorter_steps(tmp_path):
+    work = OfRecordings(tmp_path, 0.01)  # two steps of 5 ms, too few for three layers
+    search._train(search._TOLD[search.PUBLISHED], work, 0)
+    grids = [
+        work.asked, spikes._settings(spikes._point("delrec", 0.0), work),
+        permuted._settings(permuted._point("kernel", permuted.ALL, permuted.START), work),
+    ]  # fmt: skip
+    assert [asked["dt"] for asked in grids] == [0.01 / 20] * 3
+    steps = [grids[k]["delay_lr"] / grids[k]["dt"] for k in (0, 2)]
+    assert steps == pytest.approx([search._TOLD[search.PUBLISHED]["delay_lr"], 5e-2])
 
 
 # --- search
@@ -145,7 +172,7 @@ def test_settings_reach_the_network(tmp_path):
     _, recipe = grid_networks.on_grid("conv-delrec", parts, (5, 6), 5e-3)
     settings = {"tau": 2.0, "dropout": 0.1, "recurrent_dropout": 0.3, "sigma": 8.0,
                 "sigma_decay": 0.9}  # fmt: skip
-    change = search._changed(settings, parts, (5, 6))
+    change = search._changed(settings, parts, (5, 6), 5e-3)
     model, _, method = change(None, None, valued_method(recipe))
     first, second, readout = model
     assert first.dropout == second.dropout == 0.1
@@ -184,12 +211,13 @@ def search_table(own, seeds=3):
     return Table(rows)
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("seeds", [1, 2, 3])
 def test_trials_and_what_is_tested_are_drawn(seeds):
     figure = new_figure(8, 5, "")
     find("search").figure(figure, search_table([0.7] * seeds, seeds))
     left, right = figure.axes
     assert [len(line.get_xdata()) for line in left.lines[:1]] == [2]
+    assert -0.05 < left.get_ylim()[0] < 0.6 < left.get_ylim()[1] < 1.05
     assert [text.get_text() for text in left.get_legend().get_texts()] == list(search.SEARCHES)
     assert len(right.get_xticklabels()) == 4
 
@@ -197,6 +225,8 @@ def test_trials_and_what_is_tested_are_drawn(seeds):
 def test_a_search_must_beat_draws():
     said = find("search").verdict(search_table([0.74, 0.75, 0.76]))
     assert "optuna's best beside at random: 5.0 (2.5 to 7.5) points, better" in said
+    told = "of the validation 60.0%, 60.0% are right, trial by trial; means over seeds"
+    assert [f"{search}: {told}" in said for search in ("optuna", "at random")] == [True, True]
     assert said[-1].startswith("as published")
     said = find("search").verdict(search_table([0.60, 0.75, 0.76]))
     assert said[-1].startswith("differs: because beside as many draws: no difference seen")
@@ -223,6 +253,22 @@ def test_spikes_of_a_small_file(tmp_path):
         assert deleted["sent"] == pytest.approx(punished["sent"], rel=0.03)
         assert deleted["control_accuracy"] == punished["accuracy"]
     assert deleted["sent"] == punished["sent"], "without a loop to the spike"
+
+
+class FewestSpikes(FewSpikes):
+    figure = Study.figure
+
+    def points(self, quick):
+        return [p for p in super().points(quick) if p["network"] == "exact"]
+
+    def verdict(self, table):
+        return ["as published"]
+
+
+def test_spikes_are_deleted_in_the_recordings_that_were_tested(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid_networks, "_QUICK", {**SHORT, "recordings": 8})  # of 12 to test with
+    table = small(FewestSpikes(), tmp_path)
+    assert [row["n"] for row in table.rows] == [8, 8, 8]
 
 
 def test_a_penalty_on_the_grid_by_hand():
@@ -315,6 +361,15 @@ def spikes_table(punished, deleted, seeds=3):
     return Table(rows)
 
 
+def test_all_spikes_are_in_the_picture():
+    figure, table = new_figure(8, 5, ""), spikes_table([0.7], [0.5], 1)
+    for row in table.rows:
+        row |= {"accuracy": row["accuracy_of_seeds"][0], "sent": row["sent"] + 3000}
+    find("spikes").figure(figure, table)
+    assert [axes.get_xlim()[0] for axes in figure.axes] == [0, 0]
+    assert all(axes.get_xlim()[1] > 3450 for axes in figure.axes), "of 3,400"
+
+
 def test_a_penalty_must_cost_nothing_where_deleting_does():
     said = find("spikes").verdict(spikes_table([0.7, 0.71, 0.69], [0.5, 0.51, 0.52]))
     assert said[-1].startswith("as published") and "75% of delrec, 75% of exact" in said[-1]
@@ -349,8 +404,9 @@ class FewOrders(permuted.Permuted):
 
 
 def test_orders_of_a_small_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(grid_networks, "_QUICK", SHORT)
-    table = small(FewOrders(), tmp_path, 0.2)
+    monkeypatch.setattr(grid_networks, "_QUICK", {**SHORT, "recordings": 50})
+    table = small(FewOrders(), tmp_path, 0.2, 300)
+    assert {row["n"] for row in table.rows} == {50}, "of 60, all of them the same"
     own = table.row(loop="matrix", when="from the start", order="kept")
     matrix = table.row(loop="matrix", when="afterwards")
     kernel = table.row(loop="kernel", when="afterwards")
@@ -405,7 +461,7 @@ def test_orders_are_drawn():
 def test_an_order_must_be_worth_something_from_the_start():
     said = find("permuted").verdict(permuted_table([0.66, 0.65, 0.64]))
     assert said[0] == (
-        "kernel, all inputs, from the start: the order that was beside 1 permutations: "
+        "kernel, all inputs, from the start: the order that was beside 1 permutation: "
         "5.0 (2.5 to 7.5) points, better"
     )
     assert said[-1].startswith("as published") and "differ by 1.0e-15 at most" in said[-2]

@@ -9,8 +9,10 @@ import torch
 from matplotlib.figure import Figure
 from small_files import two_classes
 
-from evsim import Dense, Network, Population, Spikes
+from evsim import Dense, Network, Population, Spikes, save_spikes
+from evsim.commands.parts import open_parts
 from evsim.commands.study import run_study_on
+from evsim.commands.train_methods import fitted, with_defaults
 from evsim.gradients import CubaLIF, FirstSpikeCrossEntropy
 from evsim.gradients.methods.by_values import valued
 from evsim.gradients.studies import find
@@ -18,6 +20,7 @@ from evsim.gradients.studies.equal_size import kept, kept_by_delrec
 from evsim.gradients.studies.first_spiking import FirstSpikes, decided_first
 from evsim.gradients.studies.papers import coding, depth, equal_size
 from evsim.gradients.studies.tables import Table, table_of
+from evsim.train_options import TrainSettings
 
 NAMES = ("coding", "depth", "equal-size")
 
@@ -68,6 +71,22 @@ def test_widths_are_those_of_nearest_numbers(ends):
         ]
         assert off[0] == min(off)
     assert equal_size.width(42, *ends, equal_size.GRID, equal_size.LOOP) == 42
+
+
+def test_channels_of_shd_are_summed_on_the_grid_alone(tmp_path):
+    spikes = Spikes.from_recordings([([0.1], [0])] * 20, 700, 0.8, np.arange(20) % 2)
+    save_spikes(tmp_path / "shd.h5", spikes)
+    parts = open_parts(str(tmp_path / "shd.h5"))
+    asked = {"dataset": "shd", "preset": equal_size._PRESET}
+    settings = TrainSettings(**with_defaults(asked))
+    inputs = fitted(settings, parts)[0].train.size
+    assert equal_size.inputs_on_grid(700) == inputs == 140
+    assert equal_size.inputs_on_grid(70) == 70
+    wanted = kept_by_delrec(140, [42, 42], 20, "dense", plain=True)
+    n = equal_size.width(42, 700, 20, equal_size.GRID, equal_size.NOTHING)
+    assert kept_by_delrec(140, [n, n], 20, plain=True) == pytest.approx(wanted, rel=0.02)
+    n = equal_size.width(42, 700, 20, equal_size.EVENTS, equal_size.NOTHING)
+    assert kept(700, [n, n], 20) == pytest.approx(wanted, rel=0.05)
 
 
 # --- first spikes
@@ -265,6 +284,14 @@ def test_differences_are_paired_by_seed():
     assert f"{told} rates: 5.0 (2.5 to 7.5) points, better" in said
     assert f"{told} 1 hidden layer: 5.0 (2.5 to 7.5) points, better" in said
     assert any(line.startswith("no rows: first spikes by the rule") for line in said)
+
+
+def test_layers_are_compared_at_equal_numbers_too():
+    study = find("depth")
+    said = study.verdict(crafted(study, {(4, depth.KERNEL, depth.EQUAL): UP}))
+    four = f"4 layers, kernel, {depth.EQUAL} beside "
+    for other in ("2 layers, kernel", "4 layers, dense loop"):
+        assert f"{four}{other}, {depth.EQUAL}: 10.0 (10.0 to 10.0) points, better" in said
 
 
 @pytest.mark.parametrize("name", NAMES)

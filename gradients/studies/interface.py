@@ -232,9 +232,15 @@ class Work:
             raise
         return Trained(self.folder, tested.right, tested.n, trainer)
 
-    def parts(self) -> Any:
-        """Open the data set: ``train``, ``validation`` and ``test``, as a training does."""
-        return self.tools.parts(self.data)
+    def parts(self, recordings: int | None = None) -> Any:
+        """Open the data set: ``train``, ``validation`` and ``test``, as a training does.
+
+        Parameters
+        ----------
+        recordings : int or None
+            At most so many, those of a training that is given this number.
+        """
+        return self.tools.parts(self.data, recordings=recordings)
 
     def generator(self) -> np.random.Generator:
         """Return a generator that depends on point and seed only, each time the same one."""

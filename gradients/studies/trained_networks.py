@@ -23,8 +23,8 @@ from .measuring import in_turn, peak_mib
 # constants, are half of the published.
 _GRID: dict[str, Any] = {"dt": 5e-3, "epochs": 20}
 # Kernels take the steps of matrices: with their own, tuned for more epochs, half as many digits
-# are right after these.
-_STEPS: dict[str, Any] = {"lr": 5e-3, "delay_lr": 5e-2 * _GRID["dt"]}
+# are right after these. That of delays is in steps of the grid.
+_LR, _DELAY_LR = 5e-3, 5e-2
 _EXACT: dict[str, Any] = {"epochs": 10, "patience": 0}
 _LEAST_STEPS, _MOST_STEPS = 20, 2000  # of a recording
 _QUICK_EPOCHS = 4
@@ -33,13 +33,17 @@ _BATCH = 64
 _ROUNDS = 5
 
 
-def common(method: str, quick: bool) -> dict[str, Any]:
-    """Return settings of all networks of a method: two hidden layers, all epochs."""
+def common(method: str, quick: bool, dt: float | None = None) -> dict[str, Any]:
+    """Return settings of all networks of a method: two hidden layers, all epochs.
+
+    On a grid of steps of ``dt`` [s], see `step_of`; of 5 ms if left out.
+    """
     units = 32 if quick else 64
-    own = _EXACT if method == "exact" else _GRID
+    own = _EXACT if method == "exact" else _GRID | ({} if dt is None else {"dt": dt})
+    steps = {"lr": _LR, "delay_lr": _DELAY_LR * own.get("dt", 0.0)}
     return {
         "method": method, "hidden": (units, units), **own,
-        **(_STEPS if method == "conv-delrec" else {}),
+        **(steps if method == "conv-delrec" else {}),
         **({"epochs": _QUICK_EPOCHS} if quick else {}),
     }  # fmt: skip
 

@@ -63,11 +63,9 @@ class Depth(Study):
             units = width(units, train.size, len(train.class_names), n, loop)
         method, dt = LOOPS[loop], step_of(train.duration)
         asked = {
-            **common(method, work.quick), **(_QUICK if work.quick else _FULL),
-            "hidden": (units,) * n, "dt": dt, "learn_delays": point["network"] != RANDOM,
+            **common(method, work.quick, dt), **(_QUICK if work.quick else _FULL),
+            "hidden": (units,) * n, "learn_delays": point["network"] != RANDOM,
         }  # fmt: skip
-        if "delay_lr" in asked:  # it is of steps of another length
-            asked["delay_lr"] *= dt / common(method, work.quick)["dt"]
         trained = work.train(**asked)
         parameters = dict(trained.trainer.model.named_parameters())
         loops = [p.numel() for name, p in parameters.items() if ".recurrent_" in name]
@@ -132,10 +130,14 @@ class Depth(Study):
                 two = table.row(loop=loop, network=LEARNT, layers=2)
                 line, worth[loop, row["layers"]] = _beside(row, two)
                 lines.append(line)
-        for row in table.where(loop=KERNEL):
-            if row["network"] == LEARNT:
-                dense = table.row(**{**_settings(row), "loop": DENSE})
-                lines.append(_beside(row, dense)[0])
+        for row in table.where(loop=KERNEL, network=LEARNT):
+            lines.append(_beside(row, table.row(**{**_settings(row), "loop": DENSE}))[0])
+        # The other ones of equal numbers have their control, two layers with a matrix.
+        for row in table.where(loop=KERNEL, network=EQUAL)[1:]:
+            lines += [
+                _beside(row, table.row(**{**_settings(row), **other}))[0]
+                for other in ({"layers": 2}, {"loop": DENSE})
+            ]
         if table.rows[0]["seeds"] == 1:
             return [*lines, "differs: because one seed has no interval"]
         found = f"four layers beside two: {DENSE} {worth[DENSE, 4]}, {KERNEL} {worth[KERNEL, 4]}"

@@ -12,6 +12,7 @@ from torch import nn
 from evsim.plots.style import CYCLE
 
 from ...dense import Delay, FromSpikes
+from ...methods import recipe
 from ...methods.by_values import valued, valued_method
 from ...training.start import fit_weights
 from ..drawing import draw_intervals
@@ -75,7 +76,7 @@ class EqualSize(Study):
             "hidden": (units, units), "recurrent": "dense" if late in (LOOP, BOTH) else "none"
         }  # fmt: skip
         if point["on"] == GRID:
-            dt, sizes = step_of(train.duration), (n_inputs, units, units, n_classes)
+            dt, sizes = step_of(train.duration), (inputs_on_grid(n_inputs), units, units, n_classes)
             asked |= {"method": "delrec", "preset": _PRESET, "dt": dt, "validation": 0.1}
             asked |= _QUICK_GRID if work.quick else _GRID
             asked["delay"] = "axonal" if late in (LOOP, BOTH) else "none"  # of loops
@@ -164,19 +165,29 @@ def width(units: int, n_inputs: int, n_classes: int, on: str, late: str) -> int:
     [49, 49, 42, 42]
     >>> [width(42, 70, 10, EVENTS, late) for late in LATE]
     [52, 52, 36, 36]
+    >>> [width(42, 700, 20, GRID, late) for late in LATE]  # SHD
+    [49, 49, 42, 42]
     """
-    numbers = kept_by_delrec(n_inputs, [units] * 2, n_classes, "dense", plain=True)
+    first = inputs_on_grid(n_inputs)
+    numbers = kept_by_delrec(first, [units] * 2, n_classes, "dense", plain=True)
     loop = "dense" if late in (LOOP, BOTH) else "none"
 
     def count(n: int) -> int:
         if on == GRID:
             forward = late in (FORWARD, BOTH)
-            return kept_by_delrec(n_inputs, [n, n], n_classes, loop, forward, plain=True)
+            return kept_by_delrec(first, [n, n], n_classes, loop, forward, plain=True)
         delay = "none" if late == NOTHING else "axonal"
         of_inputs = n_inputs + n if late == LOOP else 0  # are not late then
         return kept(n_inputs, [n, n], n_classes, delay, loop) - of_inputs
 
     return as_wide(numbers, count)
+
+
+def inputs_on_grid(n_inputs: int) -> int:
+    """Return the inputs on the grid, where neighbours among the channels of SHD are summed."""
+    published = recipe(_PRESET)
+    first = published.sizes[0]
+    return first if n_inputs == first * published.summed else n_inputs
 
 
 def _late_forward(
@@ -193,8 +204,8 @@ def _late_forward(
     layers = OrderedDict([(name, first), ("late", late), *others])
     changed = FromSpikes(layers, binary=model.binary, trimmed=model.trimmed)
     if learn and alone:  # else the method has triangles already, or needs none
-        recipe = valued(_PRESET, sizes, dt, duration, duration, loops=False)[1]
-        method = valued_method(recipe)
+        own = valued(_PRESET, sizes, dt, duration, duration, loops=False)[1]
+        method = valued_method(own)
     return changed, options, method
 
 

@@ -10,7 +10,7 @@ from ...lowbit import size
 from ..drawing import draw_intervals
 from ..equal_size import as_wide, kept
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, comparison, difference, in_points
+from ..statistics import beside
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ LEARNT, RANDOM = "learnt", "random"
 # Of weights and delays at equal bits: synapses with two numbers have half as many for each, and
 # networks are about as wide.
 _BITS = {NONE: 8, AXONAL: 8, DENDRITIC: 8, SYNAPTIC: 4}
-_MORE = ((DENDRITIC, AXONAL), (SYNAPTIC, AXONAL), (MASKED, AXONAL))
 
 
 class Kinds(Study):
@@ -85,7 +84,7 @@ class Kinds(Study):
         return "more than axonal ones, as expected in the outlook" if expected else None
 
     def figure(self, figure: Figure, table: Table) -> None:
-        """Draw accuracies, a panel for what is equal, and the numbers kept below."""
+        """Draw accuracies, a panel for what is equal, and Mbit below."""
         several = _equals(table)
         figure.set_size_inches(4 + 2.6 * len(several), 5.4)
         grid = figure.subplots(
@@ -97,7 +96,7 @@ class Kinds(Study):
             if k:
                 grid[0][k].set_ylabel("")
         told = grid[0][0].get_legend_handles_labels()
-        figure.legend(*told, loc="outside lower center", ncols=2, fontsize="small")
+        figure.legend(*told, loc="outside lower center", ncols=3, fontsize="small")
         grid[1][0].set_ylabel("Mbit")
 
     def verdict(self, table: Table) -> list[str]:
@@ -108,16 +107,15 @@ class Kinds(Study):
         for row in table.rows:
             control = self.control(_point(row["equal"], row["delays"], row["how"]))
             if control is not None:
-                found = _beside(row, table.row(**control))
                 other = "random ones" if row["how"] == LEARNT else "none"
-                lines.append(f"{_told(row)} beside {other}: {_compared(found)}")
+                line, _ = _beside(row, table.row(**control))
+                lines.append(f"{_told(row)} beside {other}: {line}")
         for equal in _equals(table):
-            for kind, beside in _MORE:
-                rows = table.where(equal=equal, delays=kind, how=LEARNT)
-                for row in rows:
-                    found = _beside(row, table.row(equal=equal, delays=beside, how=LEARNT))
-                    seen[equal, kind] = comparison(found)
-                    lines.append(f"{_told(row)} beside {beside} ones: {_compared(found)}")
+            axonal = table.row(equal=equal, delays=AXONAL, how=LEARNT)
+            for kind in (DENDRITIC, SYNAPTIC, MASKED):
+                for row in table.where(equal=equal, delays=kind, how=LEARNT):
+                    line, seen[equal, kind] = _beside(row, axonal)
+                    lines.append(f"{_told(row)} beside {AXONAL} ones: {line}")
         return [*lines, _judged(table, seen)]
 
 
@@ -155,10 +153,11 @@ def sizes(equal: str, kind: str, units: int, n_inputs: int, n_classes: int) -> t
 def _panel(upper: Axes, lower: Axes, rows: list[Row]) -> None:
     """Draw accuracies of learnt and of random delays, and sizes below."""
     kinds = list(dict.fromkeys(row["delays"] for row in rows))
-    for how, colour, aside in ((RANDOM, GREY, -0.1), (LEARNT, CYCLE[0], 0.1)):
-        own = [row for row in rows if row["how"] == how]
+    looks = {"no": ("black", 0.0), RANDOM: (GREY, -0.1), LEARNT: (CYCLE[0], 0.1)}
+    for name, (colour, aside) in looks.items():
+        own = [row for row in rows if name == ("no" if row["delays"] == NONE else row["how"])]
         at = [kinds.index(row["delays"]) + aside for row in own]
-        draw_intervals(upper, at, own, color=colour, label=f"{how} delays")
+        draw_intervals(upper, at, own, color=colour, label=f"{name} delays")
     learnt = [row for row in rows if row["how"] == LEARNT]
     lower.bar(range(len(kinds)), [row["mbit"] for row in learnt], color=CYCLE[0], width=0.5)
     names = [kind.replace(", ", ",\n") for kind in kinds]
@@ -177,12 +176,8 @@ def _told(row: Row) -> str:
     return f"equal {row['equal']}: {row['delays']}{how}"
 
 
-def _compared(found: Spread) -> str:
-    return f"{in_points(found)} points, {comparison(found)}"
-
-
-def _beside(row: Row, other: Row) -> Spread:
-    return difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
+def _beside(row: Row, other: Row) -> tuple[str, str]:
+    return beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
 
 
 def _judged(table: Table, seen: dict[tuple[str, str], str]) -> str:

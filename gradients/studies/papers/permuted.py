@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from evsim.plots.style import BLUE, ORANGE
+from evsim.words import count
 
 from ...delays import keep_delays
 from ...training.start import spiking_layers
@@ -17,7 +18,7 @@ from ..grid_networks import keep, kept_by, on_grid, sizes_of
 from ..interface import Change, Measured, Point, Study, Work
 from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
-from ..trained_networks import common
+from ..trained_networks import common, step_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -119,8 +120,9 @@ class Permuted(Study):
                 worth = difference(own["accuracy_of_seeds"], _means(rows))
                 found[loop, inputs, when] = comparison(worth)
                 lines.append(
-                    f"{loop}, {inputs} inputs, {when}: the order that was beside {len(rows)} "
-                    f"permutations: {in_points(worth)} points, {comparison(worth)}"
+                    f"{loop}, {inputs} inputs, {when}: the order that was beside "
+                    f"{count(len(rows), 'permutation')}: {in_points(worth)} points, "
+                    f"{comparison(worth)}"
                 )
         same = table.where(loop="matrix", when=AFTER)
         most = max(row["largest_difference"] for row in same)
@@ -191,7 +193,8 @@ def _point(loop: str, inputs: str, when: str, draw: int = 0) -> Point:
 
 
 def _settings(point: Point, work: Work) -> dict[str, Any]:
-    return {**common(METHODS[point["loop"]], work.quick), **sizes_of(work.quick)}
+    dt = step_of(work.parts().train.duration)
+    return {**common(METHODS[point["loop"]], work.quick, dt), **sizes_of(work.quick)}
 
 
 def _order(point: Point, work: Work) -> torch.Tensor:
@@ -224,8 +227,9 @@ def _leave_out(model: Any, point: Point) -> None:
 def _afterwards(point: Point, work: Work, order: torch.Tensor) -> Measured:
     """Return decisions of a trained network in another order, beside those in its own."""
     assert work.needed is not None
-    parts, state = work.parts(), kept_by(work.needed.folder)
     own, models = _settings(point, work), []
+    # The recordings that the training was tested with.
+    parts, state = work.parts(own["recordings"]), kept_by(work.needed.folder)
     for parameters in (state, reordered(state, order)):
         model, _ = on_grid(own["method"], parts, own["hidden"], own["dt"])
         _leave_out(model, point)

@@ -6,8 +6,6 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evsim.merit import merit
 from evsim.plots.style import BLUE, CYCLE
 
@@ -17,8 +15,9 @@ from ...training.trainer import Diverged
 from ..drawing import draw_intervals
 from ..grid_networks import on_grid, sizes_of
 from ..interface import Change, Measured, Point, Study, Trained, Work
-from ..statistics import comparison, difference, in_points, spread_of
+from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
+from ..trained_networks import step_of
 from ..trials import Range, Record, Settings, best_of, need_optuna, one_more
 
 if TYPE_CHECKING:
@@ -54,7 +53,6 @@ _REPORTED = {
 }
 _TRIALS, _QUICK_TRIALS = 14, 4
 _FIRST, _QUICK_FIRST = 5, 2  # trials that Optuna draws at random, too
-_DT = 5e-3  # digits are half as long as recordings of SHD [s]
 _VALIDATION = 0.2  # as published, where the data have no part for it
 _ANEW = 1000  # is added to a seed: the best settings get other first weights
 
@@ -119,6 +117,8 @@ class Search(Study):
         left, right = figure.subplots(1, 2, width_ratios=[1.6, 1])
         for search, color in zip(SEARCHES, CYCLE, strict=False):
             _draw_trials(left, [r for r in table.where(settings=search) if _is_trial(r)], color)
+        low, high = left.get_ylim()
+        left.set_ylim(max(low, -0.03), min(high, 1.03))  # intervals of two seeds are far wider
         left.set_xlabel("trial")
         left.set_ylabel("validation accuracy; line: best so far")
         left.legend()
@@ -131,7 +131,8 @@ class Search(Study):
 
     def verdict(self, table: Table) -> list[str]:
         """Compare what the search found with published settings and with draws at random."""
-        lines, found = [_settings_of(row) for row in table.where(trial=BEST)], {}
+        lines, found = [_trials_of(table, search) for search in SEARCHES], {}
+        lines += [_settings_of(row) for row in table.where(trial=BEST)]
         own = table.row(settings=OPTUNA, trial=BEST)
         for name in (RANDOM, *FIXED):
             other = table.row(settings=name, trial=BEST)
@@ -182,19 +183,20 @@ def _record(settings: Settings, work: Work) -> Record:
 
 
 def _train(settings: Settings, work: Work, seed: int) -> Trained:
-    sizes = sizes_of(work.quick)
+    sizes, parts = sizes_of(work.quick), work.parts()
+    dt = step_of(parts.train.duration)
     return work.train(
-        _changed(settings, work.parts(), sizes["hidden"]), seed=seed, method="conv-delrec",
-        dt=_DT, validation=_VALIDATION, lr=settings["lr"], delay_lr=settings["delay_lr"] * _DT,
+        _changed(settings, parts, sizes["hidden"], dt), seed=seed, method="conv-delrec",
+        dt=dt, validation=_VALIDATION, lr=settings["lr"], delay_lr=settings["delay_lr"] * dt,
         **sizes,
     )  # fmt: skip
 
 
-def _changed(settings: Settings, parts: Any, hidden: tuple[int, int]) -> Change:
+def _changed(settings: Settings, parts: Any, hidden: tuple[int, int], dt: float) -> Change:
     """Return what gives a network settings that are no options of ``evsim train``."""
 
     def change(model: Any, options: Any, method: Any) -> tuple[Any, Any, Any]:
-        made, recipe = on_grid("conv-delrec", parts, hidden, _DT, tau=settings["tau"])
+        made, recipe = on_grid("conv-delrec", parts, hidden, dt, tau=settings["tau"])
         layers: list[Any] = list(spiking_layers(made))
         for layer in layers:
             layer.dropout = settings["dropout"]
@@ -223,18 +225,18 @@ def _is_trial(row: Row) -> bool:
 def _draw_trials(axes: Axes, rows: list[Row], color: str) -> None:
     """Draw the validation of a search's trials, means over seeds, and of the best so far."""
     at = [row["trial"] for row in rows]
-    means = [row["validation"] for row in rows]
-    ends = [
-        spread_of(row["validation"], row["validation_deviation"] or 0.0, row["seeds"])
-        for row in rows
-    ]
-    bars = np.nan_to_num([one.high - one.mean for one in ends])
     shift = 0.12 if color == CYCLE[0] else -0.12
-    axes.errorbar(
-        np.add(at, shift), means, bars, fmt="o", capsize=3, color=color, label=rows[0]["settings"]
-    )
+    places = [k + shift for k in at]
+    draw_intervals(axes, places, rows, "validation", color=color, label=rows[0]["settings"])
     axes.set_xticks(at)
     axes.step(at, [row["best_validation"] for row in rows], where="mid", color=color)
+
+
+def _trials_of(table: Table, search: str) -> str:
+    """Tell how the trials of a search were validated; the test is none of their business."""
+    rows = [row for row in table.where(settings=search) if _is_trial(row)]
+    told = ", ".join(f"{row['validation']:.1%}" for row in rows)
+    return f"{search}: of the validation {told} are right, trial by trial; means over seeds"
 
 
 def _settings_of(row: Row) -> str:

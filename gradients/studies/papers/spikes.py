@@ -15,7 +15,7 @@ from ..interface import Change, Measured, Point, Study, Work
 from ..statistics import comparison, difference, in_points
 from ..tables import Row, Table
 from ..thinning import Thinned, spike_penalty
-from ..trained_networks import common
+from ..trained_networks import common, step_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,6 @@ STRENGTHS: dict[str, tuple[float, ...]] = {
 }
 NETWORKS = tuple(STRENGTHS)
 _QUICK = slice(2, None, 2)  # of them
-_DT = 5e-3  # digits are half as long as recordings of SHD [s]
 _OTHER = "unpunished"  # folder in that of a network, with the one without a penalty
 
 
@@ -59,20 +58,22 @@ class SpikesOfNetworks(Study):
 
     def compute(self, point: Point, work: Work) -> Measured:
         """Train a network and count its spikes; or delete those of the one without a penalty."""
-        batch, parts = _settings(point, work)["batch"], work.parts()
+        own = _settings(point, work)
+        # Spikes are those of the recordings that the training was tested with.
+        batch, test = own["batch"], work.parts(own["recordings"]).test
         seed = int(work.generator().integers(2**62))
         if point["spikes"] == DELETED:
             assert work.needed is not None
             wanted = round(work.needed.measured["sent"] * work.needed.measured["n"])
             model = _model(point, work, work.needed.folder / _OTHER)
-            right, n, sent = Thinned(model, seed).to(wanted, parts.test, batch)
+            right, n, sent = Thinned(model, seed).to(wanted, test, batch)
             return {"right": right, "n": n, "sent": sent / n}
-        trained = work.train(_penalised(point), **_settings(point, work))
+        trained = work.train(_penalised(point, _step(work)), **own)
         keep(trained)
         if work.needed is not None:
             _copy(work.needed.folder, trained.folder / _OTHER)
         model = _model(point, work, trained.folder)
-        _, n, sent = Thinned(model, seed).run(parts.test, 1.0, batch)
+        _, n, sent = Thinned(model, seed).run(test, 1.0, batch)
         return {"right": trained.right, "n": trained.n, "sent": sent / n}
 
     def control(self, point: Point) -> Point | None:
@@ -98,7 +99,8 @@ class SpikesOfNetworks(Study):
                 )
             axes.set_title(network)
             axes.set_xlabel("hidden spikes of a recording")
-            axes.set_xlim(left=0)
+            most = max(row["sent"] for row in table.where(network=network))
+            axes.set_xlim(0, 1.05 * most or 1.0)
         several[1].set_ylabel("")
         several[0].legend(fontsize="small", loc="lower left")
 
@@ -148,16 +150,20 @@ def _point(network: str, strength: float, spikes: str = TRAINED) -> Point:
 
 
 def _settings(point: Point, work: Work) -> dict[str, Any]:
-    own = {**common(point["network"], work.quick), **sizes_of(work.quick)}
+    own = {**common(point["network"], work.quick, _step(work)), **sizes_of(work.quick)}
     if point["network"] == "exact":
         return {**own, "hidden": own["hidden"][0], "delay": "axonal"}
     return own
 
 
-def _penalised(point: Point) -> Change:
+def _step(work: Work) -> float:
+    return step_of(work.parts().train.duration)
+
+
+def _penalised(point: Point, dt: float) -> Change:
     def change(model: Any, options: Any, method: Any) -> tuple[Any, Any, Any]:
         if point["strength"]:
-            penalty = spike_penalty(model, point["strength"], _DT)
+            penalty = spike_penalty(model, point["strength"], dt)
             method = replace(method, penalty=penalty)
         return model, options, method
 
