@@ -186,13 +186,16 @@ def test_settings_reach_the_network(tmp_path):
     assert width_in(recipe, 5, 10) == pytest.approx(10.36 * 0.971**50)
 
 
-def test_a_trial_that_diverges_has_nothing_right(monkeypatch):
+def test_what_diverges_has_nothing_right(monkeypatch, tmp_path):
     def diverges(*_):
         raise Diverged("its numbers are no longer finite")
 
     monkeypatch.setattr(search, "_train", diverges)
     work = type("Work", (), {"seed": 0})
     assert search._record({}, work)["validation_accuracy"] == 0
+    point = {"settings": search.PUBLISHED, "trial": search.BEST, "trials": 4}
+    tested = find("search").compute(point, OfRecordings(tmp_path, 0.1))
+    assert tested["right"] == 0 and tested["n"] == 30
 
 
 def search_table(own, seeds=3):

@@ -90,7 +90,11 @@ class Search(Study):
             assert work.needed is not None
             settings, record = best_of(work.needed.folder)
             found = {"best_validation": record["validation_accuracy"]}
-        trained = _train(settings, work, work.seed + _ANEW)
+        try:
+            trained = _train(settings, work, work.seed + _ANEW)
+        except Diverged:
+            n = len(work.parts(sizes_of(work.quick)["recordings"]).test)
+            return {"right": 0, "n": n, **found, "validation": 0.0, **settings}
         return {
             "right": trained.right, "n": trained.n, **found,
             "validation": _best(trained)["validation_accuracy"], **settings,
