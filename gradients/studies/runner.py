@@ -32,6 +32,7 @@ from .tables import table_of
 from .tabulating import refuse_unsound_points, tabulated
 from .workers import Outcome, compute, workers
 
+_TELLING = 0.05  # share of the points that tell how long the others take
 _ERRORS = "errors.txt"
 _SIZE = 8.0, 4.8  # of a figure [inch]
 Say = Callable[[str], None]
@@ -216,6 +217,8 @@ class _Run:
     def _time_left(self) -> str:
         n_done = len(self.file.results) - self.n_before
         n_left = len(self.left) + len(self.running)
+        if n_done < _TELLING * self.n:  # the first are trainings, which others wait for
+            return ""
         seconds = (time.perf_counter() - self.begin) / max(n_done, 1) * n_left
         return f"  {duration(seconds)} left" if n_left else ""
 

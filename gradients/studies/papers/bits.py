@@ -209,7 +209,9 @@ def _lost(table: Table, weights: float) -> str:
     told = []
     for what in ("worse", "no difference seen", "better"):
         found = [
-            f"{r['delays']} ({-100 * r['difference']:.1f})" for r in rows if r["compared"] == what
+            f"{r['delays']} ({0.0 - 100 * r['difference']:.1f})"
+            for r in rows
+            if r["compared"] == what
         ]
         told += [f"{what} with {', '.join(found)}"] if found else []
     return f"weights of {weights} bits, delays rounded without retraining: {'; '.join(told)} bits"
