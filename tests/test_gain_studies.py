@@ -22,18 +22,6 @@ from evsim.plots.style import new_figure
 NAMES = ("curves", "gain", "weight-bits")
 
 
-@pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", NAMES)
-def test_every_point_has_its_control_and_what_it_needs(name, quick):
-    study = find(name)
-    points = study.points(quick)
-    keys = [json.dumps(point) for point in points]
-    assert len(set(keys)) == len(keys)
-    others = [(study.control(p), study.needs(p)) for p in points]
-    assert all(other is None or json.dumps(other) in keys for pair in others for other in pair)
-    assert sum(pair[0] is not None for pair in others) >= len(points) // 2
-
-
 def small(study, tmp_path):
     data = two_classes(tmp_path, n=60)
     run_study_on(study, str(data), str(tmp_path / "out"), quick=True, quiet=True, jobs=1)

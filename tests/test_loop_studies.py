@@ -1,7 +1,5 @@
 """Studies of late loops: what they train, measure and say."""
 
-import json
-
 import numpy as np
 import pytest
 from small_files import two_classes
@@ -12,17 +10,6 @@ from evsim.gradients.studies import find, trained_networks
 from evsim.gradients.studies.measuring import in_turn, peak_mib
 from evsim.gradients.studies.papers import ablation, methods
 from evsim.gradients.studies.tables import Table, table_of
-
-
-@pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", ["ablation", "methods"])
-def test_every_point_has_its_control_and_what_it_needs(name, quick):
-    study = find(name)
-    keys = [json.dumps(point) for point in study.points(quick)]
-    assert len(set(keys)) == len(keys)
-    others = [[study.control(p), study.needs(p)] for p in study.points(quick)]
-    assert all(other is None or json.dumps(other) in keys for pair in others for other in pair)
-    assert sum(pair[0] is not None for pair in others) >= 4
 
 
 def small(study, tmp_path):

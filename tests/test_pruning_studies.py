@@ -1,7 +1,5 @@
 """Studies of delays that are removed, trained alone, or of other kinds."""
 
-import json
-
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -10,22 +8,11 @@ from small_files import two_classes
 from evsim import Dense, Network, Population
 from evsim.commands.study import run_study_on
 from evsim.gradients.studies import find
-from evsim.gradients.studies.exported import delays_of
+from evsim.gradients.studies.exported import delays_of, refuse_changed
 from evsim.gradients.studies.papers import frozen, kinds, pruning
 from evsim.gradients.studies.tables import Table, table_of
 
 NAMES = ("frozen", "kinds", "pruning")
-
-
-@pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", NAMES)
-def test_every_point_has_its_control_and_what_it_needs(name, quick):
-    study = find(name)
-    keys = [json.dumps(point) for point in study.points(quick)]
-    assert len(set(keys)) == len(keys)
-    others = [[study.control(p), study.needs(p)] for p in study.points(quick)]
-    assert all(other is None or json.dumps(other) in keys for pair in others for other in pair)
-    assert sum(pair[0] is not None for pair in others) >= 4
 
 
 def small(study, tmp_path, n=40):
@@ -229,10 +216,10 @@ def test_what_was_to_stay_and_has_not_is_told():
         net.populations.values(),
         [Dense(pre="in", post="hidden", weight=changed, axonal_delay=first.axonal_delay), second],
     )
-    frozen.refuse_changed(net, other, ["hidden->out"], "weight")
-    frozen.refuse_changed(net, other, ["in->hidden"], "axonal_delay")
+    refuse_changed(net, other, ["hidden->out"], "weight")
+    refuse_changed(net, other, ["in->hidden"], "axonal_delay")
     with pytest.raises(ValueError, match="in->hidden.*weight was to stay.* 1 of 6 numbers"):
-        frozen.refuse_changed(net, other, net.projections, "weight")
+        refuse_changed(net, other, net.projections, "weight")
 
 
 class OneFrozen(SomeFrozen):

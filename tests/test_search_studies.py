@@ -1,6 +1,5 @@
 """Studies that search, punish spikes, and put units in another order."""
 
-import json
 import sys
 
 import pytest
@@ -20,18 +19,6 @@ from evsim.gradients.studies.tables import Table, table_of
 from evsim.gradients.studies.thinning import Thinned, spike_penalty
 from evsim.gradients.training.trainer import Diverged
 from evsim.plots.style import new_figure
-
-
-@pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("name", ["permuted", "search", "spikes"])
-def test_every_point_has_its_control_and_what_it_needs(name, quick):
-    study = find(name)
-    keys = [json.dumps(point) for point in study.points(quick)]
-    assert len(set(keys)) == len(keys)
-    others = [[study.control(p), study.needs(p)] for p in study.points(quick)]
-    assert all(other is None or json.dumps(other) in keys for pair in others for other in pair)
-    assert sum(pair[0] is not None for pair in others) >= 3
-
 
 SHORT = {"hidden": (8, 8), "epochs": 2, "recordings": 60, "batch": 32}
 

@@ -1,6 +1,5 @@
 """Studies of units, of epochs, and of early decisions: what they train, measure and say."""
 
-import json
 import warnings
 
 import numpy as np
@@ -20,16 +19,10 @@ from evsim.plots.style import new_figure, save_figure, styled
 
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("name", ["distributions", "latency", "width"])
-def test_every_point_has_its_control_and_what_it_needs(name, quick):
+def test_what_trains_needs_nothing(name, quick):
     study = find(name)
-    points = study.points(quick)
-    keys = [json.dumps(point) for point in points]
-    assert len(set(keys)) == len(keys)
-    needed = [study.needs(point) for point in points]
-    others = [study.control(point) for point in points] + needed
-    assert all(other is None or json.dumps(other) in keys for other in others)
-    assert sum(study.control(point) is not None for point in points) > len(points) / 2
-    assert all(study.needs(one) is None for one in needed if one), "what trains needs nothing"
+    needed = [study.needs(point) for point in study.points(quick)]
+    assert all(study.needs(one) is None for one in needed if one)
 
 
 def small(study, data, out, **more):

@@ -7,15 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from evsim.train_options import TrainSettings
-
 from ..constructors import arguments_for
-from .interface import Work
-
-
-def longest_delay(work: Work) -> float:
-    """Return the longest delay that ``evsim train`` lets networks on the data learn [s]."""
-    return TrainSettings(work.data).longest_delay(work.parts().train.duration)
 
 
 @torch.no_grad()

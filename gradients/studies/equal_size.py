@@ -40,12 +40,12 @@ def kept(
     return total + hidden[-1] * n_classes
 
 
-def as_wide(numbers: int, count: Callable[[int], int]) -> int:
+def as_wide(numbers: float, count: Callable[[int], float]) -> int:
     """Return the width whose network keeps nearest to as many numbers.
 
     Parameters
     ----------
-    numbers : int
+    numbers : float
         Wanted.
     count : callable
         From a width to the numbers that are kept, more with every unit.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from evsim import Network, Simulator
-from evsim.arrays import FloatArray
+from evsim.arrays import FloatArray, same_bits
 from evsim.files import FileError
 
 from ..training.trainer import used
@@ -107,10 +107,37 @@ def delays_by_layer(net: Network, longest: float) -> Measured:
 
 def refuse_moved(folder: Path) -> None:
     """Refuse a network whose delays are not those that its training began with."""
-    last = delays_of(network_of(folder))
-    for name, delay in delays_of(Network.load(folder / "initial.h5")).items():
-        if not np.array_equal(delay, last[name]):
-            raise ValueError(f"{folder}: delays of {name} that were to stay as they are have moved")
+    first, last = (network_of(folder, name) for name in ("initial.h5", "network.h5"))
+    refuse_changed(first, last, first.projections, "delay")
+    axonal = [p.name for p in first.projections.values() if p.axonal_delay is not None]
+    refuse_changed(first, last, axonal, "axonal_delay")
+
+
+def refuse_changed(first: Network, then: Network, names: Iterable[str], what: str) -> None:
+    """Refuse numbers of some projections that are not the same to the last bit.
+
+    Parameters
+    ----------
+    first, then : Network
+        Before and after.
+    names : iterable of str
+        Of projections.
+    what : str
+        An attribute of them, such as ``"weight"``.
+
+    Raises
+    ------
+    ValueError
+        Names the projection, and says how many numbers differ.
+    """
+    for name in names:
+        one, other = (getattr(net.projections[name], what) for net in (first, then))
+        if not same_bits(one, other):
+            n = int((one != other).sum()) if one.shape == other.shape else one.size
+            raise ValueError(
+                f"projection {name!r}: {what} was to stay as it is, but {n:,} of {one.size:,} "
+                "numbers have changed"
+            )
 
 
 def agreement(net: Network, model: Any, test: Any) -> Measured:

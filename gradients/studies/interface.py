@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from evsim.files import FileError
+from evsim.train_options import TrainSettings
 
 from .drawing import draw_rows
 
@@ -241,6 +242,10 @@ class Work:
             At most so many, those of a training that is given this number.
         """
         return self.tools.parts(self.data, recordings=recordings)
+
+    def longest_delay(self) -> float:
+        """Return the longest delay that ``evsim train`` lets networks on the data learn [s]."""
+        return TrainSettings(self.data).longest_delay(self.parts().train.duration)
 
     def generator(self) -> np.random.Generator:
         """Return a generator that depends on point and seed only, each time the same one."""

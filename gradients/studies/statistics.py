@@ -172,19 +172,19 @@ def in_points(found: Spread) -> str:
     return f"{100 * found.mean:.1f}{'' if math.isnan(found.low) else interval}"
 
 
-def beside(values: Sequence[float], control: Sequence[float]) -> tuple[str, str]:
-    """Return how accuracies of seeds differ from a control, in words, and what it says.
+def beside(row: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str]:
+    """Return how accuracies of a table's row differ from another's, and what that says.
 
     Parameters
     ----------
-    values, control : sequence of float
-        Of the same seeds, in the same order.
+    row, other : dict
+        Of a `Table`, of the same seeds.
 
     Examples
     --------
-    >>> beside([0.71, 0.72, 0.73], [0.70, 0.70, 0.70])
+    >>> beside({"accuracy_of_seeds": [0.71, 0.72, 0.73]}, {"accuracy_of_seeds": [0.70] * 3})
     ('2.0 (-0.5 to 4.5) points, no difference seen', 'no difference seen')
     """
-    found = difference(values, control)
+    found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
     compared = comparison(found)
     return f"{in_points(found)} points, {compared}", compared

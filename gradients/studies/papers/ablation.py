@@ -12,7 +12,7 @@ from evsim.plots.style import BLUE
 
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, deviation_interval, difference, in_points
+from ..statistics import beside, deviation_interval
 from ..tables import Row, Table
 from ..trained_networks import common
 
@@ -88,14 +88,12 @@ class Ablation(Study):
     def verdict(self, table: Table) -> list[str]:
         """Compare learnt delays with each other kind, and how they spread over seeds."""
         lines, beats = [_steadiness(row) for row in table.rows], []
-        learnt = table.row(delays=LEARNT)["accuracy_of_seeds"]
+        learnt = table.row(delays=LEARNT)
         for row in table.rows:
             if row["delays"] != LEARNT:
-                found = difference(learnt, row["accuracy_of_seeds"])
-                beats.append(comparison(found) == "better")
-                lines.append(
-                    f"learnt beside {row['delays']}: {in_points(found)} points, {comparison(found)}"
-                )
+                found, compared = beside(learnt, row)
+                beats.append(compared == "better")
+                lines.append(f"learnt beside {row['delays']}: {found}")
         told = f"{sum(beats)} of {len(beats)} kinds of fixed delays are seen to be worse"
         if all(beats):
             return [*lines, f"as published: learning delays beats fixed ones; {told}"]

@@ -10,7 +10,6 @@ from evsim import Network
 from evsim.bits import FULL, network_bits
 
 from ...lowbit import delay_bit_fraction
-from ..axons import longest_delay
 from ..bits_drawn import all_of, chosen, draw, full_precision
 from ..exported import decided, histogram, network_of, with_delays
 from ..interface import Measured, Point, Study, Work
@@ -62,7 +61,7 @@ class Bits(Study):
             hidden=32 if work.quick else 64, epochs=4 if work.quick else 10, patience=0,
             **_settings(point),
         )  # fmt: skip
-        longest, net = longest_delay(work), network_of(trained.folder)
+        longest, net = work.longest_delay(), network_of(trained.folder)
         return {"right": trained.right, "n": trained.n, **_kept(point, net, longest)}
 
     def needs(self, point: Point) -> Point | None:

@@ -197,7 +197,7 @@ def _told(row: Row) -> str:
 def _beside(table: Table, row: Row, control: Point) -> tuple[str, str]:
     """Return a line on a row beside another, and what the difference says."""
     other = table.row(**control)
-    found, compared = beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
+    found, compared = beside(row, other)
     words = {**control, "layers": _layers(control["layers"]), "delays": _late(control["delays"])}
     changed = ", ".join(words[name] for name, value in control.items() if value != row[name])
     return f"{_told(row)} beside {changed}: {found}", compared

@@ -169,7 +169,7 @@ def _told(row: Row) -> str:
 
 def _beside(row: Row, other: Row) -> tuple[str, str]:
     """Return a line on a row beside another, and what the difference says."""
-    found, compared = beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
+    found, compared = beside(row, other)
     return f"{_told(row)} beside {_told(other)}: {found}", compared
 
 

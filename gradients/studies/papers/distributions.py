@@ -8,7 +8,6 @@ import numpy as np
 
 from evsim.plots.style import BLUE, GREEN, GREY, ORANGE
 
-from ..axons import longest_delay
 from ..drawing import draw_intervals
 from ..exported import BINS, histogram
 from ..interface import Measured, Point, Study, Work
@@ -80,7 +79,7 @@ class Distributions(Study):
             network_after(folder, epoch).projections[point["layer"]]
             for epoch in (0, point["epoch"])
         )
-        longest = longest_delay(work)
+        longest = work.longest_delay()
         if "dt" in settings:
             longest = min(_LONG * settings["dt"], duration)
         return {**found, **of_weights(now), **of_delays(first, now, longest)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from statistics import mean
 from typing import TYPE_CHECKING, Any
@@ -11,13 +10,12 @@ import numpy as np
 import torch
 
 from evsim import Network
-from evsim.arrays import same_bits
 from evsim.plots.style import CYCLE, GREY
 from evsim.words import count
 
-from ..axons import give_axons_delays, longest_delay
+from ..axons import give_axons_delays
 from ..drawing import draw_intervals
-from ..exported import decided, delays_of, network_of, with_delays
+from ..exported import decided, delays_of, network_of, refuse_changed, with_delays
 from ..interface import Measured, Point, Study, Work
 from ..statistics import Spread, comparison, difference, in_points
 from ..tables import Table
@@ -73,7 +71,7 @@ class Frozen(Study):
         if after == NOTHING:
             return _told(before, test)
         found: Measured = {"accuracy_before": _accuracy(before, test)}
-        longest = longest_delay(work)
+        longest = work.longest_delay()
         if after == DRAWN:
             rng = work.generator()
             return {**found, **_drawn([late(before, rng, longest) for _ in range(DRAWS)], test)}
@@ -153,33 +151,6 @@ def late(net: Network, rng: np.random.Generator, longest: float) -> Network:
 
     projections = [changed(one) for one in net.projections.values()]
     return Network(net.populations.values(), projections, net.input, net.output)
-
-
-def refuse_changed(first: Network, then: Network, names: Iterable[str], what: str) -> None:
-    """Refuse numbers of some projections that are not the same to the last bit.
-
-    Parameters
-    ----------
-    first, then : Network
-        Before and after.
-    names : iterable of str
-        Of projections.
-    what : str
-        An attribute of them, such as ``"weight"``.
-
-    Raises
-    ------
-    ValueError
-        Names the projection, and says how many numbers differ.
-    """
-    for name in names:
-        one, other = (getattr(net.projections[name], what) for net in (first, then))
-        if not same_bits(one, other):
-            n = int((one != other).sum()) if one.shape == other.shape else one.size
-            raise ValueError(
-                f"projection {name!r}: {what} was to stay as it is, but {n:,} of {one.size:,} "
-                "numbers have changed"
-            )
 
 
 def _train_after(after: str, before: Network, longest: float, work: Work) -> None:

@@ -10,7 +10,7 @@ from evsim.plots.style import BLUE, DARK, ORANGE
 from ..drawing import draw_intervals
 from ..equal_size import as_wide, kept
 from ..interface import Measured, Point, Study, Work
-from ..statistics import Spread, comparison, difference, in_points, spread
+from ..statistics import Spread, beside, comparison, difference, spread
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -106,13 +106,13 @@ class Gain(Study):
         for n in units:
             delays = table.row(units=n, delays=AXONAL)
             same = table.row(units=n, delays=WIDENED)
-            apart = difference(delays["accuracy_of_seeds"], same["accuracy_of_seeds"])
+            found, compared = beside(delays, same)
             lines.append(
                 f"{n} units: {delays['added']:g} delays bring {_told(delays)} points per 1,000 "
                 f"numbers, {same['added']:g} weights {_told(same)}; at equal numbers delays "
-                f"beside weights {in_points(apart)} points, {comparison(apart)}"
+                f"beside weights {found}"
             )
-            beats.append(comparison(apart))
+            beats.append(compared)
         for n, wider in zip(units, units[1:], strict=False):
             delays = table.row(units=n, delays=AXONAL)
             more = table.row(units=wider, delays=NONE)

@@ -108,13 +108,13 @@ class Kinds(Study):
             control = self.control(_point(row["equal"], row["delays"], row["how"]))
             if control is not None:
                 other = "random ones" if row["how"] == LEARNT else "none"
-                line, _ = _beside(row, table.row(**control))
+                line, _ = beside(row, table.row(**control))
                 lines.append(f"{_told(row)} beside {other}: {line}")
         for equal in _equals(table):
             axonal = table.row(equal=equal, delays=AXONAL, how=LEARNT)
             for kind in (DENDRITIC, SYNAPTIC, MASKED):
                 for row in table.where(equal=equal, delays=kind, how=LEARNT):
-                    line, seen[equal, kind] = _beside(row, axonal)
+                    line, seen[equal, kind] = beside(row, axonal)
                     lines.append(f"{_told(row)} beside {AXONAL} ones: {line}")
         return [*lines, _judged(table, seen)]
 
@@ -174,10 +174,6 @@ def _size(row: Row) -> str:
 def _told(row: Row) -> str:
     how = "" if row["delays"] == NONE else f", {row['how']}"
     return f"equal {row['equal']}: {row['delays']}{how}"
-
-
-def _beside(row: Row, other: Row) -> tuple[str, str]:
-    return beside(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
 
 
 def _judged(table: Table, seen: dict[tuple[str, str], str]) -> str:

@@ -18,10 +18,9 @@ from ..axonal_networks import (
     draw_delays,
     penalised,
 )
-from ..axons import longest_delay
 from ..exported import agreement, delays_by_layer, delays_of, network_of, refuse_moved
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, difference, in_points
+from ..statistics import beside
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class Ladder(Study):
         trained = work.train(penalised(strength), **options)
         if delays == RANDOM:
             refuse_moved(trained.folder)
-        net, longest = network_of(trained.folder), longest_delay(work)
+        net, longest = network_of(trained.folder), work.longest_delay()
         return {
             "right": trained.right, "n": trained.n, "longest_delay": longest,
             **size(net), **delays_by_layer(net, longest),
@@ -113,15 +112,15 @@ class Ladder(Study):
         first, last = table.row(network=FIRST), table.row(network=ALL)
         if last["seeds"] == 1:
             return [*lines, "differs: because one seed has no interval"]
-        less, beside = first["mbit"] / last["mbit"], _between(last, first)
-        ternary = _between(last, table.row(network="+ ternary"))
-        drawn = _between(last, table.row(network=DRAWN))
+        less, kept = first["mbit"] / last["mbit"], beside(last, first)[1]
+        ternary = beside(last, table.row(network="+ ternary"))[1]
+        drawn = beside(last, table.row(network=DRAWN))[1]
         told = (
             f"the last rung is {less:.1f} times smaller than weights only, and beside them "
-            f"{beside}; beside ternary weights without delays {ternary}; beside random delays "
+            f"{kept}; beside ternary weights without delays {ternary}; beside random delays "
             f"{drawn}"
         )
-        good = less > _LESS and beside != "worse" and "better" == ternary == drawn
+        good = less > _LESS and kept != "worse" and "better" == ternary == drawn
         return [*lines, f"as published: {told}" if good else f"differs: because {told}"]
 
 
@@ -181,17 +180,8 @@ def _worth(row: Row, table: Table) -> str:
         return ""
     if name in RUNGS:
         before: Any = RUNGS[RUNGS.index(name) - 1]
-        return f"{name}: {_points(row, table.row(network=before))} beside the rung before"
-    return f"{name}: {_points(row, table.row(network=ALL))} beside all"
-
-
-def _points(row: Row, other: Row) -> str:
-    found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-    return f"{in_points(found)} points, {comparison(found)}"
-
-
-def _between(row: Row, other: Row) -> str:
-    return comparison(difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"]))
+        return f"{name}: {beside(row, table.row(network=before))[0]} beside the rung before"
+    return f"{name}: {beside(row, table.row(network=ALL))[0]} beside all"
 
 
 STUDY = Ladder()

@@ -8,7 +8,7 @@ from evsim.plots.style import BLUE
 
 from ..drawing import draw_intervals
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, difference, in_points
+from ..statistics import beside
 from ..tables import Row, Table
 from ..trained_networks import common, measured
 
@@ -86,13 +86,8 @@ class Methods(Study):
             other = NETWORKS[row["network"]][2]
             if other is None:
                 continue
-            control = table.row(network=other)["accuracy_of_seeds"]
-            found = difference(row["accuracy_of_seeds"], control)
-            worth[row["network"]] = comparison(found)
-            lines.append(
-                f"{row['network']} beside {other}: {in_points(found)} points, "
-                f"{worth[row['network']]}"
-            )
+            found, worth[row["network"]] = beside(row, table.row(network=other))
+            lines.append(f"{row['network']} beside {other}: {found}")
         lines += [_by_events(row) for row in table.rows]
         lines += [_costs(row) for row in table.rows]
         told = [f"{what}: {worth[f'{what}, learnt delays']}" for what in ("loop", "kernel")]

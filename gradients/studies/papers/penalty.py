@@ -18,11 +18,10 @@ from ..axonal_networks import (
     in_ms,
     penalised,
 )
-from ..axons import longest_delay
 from ..drawing import draw_intervals
 from ..exported import decided, delays_by_layer, delays_of, network_of, with_delays
 from ..interface import Measured, Point, Study, Work
-from ..statistics import comparison, difference, in_points, over_seeds
+from ..statistics import beside, over_seeds
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class Penalty(Study):
 
     def compute(self, point: Point, work: Work) -> Measured:
         """Train with a penalty; keep what was trained without, scaled to the same means."""
-        longest = longest_delay(work)
+        longest = work.longest_delay()
         if point["delays"] == SCALED:
             assert work.needed is not None
             net = Network.load(work.needed.folder / _NETWORK)
@@ -112,7 +111,7 @@ class Penalty(Study):
         lines = [line for row in rows for line in _told(row, free, table)]
         if free["seeds"] == 1:
             return [*lines, "differs: because one seed has no interval"]
-        compared = [_beside(row, free) for row in rows]
+        compared = [beside(row, free)[1] for row in rows]
         shorter = [row for row in rows if over_seeds(row, "first_is_less").low > 0]
         claims = {
             "mean delays of both layers fall": all(
@@ -166,19 +165,12 @@ def _remaining(found: Measured, free: Measured) -> Measured:
     return {**shifts, "first_is_less": second - first}
 
 
-def _beside(row: Row, other: Row) -> str:
-    return comparison(difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"]))
-
-
 def _told(row: Row, free: Row, table: Table) -> list[str]:
     """Tell of a strength: accuracy beside none and beside scaled delays, and what remains."""
     others: Sequence[tuple[str, Row]] = (
         ("none", free), ("scaled delays", table.row(strength=row["strength"], delays=SCALED)),
     )  # fmt: skip
-    accuracies = []
-    for name, other in others:
-        found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-        accuracies.append(f"beside {name} {in_points(found)} points, {comparison(found)}")
+    accuracies = [f"beside {name} {beside(row, other)[0]}" for name, other in others]
     lines = [f"strength {row['strength']:g}: {'; '.join(accuracies)}"]
     lines += [
         f"  layer {k}: mean delay {1e3 * row[f'mean_delay_{k}']:.1f} ms "

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from evsim import Network
 from evsim.plots.style import BLUE, GREY, ORANGE
 
-from ..axons import give_axons_delays, longest_delay
+from ..axons import give_axons_delays
 from ..drawing import draw_intervals
 from ..exported import decided, delays_of, network_of
 from ..interface import Measured, Point, Study, Work
@@ -219,7 +219,7 @@ def _by_projection(net: Network, which: npt.NDArray[np.bool_]) -> dict[str, Any]
 def _train(delays: str, work: Work) -> None:
     units, epochs = (32, 4) if work.quick else (64, 10)
     asked: dict[str, Any] = {"hidden": (units, units), "epochs": epochs, "patience": 0}
-    longest = longest_delay(work)
+    longest = work.longest_delay()
 
     def change(model: Any, options: Any, method: Any) -> Any:
         give_axons_delays(model, longest)

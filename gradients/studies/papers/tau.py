@@ -18,7 +18,6 @@ from ..axonal_networks import (
     draw_layers,
     in_ms,
 )
-from ..axons import longest_delay
 from ..drawing import draw_intervals
 from ..exported import delays_by_layer, network_of, refuse_moved
 from ..interface import Measured, Point, Study, Work
@@ -57,7 +56,7 @@ class Tau(Study):
             trained = work.train(**asked(work.quick, delays, tau))
         if delays == RANDOM:
             refuse_moved(trained.folder)
-        net, longest = network_of(trained.folder), longest_delay(work)
+        net, longest = network_of(trained.folder), work.longest_delay()
         found = delays_by_layer(net, longest)
         if work.needed is not None:
             for name in [f"{what}_{k}" for what in _SHIFTED for k in LAYERS]:

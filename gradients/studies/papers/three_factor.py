@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import sqrt
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +13,9 @@ from ...lowbit import size
 from ...methods.three_factor import online
 from ...training.start import spiking_layers
 from ..drawing import draw_intervals
+from ..equal_size import as_wide
 from ..interface import Measured, Point, Study, Trained, Work
-from ..statistics import comparison, difference, in_points
+from ..statistics import beside
 from ..tables import Row, Table
 
 if TYPE_CHECKING:
@@ -154,12 +154,14 @@ def as_many(units: int, n_inputs: int, n_classes: int, share: float, loop: bool)
     >>> as_many(64, 70, 10, 0.0, False)
     120
     """
-    kept = 1 - share
-    before = 2 * kept * units * (n_inputs + units * loop) + units * n_classes
-    linear = kept * n_inputs + n_classes
-    if not loop:
-        return round(before / linear)
-    return round((sqrt(linear**2 + 4 * kept * before) - linear) / (2 * kept))
+
+    def late(n: int) -> float:
+        return (1 - share) * n * (n_inputs + n * loop)
+
+    def weights(n: int) -> float:
+        return late(n) + n * n_classes
+
+    return as_wide(late(units) + weights(units), weights)
 
 
 def _decided(trained: Trained, test: Any) -> Measured:
@@ -213,12 +215,8 @@ def _told(row: Row) -> str:
 def _beside(table: Table, row: Row, control: Point) -> tuple[str, str]:
     """Return a line on a row beside another, and what the difference says."""
     other = table.row(**control)
-    found = difference(row["accuracy_of_seeds"], other["accuracy_of_seeds"])
-    compared = comparison(found)
-    return (
-        f"{_told(row)} beside {other['learning']}: {in_points(found)} points, {compared}",
-        compared,
-    )
+    found, compared = beside(row, other)
+    return f"{_told(row)} beside {other['learning']}: {found}", compared
 
 
 def _costs(row: Row) -> str:
