@@ -42,11 +42,11 @@ def network(first, second):
 
 
 def test_delays_of_each_layer():
-    found = delays_by_layer(network([0.0, 0.1, 0.2, 0.3], [0.05, 0.05]), 0.36)
+    found = delays_by_layer(network([0.0, 0.1, 0.2, 0.3], [0.05, 0.05]), 0.45)
     assert found["mean_delay_1"] == pytest.approx(0.15)
     assert found["deviation_of_delays_1"] == pytest.approx(np.sqrt(0.0125))
     assert found["late_delay_1"] == pytest.approx(0.2 + 0.85 * 0.1)  # 0.95 of 3 places: 2.85
-    assert (found["long_share_1"], found["long_share_2"]) == (0.5, 0.0)  # than 0.12
+    assert (found["long_share_1"], found["long_share_2"]) == (0.5, 0.0)  # than 0.15
     assert found["delays_1"][0] == 0.25 and sum(found["delays_2"]) == 1
 
 

@@ -1,6 +1,7 @@
 """Studies of what delays bring: curves over epochs, points per number, bits of weights."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -192,6 +193,18 @@ def test_a_delay_must_bring_more_than_a_weight_everywhere():
     assert said[-1].startswith("as published: in 3 of 3")
     said = find("gain").verdict(gain_table([0.60, 0.73, 0.58]))
     assert said[-1].startswith("differs: because only in 1 of 3")
+
+
+def test_what_is_gained_is_shared_out_over_added_numbers(tmp_path):
+    parts = open_parts(str(two_classes(tmp_path, n=60)))  # 4 inputs
+    trained = SimpleNamespace(right=15, n=20)
+    before = SimpleNamespace(measured={"right": 12, "n": 20, "numbers": 16 * (4 + 16 + 2)})
+    work = SimpleNamespace(
+        quick=True, needed=before, parts=lambda: parts, train=lambda **_: trained
+    )  # fmt: skip
+    found = find("gain").compute({"units": 16, "delays": "axonal"}, work)
+    assert found["added"] == 4 + 16
+    assert found["points_per_thousand"] == pytest.approx(1000 * 15 / 20)
 
 
 def test_gains_are_drawn_where_they_are_added():

@@ -19,6 +19,7 @@ from evsim.gradients.studies.equal_size import kept, kept_by_delrec
 from evsim.gradients.studies.first_spiking import FirstSpikes, decided_first
 from evsim.gradients.studies.papers import coding, depth, equal_size
 from evsim.gradients.studies.tables import Table, table_of
+from evsim.gradients.training.start import delay_model
 from evsim.train_options import TrainSettings
 
 NAMES = ("coding", "depth", "equal-size")
@@ -37,6 +38,14 @@ def test_numbers_are_those_of_the_networks(loop, plain):
         model, _ = valued(name, (7, *hidden, 2), 5e-3, 0.1, 0.3, loops=loop != "none")
         expected = sum(p.numel() for p in model.parameters())
         assert kept_by_delrec(7, hidden, 2, loop, plain=plain) == expected
+
+
+@pytest.mark.parametrize("loop", ["none", "dense", "conv"])
+@pytest.mark.parametrize("delay", ["none", "axonal", "dendritic", "synaptic"])
+def test_numbers_are_those_of_networks_of_events(delay, loop):
+    for hidden in ((5,), (5, 4, 3)):
+        model = delay_model(7, hidden, 2, delay, loop)
+        assert kept(7, hidden, 2, delay, loop) == sum(p.numel() for p in model.parameters())
 
 
 @pytest.mark.parametrize("ends", [(70, 10), (4, 2), (700, 20)])
